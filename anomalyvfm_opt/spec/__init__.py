@@ -1,0 +1,1 @@
+"""What to search, on what, for how much: the spec file as frozen values."""

@@ -1,0 +1,57 @@
+"""The parameters of one trial, as training understands them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One point of the search space.
+
+    The three shares say which part of the `synthesis_count` training anomalies is of each kind;
+    they sum to 1. `adapted_blocks` counts from the last block that is used, or is "all".
+    """
+
+    adapter: str
+    rank: int
+    alpha_ratio: float
+    targets: str
+    adapted_blocks: int | str
+    epochs: int
+    learning_rate: float
+    texture: float
+    structural: float
+    contextual: float
+    synthesis_count: int
+    synthesis_intensity: float
+
+    @property
+    def alpha(self) -> float:
+        """LoRA's alpha, `alpha_ratio * rank`; the update is scaled by alpha / rank (rslora: alpha / sqrt(rank))."""
+        return self.alpha_ratio * self.rank
+
+    @classmethod
+    def from_suggested(cls, suggested: Mapping[str, Any]) -> Self:
+        """From what Optuna suggests: the mix arrives as two uniform numbers `mix_u1`, `mix_u2`.
+
+        Breaking the stick this way is uniform on the simplex (the density of Dirichlet(1, 1, 1)).
+        """
+        values = dict(suggested)
+        texture = 1 - math.sqrt(1 - values.pop("mix_u1"))
+        structural = values.pop("mix_u2") * (1 - texture)
+        return cls(
+            **values, texture=texture, structural=structural, contextual=max(0.0, 1 - texture - structural)
+        )
+
+    def to_suggested(self) -> dict[str, Any]:
+        """The inverse of `from_suggested`, to enqueue a reference in the searched space."""
+        values = asdict(self)
+        texture, structural, _ = (values.pop(kind) for kind in ("texture", "structural", "contextual"))
+        rest = 1 - texture
+        return {
+            **values,
+            "mix_u1": 1 - rest * rest,
+            "mix_u2": structural / rest if rest > 0 else 0.0,
+        }

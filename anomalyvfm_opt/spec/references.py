@@ -1,0 +1,54 @@
+"""What every study runs for comparison, as the first experiment defined it (AnomalyVFM v1.1 and v1.2)."""
+
+from anomalyvfm_opt.spec.parameters import Parameters
+
+FROZEN = "frozen"
+
+# category -> (rank, alpha, epochs, learning rate, (texture, structural, contextual) counts, noise of 255)
+_MEDIUM = (16, 32, 10, 1e-4, (30, 30, 30), 30)
+_HIGH_TEXTURE = (32, 64, 12, 8e-5, (40, 25, 25), 35)
+_HIGH_PERFORMANCE = (8, 16, 6, 1.5e-4, (20, 35, 35), 20)
+_V1_2_RULE = {
+    "fruit_jelly": _HIGH_TEXTURE,
+    "walnuts": _HIGH_TEXTURE,
+    "fabric": _HIGH_PERFORMANCE,
+    "vial": _HIGH_PERFORMANCE,
+}
+_INTENSITY_OF_NOISE = {20: 0.67, 30: 1.0, 35: 1.17}
+
+
+def reference_parameters(name: str, category: str) -> Parameters | None:
+    """Parameters of a reference on a category; None for `frozen`, which has no adapter.
+
+    Args:
+        name: `frozen`, `v1.1` (one setting for all) or `v1.2` (a rule by category; unknown ones are medium).
+        category: the name of the product, as its folder is called.
+
+    Raises:
+        KeyError: no such reference.
+    """
+    if name == FROZEN:
+        return None
+    settings = {"v1.1": _MEDIUM, "v1.2": _V1_2_RULE.get(category, _MEDIUM)}[name]
+    rank, alpha, epochs, lr, counts, noise = settings
+    texture, structural, contextual = (count / sum(counts) for count in counts)
+    return Parameters(
+        adapter="lora",
+        rank=rank,
+        alpha_ratio=alpha / rank,
+        targets="attention",
+        adapted_blocks="all",
+        epochs=epochs,
+        learning_rate=lr,
+        texture=texture,
+        structural=structural,
+        contextual=contextual,
+        synthesis_count=sum(counts),
+        synthesis_intensity=_INTENSITY_OF_NOISE[noise],
+    )
+
+
+def distinct_references(names: tuple[str, ...], category: str) -> dict[str, str]:
+    """Which references are run: name -> itself, or the earlier one that has the same parameters."""
+    first: dict[Parameters | None, str] = {}
+    return {name: first.setdefault(reference_parameters(name, category), name) for name in names}
