@@ -49,3 +49,7 @@ class EnvironmentMissingError(AnomalyVFMOptError):
     """The database, weights, data, disk or device is not there (yet); retry later."""
 
     exit_code = EXIT_ENVIRONMENT
+
+
+class DivergedError(AnomalyVFMOptError):
+    """A trial whose training ran away; its parameters are to blame, and the sampler is told so."""

@@ -1,0 +1,44 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-slow test-all check format bench docs clean
+
+demo: $(INSTALLED)
+	$(BIN)/anomalyvfm-opt demo
+
+test: $(INSTALLED)
+	$(BIN)/pytest -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest -m "slow and not gpu"
+
+test-all: test test-slow
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)
+	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit; done
+
+docs: $(INSTALLED)
+	$(BIN)/pytest tests/docs
+
+clean:
+	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "anomalyvfm-opt needs Python 3.11 or newer; set one: make PYTHON=python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
+	touch $@
