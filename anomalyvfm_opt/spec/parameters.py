@@ -29,7 +29,7 @@ class Parameters:
 
     @property
     def alpha(self) -> float:
-        """LoRA's alpha, `alpha_ratio * rank`; the update is scaled by alpha / rank (rslora: alpha / sqrt(rank))."""
+        """LoRA's alpha, `alpha_ratio * rank`; the update is scaled by alpha / rank (rslora: / sqrt(rank))."""
         return self.alpha_ratio * self.rank
 
     @classmethod
@@ -41,9 +41,7 @@ class Parameters:
         values = dict(suggested)
         texture = 1 - math.sqrt(1 - values.pop("mix_u1"))
         structural = values.pop("mix_u2") * (1 - texture)
-        return cls(
-            **values, texture=texture, structural=structural, contextual=max(0.0, 1 - texture - structural)
-        )
+        return cls(**values, texture=texture, structural=structural, contextual=max(0.0, 1 - texture - structural))
 
     def to_suggested(self) -> dict[str, Any]:
         """The inverse of `from_suggested`, to enqueue a reference in the searched space."""
