@@ -1,0 +1,173 @@
+"""The vision foundation model: frozen, from timm, seen as blocks whose outputs are features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.model.weights import hash_weights, load_file_weights, load_offline_weights
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """Features of b images: maps of the feature blocks, each stack at the finest grid of its blocks."""
+
+    decoder: Tensor  # (b, c, gh, gw), of all feature blocks
+    patches: Tensor  # (b, cp, ph, pw), of the patch blocks
+    pooled: Tensor  # (b, d): the last block's class token, or the mean of each map if there is none
+
+
+class Backbone:
+    """A frozen timm network and the blocks that its feature map is read from.
+
+    It stays in memory between trials; adapters are put into `network` and taken out again.
+    The network is always in eval mode: in train mode BatchNorm statistics would drift, and what is
+    below the first adapted block would no longer be the same for each trial.
+
+    Args:
+        name: a timm model that has `forward_intermediates` and `blocks`.
+        weights: `pretrained`, `offline`, `random`, or the path of a safetensors file.
+        feature_blocks: indices as in timm's `forward_intermediates` (blocks of a ViT, stages of a CNN).
+        image_size_px: side of the square input.
+        patch_blocks: those of `feature_blocks` whose patches `patch_knn` compares; None for all.
+        device: where the network lives.
+
+    Raises:
+        UsageError: an unknown model, one without blocks, or a size or an index that it cannot take.
+        EnvironmentMissingError: the weights are not to be had.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str,
+        feature_blocks: Sequence[int],
+        image_size_px: int,
+        patch_blocks: Sequence[int] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.name = name
+        self.weights = weights
+        self.image_size_px = image_size_px
+        self.device = torch.device(device)
+        self.network = _create_network(name, weights, image_size_px)
+        self.weights_sha256 = hash_weights(self.network)
+        self.network.to(self.device).eval().requires_grad_(False)
+        self.is_transformer = hasattr(self.network, "patch_embed")
+        self.indices, self.n_blocks = _resolve_blocks(name, self.network, feature_blocks)
+        patch_indices, _ = _resolve_blocks(name, self.network, patch_blocks or feature_blocks)
+        if not set(patch_indices) <= set(self.indices):
+            raise UsageError(f"backbone.patch_blocks {patch_indices} must be among feature_blocks {self.indices}")
+        self._patch_positions = [self.indices.index(index) for index in patch_indices]
+        mean, std = (self.network.pretrained_cfg[key] for key in ("mean", "std"))
+        self._mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(std, device=self.device).view(1, 3, 1, 1) * 255
+        with torch.no_grad():
+            probe = torch.zeros(1, image_size_px, image_size_px, 3, dtype=torch.uint8)
+            features = self.features(self.normalise(probe))
+        self.map_channels, self.pooled_channels = features.decoder.shape[1], features.pooled.shape[1]
+
+    @property
+    def is_random(self) -> bool:
+        """Random weights: for tests; whatever shows a result must say so."""
+        return self.weights == "random"
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """From uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w)."""
+        x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        return (x - self._mean) / self._std
+
+    def features(self, x: Tensor) -> FeatureMaps:
+        """Features of normalised images, float (b, 3, h, w)."""
+        if self.is_transformer:
+            maps, pooled = self._run_transformer(x)
+        else:
+            maps = self.network.forward_intermediates(
+                x, indices=self.indices, stop_early=True, intermediates_only=True
+            )
+            pooled = torch.cat([m.mean(dim=(2, 3)) for m in maps], dim=1)  # (b, d)
+        patches = [maps[position] for position in self._patch_positions]
+        return FeatureMaps(_stack_maps(maps), _stack_maps(patches), pooled)
+
+    def _run_transformer(self, x: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        outputs = self.network.forward_intermediates(
+            x,
+            indices=self.indices,
+            norm=True,
+            stop_early=True,
+            intermediates_only=True,
+            return_prefix_tokens=True,
+        )
+        if self.network.num_prefix_tokens == 0:
+            return outputs, outputs[-1].mean(dim=(2, 3))
+        maps, prefix_tokens = zip(*outputs, strict=True)
+        return maps, prefix_tokens[-1][:, 0]
+
+
+def _stack_maps(maps: Sequence[Tensor]) -> Tensor:
+    """Concatenate maps (b, c_i, h_i, w_i) along channels, each brought to the finest grid."""
+    finest = max((m.shape[2:] for m in maps), key=lambda shape: shape[0] * shape[1])
+    return torch.cat(
+        [m if m.shape[2:] == finest else F.interpolate(m, finest, mode="bilinear") for m in maps], dim=1
+    )
+
+
+def _create_network(name: str, weights: str, image_size_px: int) -> Any:
+    import timm
+
+    known = _find_config(name)
+    if known is None:
+        close = ", ".join(timm.list_models(f"*{name.split('.')[0]}*")[:3])
+        raise UsageError(f"backbone.name: timm has no model {name!r}", f"close to it: {close}" if close else "")
+    options: dict[str, Any] = {"img_size": image_size_px} if known.fixed_input_size else {}
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)  # random weights are the same in each worker
+    try:
+        network = timm.create_model(name, pretrained=weights == "pretrained", num_classes=0, **options)
+    except (OSError, RuntimeError) as error:
+        if weights != "pretrained":
+            raise UsageError(f"timm cannot build {name!r} at {image_size_px} px: {error}") from None
+        raise EnvironmentMissingError(
+            f"the pretrained weights of {name} ({known.hf_hub_id or known.url}) cannot be loaded:"
+            f" {str(error).splitlines()[0]}",
+            "on a host without the hub, set backbone.weights to the path of a safetensors file",
+        ) from None
+    except (AssertionError, ValueError) as error:
+        raise UsageError(f"timm cannot build {name!r} at {image_size_px} px: {error}") from None
+    finally:
+        torch.random.set_rng_state(state)
+    if weights == "offline":
+        load_offline_weights(name, network)
+    elif weights not in ("pretrained", "random"):
+        load_file_weights(Path(weights), network)
+    return network
+
+
+def _find_config(name: str) -> Any:
+    """timm's notes on a model, or None if there is no such model or no such weights tag."""
+    import timm
+
+    try:
+        return timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        return None
+
+
+def _resolve_blocks(name: str, network: Any, feature_blocks: Sequence[int]) -> tuple[list[int], int]:
+    """Non-negative feature indices, and how many of `network.blocks` run to reach the last of them."""
+    if not hasattr(network, "forward_intermediates") or not hasattr(network, "blocks"):
+        raise UsageError(
+            f"backbone.name: {name!r} has no blocks that can be adapted",
+            "use a ViT or EfficientNet-like timm model with forward_intermediates",
+        )
+    ends: list[int] = list(getattr(network, "stage_ends", range(1, len(network.blocks) + 1)))
+    for index in feature_blocks:
+        if not -len(ends) <= index < len(ends):
+            raise UsageError(f"backbone.feature_blocks: {index} is not among the {len(ends)} blocks of {name}")
+    indices = sorted({index % len(ends) for index in feature_blocks})
+    return indices, ends[indices[-1]]

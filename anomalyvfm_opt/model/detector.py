@@ -1,0 +1,103 @@
+"""The detector of one trial: an adapted backbone with its heads, and what one pass over images gives."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from anomalyvfm_opt.model.adapter import adapted
+from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.model.heads import Decoder, Predictor
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a detector says of b images. The frozen detector has no heads: three fields are None."""
+
+    patches: Tensor  # (b, cp, ph, pw)
+    pooled: Tensor  # (b, d)
+    image_logit: Tensor | None = None  # (b,)
+    mask_logit: Tensor | None = None  # (b, 2gh, 2gw)
+    confidence: Tensor | None = None  # (b, 2gh, 2gw), raw
+
+
+class Detector(nn.Module):
+    """Backbone + heads. Without heads it is the frozen backbone, scored by the training-free scorers.
+
+    The backbone stays in eval mode, in training too; the heads have neither dropout nor BatchNorm.
+    """
+
+    def __init__(self, backbone: Backbone, peft_model: Any = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.peft_model = peft_model
+        self.decoder: Decoder | None = None
+        self.predictor: Predictor | None = None
+        if peft_model is not None:
+            self.decoder = Decoder(backbone.map_channels).to(backbone.device)
+            self.predictor = Predictor(backbone.pooled_channels).to(backbone.device)
+
+    @property
+    def is_frozen(self) -> bool:
+        """No adapter and no heads: nothing to train."""
+        return self.peft_model is None
+
+    def forward(self, images: Tensor) -> Output:
+        """Look at uint8 images (b, h, w, 3)."""
+        device = self.backbone.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            features = self.backbone.features(self.backbone.normalise(images))
+            patches, pooled = features.patches.float(), features.pooled.float()
+            if self.decoder is None or self.predictor is None:
+                return Output(patches, pooled)
+            mask_logit, confidence = self.decoder(features.decoder)
+            image_logit = self.predictor(features.pooled)
+        return Output(patches, pooled, image_logit.float(), mask_logit.float(), confidence.float())
+
+    def train(self, mode: bool = True) -> Self:
+        """Heads only: the backbone stays in eval mode, else its frozen BatchNorm statistics would drift."""
+        super().train(mode)
+        self.backbone.network.eval()
+        return self
+
+    def adapter_parameters(self) -> list[nn.Parameter]:
+        """The adapter's trainable parameters."""
+        return [p for p in self.backbone.network.parameters() if p.requires_grad]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The parameters of decoder and predictor."""
+        heads = [head for head in (self.decoder, self.predictor) if head is not None]
+        return [p for head in heads for p in head.parameters()]
+
+
+@contextmanager
+def build_detector(
+    backbone: Backbone,
+    *,
+    adapter: str,
+    rank: int,
+    alpha: float,
+    targets: str,
+    adapted_blocks: int | str,
+    seed: int,
+) -> Iterator[Detector]:
+    """A detector with a fresh adapter and fresh heads, all drawn from `seed`; taken apart at the end."""
+    with adapted(
+        backbone,
+        adapter=adapter,
+        rank=rank,
+        alpha=alpha,
+        targets=targets,
+        adapted_blocks=adapted_blocks,
+        seed=seed,
+    ) as peft_model:
+        state = torch.random.get_rng_state()
+        torch.manual_seed(seed + 1)
+        try:
+            detector = Detector(backbone, peft_model)
+        finally:
+            torch.random.set_rng_state(state)
+        yield detector

@@ -1,0 +1,49 @@
+"""The two heads of AnomalyVFM: a decoder for the anomaly map, a predictor for the image."""
+
+from torch import Tensor, nn
+
+
+class Decoder(nn.Module):
+    """Two 3x3 convolutions and one x2 upsampling block, then 1x1 heads for mask and confidence.
+
+    (b, c, gh, gw) -> mask logits (b, 2gh, 2gw) and raw confidence (b, 2gh, 2gw).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        width = min(256, max(64, channels // 4 // 32 * 32))
+        self.body = nn.Sequential(
+            _block(channels, width),
+            _block(width, width),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+            _block(width, width),
+        )
+        self.mask = nn.Conv2d(width, 1, 1)
+        self.confidence = nn.Conv2d(width, 1, 1)
+
+    def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask logits and raw confidence of a feature map (b, c, gh, gw)."""
+        x = self.body(feature_map)  # (b, width, 2gh, 2gw)
+        return self.mask(x).squeeze(1), self.confidence(x).squeeze(1)
+
+
+class Predictor(nn.Module):
+    """One linear map on the normalised pooled feature: (b, d) -> logit (b,) that the image is anomalous."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.linear = nn.Linear(channels, 1)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Logits (b,) of pooled features (b, d)."""
+        logits: Tensor = self.linear(self.norm(pooled)).squeeze(1)
+        return logits
+
+
+def _block(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, padding=1),
+        nn.GroupNorm(32, channels_out),
+        nn.ReLU(inplace=True),
+    )
