@@ -1,0 +1,130 @@
+"""The training loop of one trial, readable from top to bottom."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anomalyvfm_opt.errors import DivergedError
+from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.training.losses import anomaly_loss
+
+_DIVERGED_FACTOR = 10.0
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images to learn from, uint8 (n, h, w, 3); `masks` is uint8 (n_anomalous, h, w) of 0 and 1."""
+
+    normal: np.ndarray
+    anomalous: np.ndarray
+    masks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. An epoch is `steps_per_epoch` optimiser steps, whatever the number of images."""
+
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int  # images a step, half of them anomalous
+    learning_rate: float  # of the adapter
+    head_learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    seed: int
+
+
+def finetune(
+    detector: Detector,
+    images: TrainingSet,
+    schedule: Schedule,
+    on_epoch: Callable[[int, float], None],
+    on_step: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """Train adapter and heads.
+
+    The learning rate is constant after a short linear warm-up, so that epoch k of two trials compares.
+
+    Args:
+        detector: with an adapter.
+        images: at least one normal and one anomalous image.
+        schedule: how long and how fast.
+        on_epoch: called after each epoch with its number (from 1) and loss; what it raises ends training.
+        on_step: called before each optimiser step; what it raises ends training.
+
+    Returns:
+        The mean loss of each epoch.
+
+    Raises:
+        DivergedError: a loss that is not finite, or an epoch ten times worse than the first.
+    """
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": detector.adapter_parameters(), "lr": schedule.learning_rate},
+            {"params": detector.head_parameters(), "lr": schedule.head_learning_rate},
+        ],
+        weight_decay=schedule.weight_decay,
+    )
+    warmup = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / max(1, schedule.warmup_steps))
+    )
+    batches = _draw_batches(images, schedule)
+    losses: list[float] = []
+    for epoch in range(1, schedule.epochs + 1):
+        total = 0.0
+        for _ in range(schedule.steps_per_epoch):
+            on_step()
+            loss = _compute_loss(detector, *next(batches))
+            if not math.isfinite(value := loss.item()):
+                raise DivergedError(f"loss {value} in epoch {epoch}")
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad()
+            warmup.step()
+            total += value
+        losses.append(total / schedule.steps_per_epoch)
+        if losses[-1] > _DIVERGED_FACTOR * max(losses[0], 1e-3):
+            raise DivergedError(f"mean loss {losses[-1]:.3g} in epoch {epoch} after {losses[0]:.3g} in the first")
+        on_epoch(epoch, losses[-1])
+    return losses
+
+
+def _compute_loss(detector: Detector, batch: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
+    output = detector(batch)
+    if output.image_logit is None or output.mask_logit is None or output.confidence is None:
+        raise ValueError("a frozen detector cannot be trained")
+    device = output.image_logit.device
+    size = output.mask_logit.shape[1:]
+    masks = F.interpolate(masks.to(device, non_blocking=True).float().unsqueeze(1), size, mode="area").squeeze(1)
+    return anomaly_loss(output.image_logit, output.mask_logit, output.confidence, labels.to(device), masks)
+
+
+def _draw_batches(images: TrainingSet, schedule: Schedule) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Endless batches: images (b, h, w, 3), labels (b,), masks (b, h, w); no image twice before all once."""
+    half = schedule.batch_size // 2
+    rng = np.random.default_rng(schedule.seed)
+    normals = _shuffle_forever(len(images.normal), half, rng)
+    anomalies = _shuffle_forever(len(images.anomalous), half, rng)
+    labels = torch.cat([torch.zeros(half), torch.ones(half)])
+    no_mask = np.zeros((half, *images.masks.shape[1:]), dtype=np.uint8)
+    while True:
+        i, j = next(normals), next(anomalies)
+        batch = torch.from_numpy(np.concatenate([images.normal[i], images.anomalous[j]]))
+        masks = torch.from_numpy(np.concatenate([no_mask, images.masks[j]]))
+        if torch.cuda.is_available():
+            batch, masks = batch.pin_memory(), masks.pin_memory()
+        yield batch, labels, masks
+
+
+def _shuffle_forever(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    queue = np.empty(0, dtype=np.int64)
+    while True:
+        while len(queue) < size:
+            queue = np.concatenate([queue, rng.permutation(n)])
+        yield queue[:size]
+        queue = queue[size:]

@@ -1,0 +1,115 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from anomalyvfm_opt.errors import DivergedError
+from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.model.detector import build_detector
+from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
+from anomalyvfm_opt.training.losses import anomaly_loss, focal_loss
+
+LORA: dict[str, Any] = {"adapter": "lora", "rank": 4, "alpha": 8.0, "targets": "attention", "adapted_blocks": 2, "seed": 1}  # fmt: skip
+SCHEDULE = Schedule(
+    epochs=3,
+    steps_per_epoch=4,
+    batch_size=8,
+    learning_rate=1e-3,
+    head_learning_rate=1e-3,
+    warmup_steps=2,
+    weight_decay=0.01,
+    seed=5,
+)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return Backbone("tf_efficientnet_lite0", "offline", (1, 2), 64)
+
+
+@pytest.fixture(scope="module")
+def images() -> TrainingSet:
+    rng = np.random.default_rng(0)
+    normal = rng.integers(100, 140, (12, 64, 64, 3), dtype=np.uint8)
+    anomalous, masks = normal[:6].copy(), np.zeros((6, 64, 64), np.uint8)
+    anomalous[:, 20:44, 20:44] = 255
+    masks[:, 20:44, 20:44] = 1
+    return TrainingSet(normal, anomalous, masks)
+
+
+def train(backbone: Backbone, images: TrainingSet, schedule: Schedule) -> tuple[list[float], torch.Tensor]:
+    with build_detector(backbone, **LORA) as detector:
+        losses = finetune(detector, images, schedule, lambda *_: None)
+        with torch.no_grad():
+            output = detector(torch.from_numpy(images.anomalous))
+        assert output.mask_logit is not None
+        return losses, output.mask_logit
+
+
+def test_an_easy_task_is_learned(backbone: Backbone, images: TrainingSet) -> None:
+    losses, mask_logit = train(backbone, images, replace(SCHEDULE, epochs=6))
+    assert len(losses) == 6
+    assert losses[-1] < losses[0] / 2
+    side = mask_logit.shape[1]
+    inside = mask_logit[:, side * 3 // 8 : side * 5 // 8, side * 3 // 8 : side * 5 // 8].mean()
+    assert inside > mask_logit[:, :2].mean()
+
+
+def test_the_same_trial_twice_gives_the_same_numbers(backbone: Backbone, images: TrainingSet) -> None:
+    first, again = train(backbone, images, SCHEDULE), train(backbone, images, SCHEDULE)
+    assert first[0] == again[0]
+    assert torch.equal(first[1], again[1])
+    assert train(backbone, images, replace(SCHEDULE, seed=6))[0] != first[0]
+
+
+def test_an_epoch_is_a_number_of_steps_whatever_the_number_of_images(
+    backbone: Backbone, images: TrainingSet
+) -> None:
+    steps, epochs = [], []
+    few = TrainingSet(images.normal, images.anomalous[:1], images.masks[:1])
+    with build_detector(backbone, **LORA) as detector:
+        finetune(
+            detector,
+            few,
+            SCHEDULE,
+            on_epoch=lambda epoch, _: epochs.append((epoch, len(steps))),
+            on_step=lambda: steps.append(1),
+        )
+    assert epochs == [(1, 4), (2, 8), (3, 12)]
+
+
+def test_epoch_k_does_not_depend_on_how_many_follow(backbone: Backbone, images: TrainingSet) -> None:
+    assert train(backbone, images, SCHEDULE)[0] == train(backbone, images, replace(SCHEDULE, epochs=5))[0][:3]
+
+
+def test_running_away_is_reported(backbone: Backbone, images: TrainingSet) -> None:
+    with pytest.raises(DivergedError, match="loss"):
+        train(backbone, images, replace(SCHEDULE, epochs=8, learning_rate=1e6, head_learning_rate=1e4))
+
+
+def test_an_epoch_callback_can_stop_training(backbone: Backbone, images: TrainingSet) -> None:
+    def stop(_epoch: int, _loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with build_detector(backbone, **LORA) as detector, pytest.raises(KeyboardInterrupt):
+        finetune(detector, images, SCHEDULE, stop)
+    assert not any("lora" in name for name in backbone.network.state_dict())
+
+
+def test_focal_loss_is_cross_entropy_scaled_by_how_wrong_it_is() -> None:
+    logits, targets = torch.tensor([0.0, 2.0, -3.0]), torch.tensor([1.0, 1.0, 1.0])
+    p = logits.sigmoid()
+    torch.testing.assert_close(focal_loss(logits, targets), -((1 - p) ** 2) * p.log())
+
+
+def test_anomaly_loss_matches_its_formula() -> None:
+    image, mask, confidence = torch.tensor([0.3]), torch.tensor([[[4.0, -1.0]]]), torch.tensor([[[0.2, -0.5]]])
+    labels, target = torch.tensor([1.0]), torch.tensor([[[1.0, 0.0]]])
+    c = 1 + confidence.exp()
+    distance = (mask.sigmoid().clamp(0.1, 0.9) - target).abs()
+    expected = (
+        focal_loss(image, labels).mean() + (c * (5 * focal_loss(mask, target) + distance) - 0.1 * c.log()).mean()
+    )
+    torch.testing.assert_close(anomaly_loss(image, mask, confidence, labels, target), expected)
