@@ -1,0 +1,195 @@
+"""The files of one PostgreSQL cluster: made once by initdb, owned by the server's user."""
+
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.binaries import Installation
+from anomalyvfm_opt.store.processes import command_of
+from anomalyvfm_opt.store.server_user import ServerUser
+
+USER = "anomalyvfm_opt"
+DATABASE = "anomalyvfm_opt"
+MAX_CONNECTIONS = 300  # two a worker, and Optuna's dashboard
+_LEFTOVER_WAIT_S = 20.0
+_UNSAFE_IN_SHELL = frozenset('"$`\\\n')  # pg_ctl puts paths between double quotes for a shell
+
+
+@dataclass(frozen=True)
+class Postmaster:
+    """A live server, as its own file `postmaster.pid` describes it."""
+
+    pid: int
+    port: int
+    phase: str  # starting, ready, stopping
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the files are: `data/`, `log`, `port` (the last one used) and `password`.
+
+    The folder is 0700 and belongs to the server's user.
+    """
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's data directory."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server has to say."""
+        return self.folder / "log"
+
+    def version(self) -> str:
+        """The major version that made the cluster; empty if there is none yet."""
+        path = self.data / "PG_VERSION"
+        return path.read_text().strip() if path.is_file() else ""
+
+    def name(self) -> str:
+        """What the server's processes carry in their command line: unique on this host, kept by a move."""
+        status = self.data.stat()
+        return f"anomalyvfm_opt-{hashlib.sha256(f'{status.st_dev}:{status.st_ino}'.encode()).hexdigest()[:12]}"
+
+    def password(self) -> str:
+        """The password of the only database user."""
+        return (self.folder / "password").read_text().strip()
+
+    def postmaster_pid(self) -> int | None:
+        """The process id in `postmaster.pid`, which may be left over from a crash."""
+        lines = self._read_pid_file()
+        return int(lines[0]) if lines and lines[0].isdigit() else None
+
+    def postmaster(self) -> Postmaster | None:
+        """The live server; None if there is none, or if the process with its id is something else."""
+        pid = self.postmaster_pid()
+        if pid is None or f"cluster_name={self.name()}" not in command_of(pid).split():
+            return None
+        lines = self._read_pid_file()
+        port = int(lines[3]) if len(lines) > 3 and lines[3].isdigit() else 0
+        phase = lines[7].strip() if len(lines) > 7 and port else "starting"
+        return Postmaster(pid, port, phase)
+
+    def _read_pid_file(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def prepare(self, user: ServerUser) -> None:
+        """Make the folder, for its user alone."""
+        if not self.folder.is_dir():
+            self.folder.mkdir(mode=0o700)
+        self.folder.chmod(0o700)
+        if user.is_other and self.folder.stat().st_uid != user.uid:
+            os.chown(self.folder, user.uid, user.gid)
+
+    def create(self, installation: Installation, user: ServerUser) -> None:
+        """Run initdb and make our database; complete or not there at all.
+
+        Raises:
+            EnvironmentMissingError: with what initdb said.
+        """
+        self._remove_leftovers()
+        fresh = self.folder / f"data.new-{secrets.token_hex(4)}"
+        write_private(self.folder / "password", secrets.token_urlsafe(32) + "\n", user)
+        settings = {
+            "max_connections": str(MAX_CONNECTIONS),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",  # a socket's path must fit in 107 bytes; home's may not
+        }
+        with self.handed_over(user) as (folder, descriptors):
+            data = f"{folder}/{fresh.name}"
+            options = ["--encoding=UTF8", "--locale=C", "--auth-host=scram-sha-256", "--auth-local=scram-sha-256"]
+            options += [f"--set={key}={value}" for key, value in settings.items()]
+            initdb = [installation.program("initdb"), "-D", data, "-U", USER, f"--pwfile={folder}/password"]
+            self._run(user, [*initdb, *options], descriptors)
+            single = [installation.program("postgres"), "--single", "-j", "-D", data, "postgres"]
+            self._run(user, single, descriptors, given=f'CREATE DATABASE "{DATABASE}";\n\n')
+        fresh.rename(self.data)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed `create` left, whose programs may still be writing for a moment."""
+        deadline = time.monotonic() + _LEFTOVER_WAIT_S
+        while leftovers := sorted(self.folder.glob("data.new-*")):
+            try:
+                shutil.rmtree(leftovers[0])
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def _run(self, user: ServerUser, command: Sequence[str], descriptors: Sequence[int], given: str = "") -> None:
+        done = user.run(command, given=given, descriptors=descriptors)
+        if done.returncode != 0 or "ERROR:" in done.stderr:
+            said = (done.stderr or done.stdout).strip().splitlines()[-5:]
+            raise EnvironmentMissingError(
+                f"the embedded database in {self.folder} could not be made; {Path(command[0]).name} said:\n  "
+                + "\n  ".join(said),
+                "free disk space or choose another folder with ANOMALYVFM_OPT_HOME, or set ANOMALYVFM_OPT_DB_URL",
+            )
+
+    @contextmanager
+    def handed_over(self, user: ServerUser) -> Iterator[tuple[str, Sequence[int]]]:
+        """The folder as the server's processes may name it, with the descriptors to hand over to them.
+
+        Normally its path. For root, a parent may be closed to the server's user (/root, a temporary folder):
+        then the folder is opened by us and inherited by the server, which finds it under /proc/self/fd.
+        So no mode of anybody's folder is changed, and the data stay in the state folder.
+
+        Yields:
+            the folder's name, and open file descriptors.
+
+        Raises:
+            EnvironmentMissingError: the server's user cannot reach it in either way.
+        """
+        is_plain = not _UNSAFE_IN_SHELL & set(str(self.folder))
+        if is_plain and user.can_enter(self.folder):
+            yield str(self.folder), ()
+            return
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            inherited = Path(f"/proc/self/fd/{descriptor}")
+            if not inherited.exists() or not user.can_enter(inherited, [descriptor]):
+                raise EnvironmentMissingError(
+                    f"user {user.name}, who runs PostgreSQL for root, cannot reach {self.folder}: "
+                    f"{_find_closed_folder(self.folder)} is closed to others",
+                    "set ANOMALYVFM_OPT_HOME to a folder under /var/lib, or ANOMALYVFM_OPT_DB_URL",
+                )
+            yield str(inherited), (descriptor,)
+        finally:
+            os.close(descriptor)
+
+
+def _find_closed_folder(folder: Path) -> Path:
+    parents = reversed(folder.parents)
+    return next((path for path in parents if not path.stat().st_mode & 0o001), folder)
+
+
+def write_private(path: Path, text: str, owner: ServerUser | None = None) -> None:
+    """Write a file that its owner alone may read; complete or not there at all.
+
+    Args:
+        path: where to.
+        text: what.
+        owner: whose it is; None for the caller's.
+    """
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        if owner is not None and owner.is_other:
+            os.fchown(descriptor, owner.uid, owner.gid)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    fresh.replace(path)

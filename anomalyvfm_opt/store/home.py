@@ -1,0 +1,63 @@
+"""The state folder: where the embedded database, caches and artifacts of this host live."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from anomalyvfm_opt.errors import EnvironmentMissingError
+
+HOME_VARIABLE = "ANOMALYVFM_OPT_HOME"
+ROOT_HOME = Path("/var/lib/anomalyvfm-opt")
+_HINT = f"set {HOME_VARIABLE} to a folder that you can write to"
+
+
+def state_folder() -> Path:
+    """The state folder, made if it is not there: `ANOMALYVFM_OPT_HOME`, else the user's data folder.
+
+    Root's default lies under /var/lib, because the database then runs as another user, who has to reach
+    it. A folder that is already there keeps its mode, whoever made it.
+
+    Raises:
+        EnvironmentMissingError: it, or a parent of it, is a file or cannot be written to.
+    """
+    folder = _locate()
+    create_folder(folder)
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise EnvironmentMissingError(f"the state folder {folder} cannot be written to", _HINT)
+    return folder
+
+
+def _locate() -> Path:
+    given = os.environ.get(HOME_VARIABLE, "")
+    if given:
+        try:
+            return Path(given).expanduser().absolute()
+        except RuntimeError as error:
+            raise EnvironmentMissingError(f"{HOME_VARIABLE}={given}: {error}", _HINT) from None
+    if os.geteuid() == 0:
+        return ROOT_HOME
+    return platformdirs.user_data_path("anomalyvfm-opt", appauthor=False)
+
+
+def create_folder(folder: Path) -> None:
+    """Make a state folder, closed to others: 0700, or for root 0711, which lets others pass but not list.
+
+    Raises:
+        EnvironmentMissingError: a file is in the way, or the parent cannot be written to.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        culprit = next(
+            (path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir()),
+            folder,
+        )
+        raise EnvironmentMissingError(
+            f"the state folder {folder} cannot be made: {culprit} is not a folder", _HINT
+        ) from None
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"the state folder {folder} cannot be made: {error.strerror} ({error.filename})", _HINT
+        ) from None

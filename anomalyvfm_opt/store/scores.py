@@ -1,0 +1,61 @@
+"""Metrics and per-image scores of trials, so that later steps compare trials without retraining."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+from sqlalchemy import Engine, delete, insert, select
+
+from anomalyvfm_opt.evaluation.metrics import Metrics
+from anomalyvfm_opt.store import tables
+
+
+def write_scores(
+    engine: Engine,
+    trial_id: int,
+    metrics: Mapping[str, Metrics],
+    image_keys: tuple[str, ...],
+    labels: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+) -> None:
+    """Store a trial's metrics and scores in one transaction, replacing earlier ones of the same trial.
+
+    Args:
+        engine: of the study store.
+        trial_id: Optuna's id of the trial.
+        metrics: scorer -> metrics.
+        image_keys: of the n scored images.
+        labels: int (n,), 1 for anomalous.
+        scores: scorer -> float (n,).
+    """
+    metric_rows = [{"trial_id": trial_id, "scorer": name, **asdict(m)} for name, m in metrics.items()]
+    score_rows = [
+        {"trial_id": trial_id, "scorer": name, "image_key": key, "label": int(label), "score": float(score)}
+        for name, values in scores.items()
+        for key, label, score in zip(image_keys, labels, values, strict=True)
+    ]
+    with engine.begin() as connection:
+        for table, rows in ((tables.trial_metric, metric_rows), (tables.image_score, score_rows)):
+            connection.execute(delete(table).where(table.c.trial_id == trial_id))
+            if rows:
+                connection.execute(insert(table), rows)
+
+
+def read_metrics(engine: Engine, trial_id: int) -> dict[str, Metrics]:
+    """Scorer -> metrics of one trial."""
+    table = tables.trial_metric
+    with engine.connect() as connection:
+        rows = [row._asdict() for row in connection.execute(select(table).where(table.c.trial_id == trial_id))]
+    return {
+        row["scorer"]: Metrics(**{k: v for k, v in row.items() if k not in ("trial_id", "scorer")}) for row in rows
+    }
+
+
+def read_scores(engine: Engine, trial_id: int, scorer: str) -> dict[str, tuple[int, float]]:
+    """Image key -> (label, score) of one trial by one scorer."""
+    table = tables.image_score
+    query = select(table.c.image_key, table.c.label, table.c.score).where(
+        table.c.trial_id == trial_id, table.c.scorer == scorer
+    )
+    with engine.connect() as connection:
+        return {key: (label, score) for key, label, score in connection.execute(query)}

@@ -1,0 +1,211 @@
+"""Studies in the store: native Optuna studies, with what makes them ours beside them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import Connection, Engine, Row, func, insert, select, text
+
+from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.spec.difference import list_differences
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store import tables
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """One image of a study's division, with the hash of its file's bytes."""
+
+    image_key: str
+    role: str  # fit, held_out, search or locked
+    label: str
+    scene: str
+    light: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """What the store knows of a study beside Optuna's own rows."""
+
+    study_id: int
+    name: str
+    category: str
+    spec: Spec
+    spec_sha256: str
+    data_dir: str
+    lock: str
+    split_sha256: str
+    weights_sha256: str
+    budget: int
+
+
+@dataclass(frozen=True)
+class NewStudy:
+    """A study to be created: a spec, a category, and the hashes of the data and weights that it stands on."""
+
+    spec: Spec
+    category: str
+    data_dir: str
+    split_sha256: str
+    weights_sha256: str
+    images: tuple[StoredImage, ...]
+
+    @property
+    def name(self) -> str:
+        """`<spec>/<category>`."""
+        return self.spec.study_name(self.category)
+
+
+def create_study(
+    storage: RDBStorage, engine: Engine, new: NewStudy, references: Mapping[str, dict[str, Any] | None]
+) -> bool:
+    """Create a study with its references waiting first; the same study again is a no-op.
+
+    An interrupted creation is completed by the next call, and two calls at once create one study.
+
+    Args:
+        storage: Optuna's storage on the same database as `engine`.
+        engine: for our tables.
+        new: the study.
+        references: name -> parameters to enqueue, or None for one that is run without sampled parameters.
+
+    Returns:
+        True if it was created (or its creation completed), False if it was there.
+
+    Raises:
+        UsageError: a study of that name exists with another spec, data or weights; the difference is shown.
+    """
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": new.name})
+        try:
+            stored = _find(connection, new.name)
+            connection.rollback()
+            if stored is not None:
+                _check_same(stored, new)
+                return False
+            study = optuna.create_study(
+                storage=storage, study_name=new.name, direction="maximize", load_if_exists=True
+            )
+            trials = study.get_trials(deepcopy=False)
+            if any(trial.state is not TrialState.WAITING for trial in trials):
+                raise UsageError(
+                    f"an Optuna study {new.name!r} that is not ours is in this database",
+                    "give the spec another name",
+                )
+            enqueued = {trial.user_attrs.get("reference") for trial in trials}
+            for name, parameters in references.items():
+                if name not in enqueued:
+                    study.enqueue_trial(parameters or {}, user_attrs={"reference": name})
+            _insert_study(connection, study._study_id, new)  # the row that makes the creation complete
+            connection.commit()
+        finally:
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": new.name})
+            connection.commit()
+    return True
+
+
+def load_study(engine: Engine, name: str) -> StudyRecord:
+    """One study by its full name.
+
+    Raises:
+        UsageError: no such study; near names are shown.
+    """
+    with engine.connect() as connection:
+        found = _find(connection, name)
+    if found is not None:
+        return found
+    known = [record.name for record in list_studies(engine)]
+    near = [other for other in known if name.split("/")[0] in other] or known
+    raise UsageError(
+        f"no study {name!r}",
+        f"studies here: {', '.join(near[:8])}"
+        if near
+        else "create one: anomalyvfm-opt study create SPEC --data DIR",
+    )
+
+
+def list_studies(engine: Engine) -> list[StudyRecord]:
+    """All studies of ours, in the order of their creation."""
+    with engine.connect() as connection:
+        return [_to_record(row) for row in connection.execute(_select_studies())]
+
+
+def list_images(engine: Engine, study_id: int) -> dict[str, StoredImage]:
+    """The stored division of a study: image key -> image."""
+    query = select(tables.study_image).where(tables.study_image.c.study_id == study_id)
+    with engine.connect() as connection:
+        rows = [row._asdict() for row in connection.execute(query)]
+    return {row["image_key"]: StoredImage(**{k: v for k, v in row.items() if k != "study_id"}) for row in rows}
+
+
+def delete_study(storage: RDBStorage, record: StudyRecord) -> None:
+    """Delete a study, its trials, and all rows of ours that hang on them; a worker on it will find it gone."""
+    optuna.delete_study(study_name=record.name, storage=storage)
+
+
+def count_roles(engine: Engine, study_id: int) -> dict[str, int]:
+    """How many images of a study have each role."""
+    image = tables.study_image
+    query = (
+        select(image.c.role, func.count().label("images"))
+        .where(image.c.study_id == study_id)
+        .group_by(image.c.role)
+    )
+    with engine.connect() as connection:
+        return {row.role: row.images for row in connection.execute(query)}
+
+
+def _select_studies() -> Any:
+    join = tables.study.join(tables.optuna_studies, tables.study.c.study_id == tables.optuna_studies.c.study_id)
+    return (
+        select(tables.study, tables.optuna_studies.c.study_name.label("name"))
+        .select_from(join)
+        .order_by(tables.study.c.study_id)
+    )
+
+
+def _find(connection: Connection, name: str) -> StudyRecord | None:
+    row = connection.execute(_select_studies().where(tables.optuna_studies.c.study_name == name)).one_or_none()
+    return None if row is None else _to_record(row)
+
+
+def _to_record(row: Row[Any]) -> StudyRecord:
+    values = row._asdict()
+    del values["created_at"]
+    return StudyRecord(**{**values, "spec": Spec.model_validate(values["spec"])})
+
+
+def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
+    connection.execute(
+        insert(tables.study).values(
+            study_id=study_id,
+            category=new.category,
+            spec=new.spec.model_dump(mode="json"),
+            spec_sha256=new.spec.sha256(),
+            data_dir=new.data_dir,
+            lock=new.spec.data.lock,
+            split_sha256=new.split_sha256,
+            weights_sha256=new.weights_sha256,
+            budget=new.spec.search.trials,
+        )
+    )
+    rows = [{"study_id": study_id, **vars(image)} for image in new.images]
+    connection.execute(insert(tables.study_image), rows)
+
+
+def _check_same(stored: StudyRecord, new: NewStudy) -> None:
+    differences = list_differences(stored.spec.content(), new.spec.content())
+    if stored.split_sha256 != new.split_sha256:
+        differences.append(f"images (content hash): {stored.split_sha256[:12]} -> {new.split_sha256[:12]}")
+    if stored.weights_sha256 != new.weights_sha256:
+        differences.append(f"weights (hash): {stored.weights_sha256[:12]} -> {new.weights_sha256[:12]}")
+    if differences:
+        raise UsageError(
+            f"study {new.name!r} exists with another content:\n  " + "\n  ".join(differences),
+            "give the changed spec another name, or delete the study: anomalyvfm-opt study delete " + new.name,
+        )

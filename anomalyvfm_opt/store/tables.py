@@ -1,0 +1,129 @@
+"""Our own tables, in the PostgreSQL schema `anomalyvfm_opt` beside Optuna's tables.
+
+Optuna keeps studies, trials, parameters and values; these tables keep what it has no room for: the spec and
+the division of the images, who may run which trial, and the per-image scores. Deleting a study or a trial
+through Optuna deletes our rows as well.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "anomalyvfm_opt"
+metadata = MetaData(schema=SCHEMA)
+
+# Optuna's tables, as far as our statements need them; they are Optuna's to create and to change.
+optuna_metadata = MetaData()
+optuna_studies = Table(
+    "studies",
+    optuna_metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("study_name", String),
+)
+optuna_trials = Table(
+    "trials",
+    optuna_metadata,
+    Column("trial_id", Integer, primary_key=True),
+    Column("number", Integer),
+    Column("study_id", Integer),
+    Column("state", String),
+)
+
+
+def _study_key(**options: bool) -> "Column[int]":
+    reference = ForeignKey(optuna_studies.c.study_id, ondelete="CASCADE")
+    return Column("study_id", Integer, reference, nullable=False, **options)
+
+
+def _trial_key(**options: bool) -> "Column[int]":
+    return Column("trial_id", Integer, ForeignKey(optuna_trials.c.trial_id, ondelete="CASCADE"), **options)
+
+
+study = Table(
+    "study",
+    metadata,
+    _study_key(primary_key=True, autoincrement=False),
+    Column("category", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    Column("spec_sha256", Text, nullable=False),
+    Column("data_dir", Text, nullable=False),
+    Column("lock", Text, nullable=False),
+    Column("split_sha256", Text, nullable=False),
+    Column("weights_sha256", Text, nullable=False),
+    Column("budget", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+study_image = Table(
+    "study_image",
+    metadata,
+    _study_key(primary_key=True),
+    Column("image_key", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("scene", Text, nullable=False),
+    Column("light", Text),
+    Column("sha256", Text, nullable=False),
+    CheckConstraint("role IN ('fit', 'held_out', 'search', 'locked')", name="study_image_role"),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("lease_id", BigInteger, Identity(), primary_key=True),
+    _study_key(index=True),
+    _trial_key(unique=True),
+    Column("worker", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+trial_outcome = Table(
+    "trial_outcome",
+    metadata,
+    _trial_key(primary_key=True, autoincrement=False),
+    Column("outcome", Text, nullable=False),
+    Column("is_final", Boolean, nullable=False),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("worker", Text, nullable=False),
+    Column("ended_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+trial_metric = Table(
+    "trial_metric",
+    metadata,
+    _trial_key(primary_key=True),
+    Column("scorer", Text, primary_key=True),
+    Column("image_auroc", Double, nullable=False),
+    Column("image_ap", Double, nullable=False),
+    Column("image_f1_max", Double, nullable=False),
+    Column("pixel_auroc", Double),
+    Column("au_pro_005", Double),
+    Column("au_pro_030", Double),
+)
+
+image_score = Table(
+    "image_score",
+    metadata,
+    _trial_key(primary_key=True),
+    Column("scorer", Text, primary_key=True),
+    Column("image_key", Text, primary_key=True),
+    Column("label", SmallInteger, nullable=False),
+    Column("score", Double, nullable=False),
+    CheckConstraint("label IN (0, 1)", name="image_score_label"),
+)
