@@ -1,0 +1,190 @@
+"""A study at a glance: budget, references, best trial."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine, text
+
+from anomalyvfm_opt.spec.references import FROZEN, distinct_references
+from anomalyvfm_opt.store.studies import StudyRecord, count_roles
+from anomalyvfm_opt.trial.budget import Usage, count_usage
+
+_FAILURES = text("""
+    SELECT t.number, o.outcome, o.message FROM anomalyvfm_opt.trial_outcome o
+      JOIN trials t ON t.trial_id = o.trial_id
+     WHERE t.study_id = :study_id AND o.is_final ORDER BY t.number
+""")
+
+
+@dataclass(frozen=True)
+class TrialSummary:
+    """One complete trial. `params` is empty for `frozen`."""
+
+    number: int
+    value: float
+    params: dict[str, Any]
+    seconds: float
+    scorer: str
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """A study's state. `references` maps each name of the spec to its trial, None until that is complete."""
+
+    record: StudyRecord
+    usage: Usage
+    images: dict[str, int]  # role -> count
+    references: dict[str, TrialSummary | None]
+    same_as: dict[str, str]  # a reference that equals an earlier one -> that one's name
+    best: TrialSummary | None
+    failures: list[tuple[int, str, str]] = field(default_factory=list)  # number, outcome, message
+
+    @property
+    def state(self) -> str:
+        """`finished` once the budget is used up and nothing is running, else `active`."""
+        is_done = self.usage.used >= self.record.budget and self.usage.held == 0
+        return "finished" if is_done else "active"
+
+
+def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> StudySummary:
+    """Collect what the store knows of one study."""
+    study = optuna.load_study(study_name=record.name, storage=storage)
+    complete = [_summarise_trial(t) for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    run_as = distinct_references(record.spec.references, record.category)
+    by_reference = {trial.reference: trial for trial in complete if trial.reference}
+    with engine.connect() as connection:
+        failures = [
+            (row.number, row.outcome, row.message)
+            for row in connection.execute(_FAILURES, {"study_id": record.study_id})
+        ]
+    return StudySummary(
+        record=record,
+        usage=count_usage(engine, record.study_id),
+        images=count_roles(engine, record.study_id),
+        references={name: by_reference.get(other) for name, other in run_as.items()},
+        same_as={name: other for name, other in run_as.items() if name != other},
+        best=max(complete, key=lambda trial: trial.value, default=None),
+        failures=failures,
+    )
+
+
+def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
+    attributes = trial.user_attrs
+    if trial.value is None:
+        raise ValueError(f"trial {trial.number} is complete without a value")
+    params = dict(attributes.get("parameters", {}))
+    if params:
+        params["alpha"] = attributes["alpha"]
+    return TrialSummary(
+        number=trial.number,
+        value=trial.value,
+        params=params,
+        seconds=float(attributes.get("seconds", 0.0)),
+        scorer=str(attributes.get("scorer", "")),
+        reference=attributes.get("reference"),
+    )
+
+
+def to_json(summary: StudySummary) -> dict[str, Any]:
+    """The `study show --json` object (schema 1)."""
+    record, usage = summary.record, summary.usage
+
+    def brief(trial: TrialSummary | None) -> dict[str, Any] | None:
+        return None if trial is None else {"number": trial.number, "value": trial.value}
+
+    best = summary.best
+    locked = summary.images.get("locked", 0)
+    return {
+        "schema": 1,
+        "name": record.name,
+        "category": record.category,
+        "state": summary.state,
+        "budget": {"trials": record.budget, "used": usage.used},
+        "trials": {
+            "complete": usage.complete,
+            "pruned": usage.pruned,
+            "failed": usage.failed,
+            "running": usage.running,
+            "waiting": usage.waiting,
+        },
+        "references": {name: brief(trial) for name, trial in summary.references.items()},
+        "best": None
+        if best is None
+        else {
+            "number": best.number,
+            "value": best.value,
+            "params": best.params,
+            "seconds": best.seconds,
+            "scorer": best.scorer,
+            "reference": best.reference,
+        },
+        "split": {
+            "lock": record.lock,
+            "search_images": summary.images.get("search", 0),
+            "lock_images": locked,
+            "hash": record.split_sha256,
+        },
+        "backbone": {
+            "name": record.spec.backbone.name,
+            "weights": record.spec.backbone.weights,
+            "sha256": record.weights_sha256,
+        },
+        "data": record.data_dir,
+    }
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One line of the results table, in the shape of the first experiment's."""
+
+    category: str
+    frozen: str
+    v1_1: str
+    v1_2: str
+    best: str
+    change: str
+    setting: str  # rank / alpha / epochs
+    mix: str  # texture / structural / contextual, percent
+    scorer: str
+    seconds: str
+
+
+def tabulate(summaries: Sequence[StudySummary]) -> list[ResultRow]:
+    """One row a study: category, frozen, v1.1, v1.2 or `= v1.1`, best, change of best against v1.1."""
+    return [_to_row(summary) for summary in summaries]
+
+
+def _to_row(summary: StudySummary) -> ResultRow:
+    best, baseline = summary.best, summary.references.get("v1.1")
+    change = f"{best.value - baseline.value:+.4f}" if best and baseline else "-"
+    setting, mix = "-", "-"
+    if best and best.params:
+        p = best.params
+        setting = f"R{p['rank']} / A{p['alpha']:.3g} / {p['epochs']}"
+        mix = "/".join(f"{100 * p[kind]:.0f}" for kind in ("texture", "structural", "contextual"))
+    elif best:
+        setting = "frozen"
+
+    def show(name: str) -> str:
+        if name in summary.same_as:
+            return f"= {summary.same_as[name]}"
+        trial = summary.references.get(name)
+        return f"{trial.value:.4f}" if trial else "-"
+
+    return ResultRow(
+        category=summary.record.category,
+        frozen=show(FROZEN),
+        v1_1=show("v1.1"),
+        v1_2=show("v1.2"),
+        best=f"{best.value:.4f}" if best else "-",
+        change=change,
+        setting=setting,
+        mix=mix,
+        scorer=best.scorer if best else "-",
+        seconds=f"{best.seconds:.1f}" if best else "-",
+    )

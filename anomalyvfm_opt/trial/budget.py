@@ -1,0 +1,77 @@
+"""The ticket: a study's permission to start one more trial.
+
+Used tickets are counted, never kept in a counter that could drift:
+used = complete + pruned + failed for good + held, where held are the leases of trials that are not finished.
+A trial that is given back ends as FAIL with an outcome that is not final, so it frees its ticket, and its retry
+takes one like any other trial.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.trial.lease import Lease
+
+_COUNT = text("""
+    SELECT count(*) FILTER (WHERE t.state = 'COMPLETE') AS complete,
+           count(*) FILTER (WHERE t.state = 'PRUNED') AS pruned,
+           count(*) FILTER (WHERE t.state = 'FAIL' AND coalesce(o.is_final, false)) AS failed,
+           count(*) FILTER (WHERE t.state = 'RUNNING') AS running,
+           count(*) FILTER (WHERE t.state = 'WAITING') AS waiting,
+           (SELECT count(*) FROM anomalyvfm_opt.lease l LEFT JOIN trials held ON held.trial_id = l.trial_id
+             WHERE l.study_id = :study_id AND (l.trial_id IS NULL OR held.state = 'RUNNING')) AS held
+      FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
+     WHERE t.study_id = :study_id
+""")
+_LOCK_STUDY = text("SELECT budget FROM anomalyvfm_opt.study WHERE study_id = :study_id FOR UPDATE")
+_INSERT_LEASE = text("""
+    INSERT INTO anomalyvfm_opt.lease (study_id, worker, expires_at)
+    VALUES (:study_id, :worker, now() + make_interval(secs => :grace_s)) RETURNING lease_id
+""")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Trials of a study by state; `failed` are those that are not tried again, `held` the tickets out now."""
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+    held: int
+
+    @property
+    def used(self) -> int:
+        """Tickets that are used up or out."""
+        return self.complete + self.pruned + self.failed + self.held
+
+
+def count_usage(engine: Engine, study_id: int) -> Usage:
+    """Count a study's trials and tickets."""
+    with engine.connect() as connection:
+        return _count(connection, study_id)
+
+
+def take_ticket(engine: Engine, study_id: int, worker: str, grace_s: float) -> Lease | None:
+    """Take a ticket as a new lease, or None if the budget is used up or out.
+
+    The study's row is locked while counting, so that two workers never take the last ticket both.
+
+    Raises:
+        UsageError: the study was deleted.
+    """
+    with engine.begin() as connection:
+        budget: Any = connection.scalar(_LOCK_STUDY, {"study_id": study_id})
+        if budget is None:
+            raise UsageError(f"study {study_id} is gone: somebody deleted it")
+        if _count(connection, study_id).used >= budget:
+            return None
+        lease_id = connection.scalar(_INSERT_LEASE, {"study_id": study_id, "worker": worker, "grace_s": grace_s})
+    return Lease(lease_id=int(lease_id), study_id=study_id, grace_s=grace_s)
+
+
+def _count(connection: Connection, study_id: int) -> Usage:
+    return Usage(**connection.execute(_COUNT, {"study_id": study_id}).one()._asdict())

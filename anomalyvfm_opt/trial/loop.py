@@ -1,0 +1,235 @@
+"""The trial loop: reap -> ticket -> ask -> run -> tell.
+
+It is handed what it runs. The study stays a native Optuna study: any Optuna tool may look at it meanwhile.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
+from sqlalchemy import Engine
+
+from anomalyvfm_opt.errors import AnomalyVFMOptError
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.scores import write_scores
+from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.trial.budget import count_usage, take_ticket
+from anomalyvfm_opt.trial.lease import Heartbeat, Lease, LeaseLostError
+from anomalyvfm_opt.trial.outcome import Outcome, classify
+from anomalyvfm_opt.trial.reap import finish, give_back, reap
+from anomalyvfm_opt.trial.result import RunTrial, TrialRequest, TrialResult
+from anomalyvfm_opt.trial.space import derive_seed, is_inside, list_distributions
+
+_log = logging.getLogger(__name__)
+_BUGS_IN_A_ROW = 3
+
+
+class Turn(Enum):
+    """What one turn of the loop came to."""
+
+    RAN = "ran"
+    WAIT = "wait"  # the rest of the budget is out with other workers, who may give it back
+    DONE = "done"  # the budget is used up
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one trial ended, for whoever watches."""
+
+    number: int
+    outcome: Outcome
+    value: float | None
+    message: str = ""
+
+
+@dataclass
+class _Progress:
+    """The running trial's line to the loop."""
+
+    trial: optuna.Trial
+    heartbeat: Heartbeat
+    check_signals: Callable[[], None]
+
+    def check(self) -> None:
+        self.check_signals()
+        if self.heartbeat.is_lost:
+            raise LeaseLostError
+
+    def report(self, epoch: int, value: float) -> None:
+        self.trial.report(value, step=epoch)
+        self.check()
+
+
+class TrialLoop:
+    """Runs trials of one study for one worker.
+
+    Args:
+        study: the Optuna study, with the sampler of this worker.
+        engine: on the same database.
+        record: what the store knows of the study.
+        run: what a trial does.
+        worker: this worker's name, unique.
+        check_signals: raises InterruptedTrialError when the worker was asked to stop.
+        on_end: told of each trial's end.
+        grace_s: how long a lease lives without a heartbeat.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        engine: Engine,
+        record: StudyRecord,
+        run: RunTrial,
+        worker: str,
+        check_signals: Callable[[], None],
+        on_end: Callable[[Ended], None],
+        grace_s: float = 60.0,
+    ) -> None:
+        self._study = study
+        self._engine = engine
+        self._record = record
+        self._run = run
+        self._worker = worker
+        self._check_signals = check_signals
+        self._on_end = on_end
+        self._grace_s = grace_s
+        self._bugs_in_a_row = 0
+        self._distributions: Mapping[str, BaseDistribution] = list_distributions(record.spec.search.space)
+
+    def take_turn(self) -> Turn:
+        """Run one trial, if there is one to run.
+
+        1. Reap: trials of dead workers are given back.
+        2. Ticket: none left means WAIT while others hold some, else DONE.
+        3. Ask: all parameters are written before any work, so that a retry is exact.
+        4. Run, with a heartbeat on the lease.
+        5. Tell. A worker that lost its lease writes nothing.
+
+        Raises:
+            InterruptedTrialError: asked to stop; the trial was given back.
+            AnomalyVFMOptError: something that a person must mend; the trial was given back.
+        """
+        self._check_signals()
+        for number in reap(self._study, self._engine, self._worker):
+            _log.warning("trial %s of %s: its worker died; given back", number, self._record.name)
+        lease = take_ticket(self._engine, self._record.study_id, self._worker, self._grace_s)
+        if lease is None:
+            usage = count_usage(self._engine, self._record.study_id)
+            return Turn.WAIT if usage.held or usage.used < self._record.budget else Turn.DONE
+        try:
+            trial = self._ask(lease)
+        except LeaseLostError:
+            return Turn.RAN
+        except BaseException:
+            lease.release(self._engine)
+            raise
+        self._run_trial(trial, lease)
+        return Turn.RAN
+
+    def _ask(self, lease: Lease) -> optuna.Trial:
+        trial = self._study.ask()
+        lease.attach(self._engine, trial._trial_id)
+        if self._is_sampled(trial):
+            for name, distribution in self._distributions.items():
+                trial._suggest(name, distribution)  # what study.ask(SPACE) does, once we know the trial
+        return trial
+
+    def _is_sampled(self, trial: optuna.Trial) -> bool:
+        """A reference outside the space (`frozen` always) is run without sampled parameters."""
+        reference = trial.user_attrs.get("reference")
+        if reference is None:
+            return True
+        parameters = reference_parameters(reference, self._record.category)
+        return parameters is not None and is_inside(parameters, dict(self._distributions))
+
+    def _read_parameters(self, trial: optuna.Trial) -> Parameters | None:
+        reference = trial.user_attrs.get("reference")
+        if reference is not None:
+            return reference_parameters(reference, self._record.category)
+        return Parameters.from_suggested(trial.params)
+
+    def _run_trial(self, trial: optuna.Trial, lease: Lease) -> None:
+        first_number = trial.user_attrs.get("first_number", trial.number)
+        request = TrialRequest(
+            number=trial.number,
+            parameters=self._read_parameters(trial),
+            seed=derive_seed("trial", self._record.spec.search.seed, self._record.name, first_number),
+        )
+        with Heartbeat(self._engine, lease) as heartbeat:
+            progress = _Progress(trial, heartbeat, self._check_signals)
+            try:
+                result = self._run(request, progress)
+                progress.check()
+                self._tell(trial, request, result)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                self._on_end(Ended(trial.number, Outcome.FENCED, None))
+                return
+            except Exception as error:  # the type is the policy: see outcome.classify
+                self._settle(trial, lease, error)
+                return
+        lease.release(self._engine)
+        self._bugs_in_a_row = 0
+        self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value))
+
+    def _tell(self, trial: optuna.Trial, request: TrialRequest, result: TrialResult) -> None:
+        write_scores(
+            self._engine, trial._trial_id, result.metrics, result.image_keys, result.labels, result.scores
+        )
+        for name, value in {**_describe(request), **result.attributes}.items():
+            trial.set_user_attr(name, value)
+        self._study.tell(trial, result.value)
+
+    def _settle(self, trial: optuna.Trial, lease: Lease, error: Exception) -> None:
+        """Put a trial that did not complete in order, and pass on what must end the worker."""
+        failure = classify(error)
+        if not lease.renew(self._engine):  # taken over while we were away: it is no longer ours to settle
+            failure = replace(failure, outcome=Outcome.FENCED)
+        self._on_end(Ended(trial.number, failure.outcome, None, failure.message))
+        frozen = self._study._storage.get_trial(trial._trial_id)
+        where = (self._study, self._engine)
+        if failure.outcome is Outcome.PREEMPTED:
+            give_back(*where, frozen, failure.outcome, failure.message, self._worker)
+        elif failure.outcome is Outcome.DIVERGED:
+            trial.set_constraint("diverged", 1.0)
+            finish(
+                *where,
+                trial._trial_id,
+                TrialState.PRUNED,
+                failure.outcome,
+                failure.message,
+                self._worker,
+            )
+        elif failure.outcome is Outcome.BUG:
+            finish(*where, trial._trial_id, TrialState.FAIL, failure.outcome, failure.message, self._worker)
+        if failure.stop is not None:
+            raise failure.stop
+        self._stop_on_bugs(failure.outcome, error)
+
+    def _stop_on_bugs(self, outcome: Outcome, error: Exception) -> None:
+        self._bugs_in_a_row = self._bugs_in_a_row + 1 if outcome is Outcome.BUG else 0
+        if self._bugs_in_a_row >= _BUGS_IN_A_ROW:
+            raise AnomalyVFMOptError(
+                f"{_BUGS_IN_A_ROW} trials of {self._record.name} failed one after the other, last: {error!r}",
+                "this is a bug; the tracebacks are stored with the trials, see `study show`",
+            ) from error
+
+
+def _describe(request: TrialRequest) -> dict[str, Any]:
+    """What Optuna's own parameters do not show: alpha and the three shares beside what they come from."""
+    if request.parameters is None:
+        return {"training_seed": request.seed}
+    p = request.parameters
+    return {
+        "training_seed": request.seed,
+        "alpha": p.alpha,
+        "texture": p.texture,
+        "structural": p.structural,
+        "contextual": p.contextual,
+        "parameters": vars(p),
+    }

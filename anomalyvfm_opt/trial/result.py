@@ -1,0 +1,44 @@
+"""What a trial is asked to do, and what it answers: the seam between the loop and whatever it runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from anomalyvfm_opt.evaluation.metrics import Metrics
+from anomalyvfm_opt.spec.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class TrialRequest:
+    """One trial to run. `parameters` is None for the frozen detector."""
+
+    number: int
+    parameters: Parameters | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A finished trial: its value, and for each scorer the metrics and the scores of the n scored images."""
+
+    value: float
+    metrics: Mapping[str, Metrics]
+    image_keys: tuple[str, ...]
+    labels: np.ndarray  # int (n,), 1 for anomalous
+    scores: Mapping[str, np.ndarray]  # float (n,)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Progress(Protocol):
+    """What a running trial tells the loop."""
+
+    def check(self) -> None:
+        """Called often; raises if the trial must stop: InterruptedTrialError or LeaseLostError."""
+
+    def report(self, epoch: int, value: float) -> None:
+        """The value after an epoch, from 1; epoch 0 is before training."""
+
+
+RunTrial = Callable[[TrialRequest, Progress], TrialResult]

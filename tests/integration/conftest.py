@@ -1,0 +1,102 @@
+"""A study store with one small study, and trials that cost nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import Engine
+
+from anomalyvfm_opt.evaluation.metrics import evaluate
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.engine import make_engine
+from anomalyvfm_opt.store.schema import prepare_database
+from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.studies import NewStudy, StoredImage, StudyRecord, create_study, load_study
+from anomalyvfm_opt.trial.loop import Ended, TrialLoop
+from anomalyvfm_opt.trial.result import Progress, RunTrial, TrialRequest, TrialResult
+from anomalyvfm_opt.trial.space import build_sampler
+
+KEYS = ("tile/test_public/good/000.png", "tile/test_public/bad/000.png")
+REFERENCES: dict[str, dict[str, Any] | None] = {"frozen": None}
+
+
+def make_spec(**search: Any) -> Spec:
+    return Spec.model_validate(
+        {
+            "name": "tiny",
+            "data": {"image_size_px": 64, "lock": "half"},
+            "references": ["frozen"],
+            "search": {"trials": 6, "startup_trials": 2, **search},
+        }
+    )
+
+
+def make_new_study(spec: Spec) -> NewStudy:
+    images = tuple(
+        StoredImage(key, "search", label, key, None, "00")
+        for key, label in zip(KEYS, ("good", "bad"), strict=True)
+    )
+    return NewStudy(spec, "tile", "/data", "split", "weights", images)
+
+
+def run_quickly(request: TrialRequest, progress: Progress) -> TrialResult:
+    """A trial without training: its value is a function of its seed."""
+    value = request.seed % 1000 / 1000
+    if request.parameters is not None:
+        progress.report(1, value / 2)
+        progress.report(2, value)
+    scores, labels = np.array([0.0, value]), np.array([0, 1])
+    return TrialResult(
+        value, {"patch_knn": evaluate(scores, labels)}, KEYS, labels, {"patch_knn": scores}, {"seconds": 0.1}
+    )
+
+
+@dataclass
+class Bench:
+    """One study in a fresh database, and loops on it."""
+
+    engine: Engine
+    storage: RDBStorage
+    record: StudyRecord
+
+    def study(self) -> optuna.Study:
+        return optuna.load_study(study_name=self.record.name, storage=self.storage)
+
+    def loop(
+        self,
+        run: RunTrial = run_quickly,
+        worker: str = "w1",
+        check_signals: Callable[[], None] = lambda: None,
+        ended: list[Ended] | None = None,
+        grace_s: float = 30.0,
+    ) -> TrialLoop:
+        study = optuna.load_study(
+            study_name=self.record.name,
+            storage=self.storage,
+            sampler=build_sampler(self.record.spec.search, self.record.name, worker),
+        )
+        notes = [] if ended is None else ended
+        return TrialLoop(study, self.engine, self.record, run, worker, check_signals, notes.append, grace_s)
+
+
+@pytest.fixture
+def bench(database_url: str) -> Bench:
+    engine = make_engine(database_url)
+    prepare_database(engine)
+    storage = open_storage(database_url)
+    create_study(storage, engine, make_new_study(make_spec()), REFERENCES)
+    return Bench(engine, storage, load_study(engine, "tiny/tile"))
+
+
+@pytest.fixture
+def small_bench(bench: Bench) -> Bench:
+    """The same with a budget of two trials."""
+    from sqlalchemy import text
+
+    with bench.engine.begin() as connection:
+        connection.execute(text("UPDATE anomalyvfm_opt.study SET budget = 2"))
+    return replace(bench, record=load_study(bench.engine, "tiny/tile"))

@@ -1,0 +1,148 @@
+"""Studies and tables in a real PostgreSQL."""
+
+import threading
+from dataclasses import replace
+
+import optuna
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.report.summary import summarise, tabulate, to_json
+from anomalyvfm_opt.store import schema, tables
+from anomalyvfm_opt.store.engine import make_engine
+from anomalyvfm_opt.store.schema import prepare_database, upgrade_database
+from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.studies import create_study, delete_study, list_images, list_studies, load_study
+from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
+
+
+def test_the_migrations_make_the_tables_that_the_code_describes(bench: Bench) -> None:
+    with bench.engine.connect() as connection:
+        options = {
+            "include_schemas": True,
+            "include_name": lambda name, kind, _: kind != "schema" or name == tables.SCHEMA,
+            "include_object": lambda _o, name, *_: name != "schema_version",
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_several_processes_prepare_a_new_database_at_once(database_url: str) -> None:
+    errors: list[BaseException] = []
+
+    def prepare() -> None:
+        try:
+            prepare_database(make_engine(database_url))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=prepare) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert list_studies(make_engine(database_url)) == []
+
+
+@pytest.mark.parametrize(("version", "advice"), [("0000", "db upgrade"), ("9999", "upgrade this program")])
+def test_tables_of_another_version_are_refused_with_advice(bench: Bench, version: str, advice: str) -> None:
+    with bench.engine.begin() as connection:
+        connection.execute(text("UPDATE anomalyvfm_opt.schema_version SET version_num = :v"), {"v": version})
+    with pytest.raises(EnvironmentMissingError, match=advice):
+        prepare_database(bench.engine)
+
+
+def test_upgrade_says_from_where_to_where(database_url: str) -> None:
+    engine = make_engine(database_url)
+    assert upgrade_database(engine) == (None, schema.HEAD)
+    assert upgrade_database(engine) == (schema.HEAD, schema.HEAD)
+
+
+def test_the_same_study_again_is_a_no_op(bench: Bench) -> None:
+    assert create_study(bench.storage, bench.engine, make_new_study(make_spec()), REFERENCES) is False
+    assert len(bench.study().get_trials()) == 1
+
+
+def test_a_changed_spec_is_refused_with_the_difference(bench: Bench) -> None:
+    with pytest.raises(UsageError, match=r"search\.trials: 6 -> 9"):
+        create_study(bench.storage, bench.engine, make_new_study(make_spec(trials=9)), REFERENCES)
+    changed = replace(make_new_study(make_spec()), split_sha256="other")
+    with pytest.raises(UsageError, match=r"images \(content hash\): split -> other"):
+        create_study(bench.storage, bench.engine, changed, REFERENCES)
+
+
+def test_two_creations_at_once_make_one_study(database_url: str) -> None:
+    engine = make_engine(database_url, pool_size=5)
+    prepare_database(engine)
+    created: list[bool] = []
+    threads = [
+        threading.Thread(
+            target=lambda: created.append(
+                create_study(open_storage(database_url), engine, make_new_study(make_spec()), REFERENCES)
+            )
+        )
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(created) == [False, False, True]
+    study = optuna.load_study(study_name="tiny/tile", storage=database_url)
+    assert [trial.state for trial in study.get_trials()] == [TrialState.WAITING]
+
+
+def test_an_interrupted_creation_is_completed(database_url: str) -> None:
+    engine = make_engine(database_url)
+    prepare_database(engine)
+    storage = open_storage(database_url)
+    optuna.create_study(storage=storage, study_name="tiny/tile", direction="maximize")
+    assert create_study(storage, engine, make_new_study(make_spec()), REFERENCES) is True
+    assert len(optuna.load_study(study_name="tiny/tile", storage=storage).get_trials()) == 1
+
+
+def test_a_foreign_study_of_the_same_name_is_left_alone(database_url: str) -> None:
+    engine = make_engine(database_url)
+    prepare_database(engine)
+    storage = open_storage(database_url)
+    optuna.create_study(storage=storage, study_name="tiny/tile").ask()
+    with pytest.raises(UsageError, match="not ours"):
+        create_study(storage, engine, make_new_study(make_spec()), REFERENCES)
+
+
+def test_an_unknown_study_says_which_there_are(bench: Bench) -> None:
+    with pytest.raises(UsageError, match=r"no study 'tiny/tyle'.*tiny/tile"):
+        load_study(bench.engine, "tiny/tyle")
+
+
+def test_deleting_a_study_through_optuna_takes_our_rows_along(bench: Bench) -> None:
+    bench.loop().take_turn()
+    delete_study(bench.storage, bench.record)
+    assert list_studies(bench.engine) == []
+    assert list_images(bench.engine, bench.record.study_id) == {}
+    with bench.engine.connect() as connection:
+        for table in tables.metadata.sorted_tables:
+            assert connection.scalar(text(f"SELECT count(*) FROM {table.fullname}")) == 0, table.fullname  # noqa: S608
+
+
+def test_a_summary_counts_and_names_the_best(bench: Bench) -> None:
+    loop = bench.loop()
+    loop.take_turn()
+    loop.take_turn()
+    summary = summarise(bench.storage, bench.engine, bench.record)
+    values = [trial.value for trial in bench.study().get_trials()]
+    json = to_json(summary)
+    assert (json["state"], json["budget"]) == ("active", {"trials": 6, "used": 2})
+    assert json["references"]["frozen"] == {"number": 0, "value": values[0]}
+    assert json["best"]["value"] == max(value for value in values if value is not None)
+    assert json["split"] == {"lock": "half", "search_images": 2, "lock_images": 0, "hash": "split"}
+    row = tabulate([summary])[0]
+    assert (row.category, row.frozen, row.v1_1, row.change) == ("tile", f"{values[0]:.4f}", "-", "-")
+    while summarise(bench.storage, bench.engine, bench.record).state != "finished":
+        loop.take_turn()
+    assert to_json(summarise(bench.storage, bench.engine, bench.record))["trials"]["complete"] == 6
