@@ -1,0 +1,1 @@
+"""Images: layouts, scenes and splits, the store of decoded arrays, demo data."""

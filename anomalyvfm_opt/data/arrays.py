@@ -1,0 +1,164 @@
+"""Arrays that are computed once a host, and read by all its processes through memory maps."""
+
+import contextlib
+import hashlib
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from anomalyvfm_opt.errors import EnvironmentMissingError
+
+DEFAULT_MAX_BYTES = 64 * 2**30
+
+_ARRAY_END, _PART_END, _LOCK_END = ".npy", ".part", ".lock"
+
+
+class ArrayStore:
+    """A folder of .npy files, one a key, written once and never changed.
+
+    An array is built under a lock, in a temporary file that is renamed into place when it is on the disk: a
+    process that is killed leaves no broken array, only a temporary file, which the next builder removes.
+    Where a new array finds no room, those not asked for the longest are deleted; a process that still reads
+    one keeps its pages.
+
+    Args:
+        folder: made when first written to.
+        max_bytes: how much disk all arrays may take, unless a single one is larger.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+
+    def get(
+        self, key: str, build: Callable[[np.ndarray], None], shape: tuple[int, ...], dtype: npt.DTypeLike
+    ) -> np.ndarray:
+        """The array of a key, built if it is not there; other processes that want it wait meanwhile.
+
+        Args:
+            key: everything that the content depends on.
+            build: fills the array that it is given, which is all zeros.
+            shape: of the array.
+            dtype: of the array.
+
+        Returns:
+            A read-only memory map.
+
+        Raises:
+            EnvironmentMissingError: the folder cannot be written to, or its disk is full.
+            ValueError: the key is that of an array of another shape or dtype: it says too little.
+        """
+        if math.prod(shape) == 0:  # there is nothing to map
+            return _freeze(np.zeros(shape, dtype))
+        path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_ARRAY_END}"
+        array = self._open(path)
+        if array is None:
+            array = self._build(path, build, shape, dtype)
+        if array.shape != shape or array.dtype != np.dtype(dtype):
+            raise ValueError(
+                f"{path} holds {array.dtype} {array.shape}, but {np.dtype(dtype)} {shape} was asked for"
+            )
+        return array
+
+    def _open(self, path: Path) -> np.ndarray | None:
+        """Map a finished array, and note that it was used; None if it is not there."""
+        with self._explained():
+            try:
+                array: np.ndarray = np.load(path, mmap_mode="r")
+                os.utime(path)
+            except FileNotFoundError:  # never built, or deleted by another process for want of space
+                return None
+        return array
+
+    def _build(
+        self, path: Path, build: Callable[[np.ndarray], None], shape: tuple[int, ...], dtype: npt.DTypeLike
+    ) -> np.ndarray:
+        with self._locked(path):
+            while (array := self._open(path)) is None:
+                self._make_room(math.prod(shape) * np.dtype(dtype).itemsize)
+                part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_PART_END}")
+                try:
+                    with self._explained():
+                        blank = _allocate(part, shape, dtype)
+                    build(blank)
+                    with self._explained():
+                        _publish(blank, part, path)
+                finally:
+                    part.unlink(missing_ok=True)
+        return array
+
+    @contextlib.contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        with self._explained():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path.with_suffix(_LOCK_END))
+            lock.acquire()
+        try:
+            self._remove_parts(path)
+            yield
+        finally:
+            lock.release()
+
+    def _remove_parts(self, path: Path) -> None:
+        """Remove what killed builders of this array left; whoever holds its lock is its only builder."""
+        for part in self.folder.glob(f"{path.name}.*{_PART_END}"):
+            part.unlink(missing_ok=True)
+
+    def _make_room(self, needed: int) -> None:
+        """Delete leftovers of killed builders, and the arrays unused the longest until `needed` bytes fit."""
+        with self._explained():
+            for part in self.folder.glob(f"*{_PART_END}"):
+                owner = self.folder / (part.name.split(".")[0] + _ARRAY_END)
+                with contextlib.suppress(Timeout), FileLock(owner.with_suffix(_LOCK_END), timeout=0):
+                    self._remove_parts(owner)
+            states = []
+            for path in self.folder.glob(f"*{_ARRAY_END}"):
+                with contextlib.suppress(FileNotFoundError):  # another process is making room as well
+                    states.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+            taken, free = sum(size for _, size, _ in states), shutil.disk_usage(self.folder).free
+            excess = max(taken + needed - self.max_bytes, needed - free)
+            for _, size, path in sorted(states):
+                if excess > 0:
+                    path.unlink(missing_ok=True)
+                    excess -= size
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say which folder it is that the disk refuses to read or write."""
+        try:
+            yield
+        except OSError as error:
+            raise EnvironmentMissingError(
+                f"cannot keep arrays in {self.folder}: {error.strerror or error}",
+                "free space there, make it writable, or point ANOMALYVFM_OPT_HOME at another disk",
+            ) from None
+
+
+def _allocate(part: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
+    """A writable map of zeros whose disk space is taken now: to write into a hole on a full disk kills us."""
+    blank: np.ndarray = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with part.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+    return blank
+
+
+def _publish(blank: np.ndarray, part: Path, path: Path) -> None:
+    """Put a filled array on the disk for good, then give it its name."""
+    if isinstance(blank, np.memmap):
+        blank.flush()
+    with part.open("r+b") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _freeze(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,120 @@
+"""From a folder on disk to the images of its categories, whatever the layout."""
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from anomalyvfm_opt.data.mvtec_ad2 import MVTecAD2
+from anomalyvfm_opt.data.records import CategoryImages, ImageRecord
+from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
+
+__all__ = ["CategoryImages", "ImageRecord", "Layout", "find_layout", "list_categories", "read_category"]
+
+
+class Layout(Protocol):
+    """A way to lay out the images of a category."""
+
+    expected: str
+    """What it looks like on disk, for messages."""
+
+    def is_category(self, folder: Path) -> bool:
+        """Whether a folder holds any part of a category in this layout, complete or not."""
+        ...
+
+    def read(self, folder: Path) -> CategoryImages:
+        """The images that are there; the parts that are not are empty."""
+        ...
+
+    def find_faults(self, images: CategoryImages) -> list[str]:
+        """Why a category cannot be used; empty if it can."""
+        ...
+
+    def find_strays(self, folder: Path) -> list[str]:
+        """What lies where images are expected, and is not read."""
+        ...
+
+
+LAYOUTS: tuple[Layout, ...] = (MVTecAD2(),)
+
+
+def list_categories(root: Path) -> list[str]:
+    """The categories in a folder, sorted; an incomplete one is among them, and an error when it is read.
+
+    Raises:
+        EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
+        UsageError: the folder is itself a category.
+    """
+    names = [path.name for path in list_folders(root) if find_layout(path) is not None]
+    if names:
+        return names
+    if find_layout(root) is not None:
+        raise UsageError(f"{root} is itself a category", f"give its parent folder: {root.absolute().parent}")
+    raise EnvironmentMissingError(f"no category in {root}", f"expected {_describe_expected()}")
+
+
+def read_category(root: Path, name: str) -> CategoryImages:
+    """The images of one category.
+
+    Args:
+        root: folder of categories.
+        name: of the category: its folder's name.
+
+    Raises:
+        EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
+        UsageError: the folder has no such category, or is itself a category.
+        BadDataError: the category has no training images, or no good or no bad test images.
+    """
+    known = list_categories(root)
+    if name not in known:
+        raise UsageError(f"no category {name!r} in {root}", _suggest(name, known))
+    folder = root / name
+    layout = find_layout(folder)
+    if layout is None:
+        raise EnvironmentMissingError(f"{folder} has gone", "is the disk still mounted?")
+    with explained(folder):
+        images = layout.read(folder)
+    faults = layout.find_faults(images)
+    if faults:
+        raise BadDataError("; ".join(faults), f"expected {layout.expected}")
+    return images
+
+
+def find_layout(folder: Path) -> Layout | None:
+    """The layout that a category's folder has; None if it is no category, or not ours to read (`lost+found`)."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return None
+    return next((layout for layout in LAYOUTS if layout.is_category(folder)), None)
+
+
+def list_folders(root: Path) -> list[Path]:
+    """The folders in a folder, sorted by name, without hidden ones.
+
+    Raises:
+        EnvironmentMissingError: it is not there, or cannot be read.
+    """
+    with explained(root):
+        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+@contextlib.contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn an error of the disk into one that names the folder and what is expected in it."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"cannot read the data folder {folder}: {error.strerror}", f"expected {_describe_expected()}"
+        ) from None
+
+
+def _describe_expected() -> str:
+    return "; or ".join(layout.expected for layout in LAYOUTS)
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    question = f"did you mean {close[0]!r}? " if close else ""
+    return f"{question}there are {', '.join(known)}"
