@@ -12,18 +12,41 @@ from sqlalchemy import create_engine, make_url, text
 from anomalyvfm_opt.store.embedded import EmbeddedCluster
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may pass through, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="anomalyvfm-opt-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def cluster(open_folder: Path) -> Iterator[EmbeddedCluster]:
+    """A cluster that is not there yet, for the tests that break it."""
+    cluster = EmbeddedCluster(open_folder / "home")
+    yield cluster
+    cluster.down()
+
+
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A server of this test run's own, stopped at its end."""
+def running_cluster() -> Iterator[EmbeddedCluster]:
+    """A server of this test run's own, for the tests that leave it running; stopped at the end."""
     folder = Path(tempfile.mkdtemp(prefix="anomalyvfm-opt-test-"))
     folder.chmod(0o711)  # for root the server runs as another user, who has to pass through
     cluster = EmbeddedCluster(folder / "home")
     try:
         cluster.up()
-        yield cluster.url()
+        yield cluster
     finally:
         cluster.down()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(running_cluster: EmbeddedCluster) -> str:
+    """The URL of that server's own database."""
+    return running_cluster.url()
 
 
 @pytest.fixture

@@ -22,11 +22,12 @@ class Features:
 
 
 @torch.no_grad()
-def extract_features(detector: Detector, images: np.ndarray, batch_size: int) -> Features:
-    """Run a detector over uint8 images (n, h, w, 3) in eval mode."""
+def extract_features(detector: Detector, images: np.ndarray, batch_size: int, with_heads: bool = True) -> Features:
+    """Run a detector over uint8 images (n, h, w, 3) in eval mode, with or without its heads."""
     was_training = detector.training
     detector.eval()
-    parts = [_extract_batch(detector, images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+    starts = range(0, len(images), batch_size)
+    parts = [_extract_batch(detector, images[i : i + batch_size], with_heads) for i in starts]
     detector.train(was_training)
 
     def join(values: list[Tensor | None]) -> Tensor | None:
@@ -42,8 +43,8 @@ def extract_features(detector: Detector, images: np.ndarray, batch_size: int) ->
     )
 
 
-def _extract_batch(detector: Detector, images: np.ndarray) -> Features:
-    output = detector(torch.from_numpy(np.ascontiguousarray(images)))
+def _extract_batch(detector: Detector, images: np.ndarray, with_heads: bool) -> Features:
+    output = detector(torch.tensor(images), with_heads)  # a copy: the images may be a read-only memory map
     local = F.avg_pool2d(output.patches, 3, stride=1, padding=1, count_include_pad=False)
     probability = None
     if output.mask_logit is not None:

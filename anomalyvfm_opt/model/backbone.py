@@ -15,15 +15,15 @@ from anomalyvfm_opt.model.weights import hash_weights, load_file_weights, load_o
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """Features of b images: maps of the feature blocks, each stack at the finest grid of its blocks."""
+    """Features of b images; maps of several blocks are stacked at the finest of their grids."""
 
-    decoder: Tensor  # (b, c, gh, gw), of all feature blocks
+    decoder: Tensor  # (b, c, gh, gw), of the decoder blocks
     patches: Tensor  # (b, cp, ph, pw), of the patch blocks
-    pooled: Tensor  # (b, d): the last block's class token, or the mean of each map if there is none
+    pooled: Tensor  # (b, d): the last block's class token, or the mean of each patch block's map
 
 
 class Backbone:
-    """A frozen timm network and the blocks that its feature map is read from.
+    """A frozen timm network and the blocks that features are read from.
 
     It stays in memory between trials; adapters are put into `network` and taken out again.
     The network is always in eval mode: in train mode BatchNorm statistics would drift, and what is
@@ -32,9 +32,10 @@ class Backbone:
     Args:
         name: a timm model that has `forward_intermediates` and `blocks`.
         weights: `pretrained`, `offline`, `random`, or the path of a safetensors file.
-        feature_blocks: indices as in timm's `forward_intermediates` (blocks of a ViT, stages of a CNN).
+        decoder_blocks: whose maps the decoder reads; indices as in timm's `forward_intermediates` (blocks of a
+            ViT, stages of a CNN).
+        patch_blocks: whose maps the distances to normal images are measured on; None for the decoder's.
         image_size_px: side of the square input.
-        patch_blocks: those of `feature_blocks` whose patches `patch_knn` compares; None for all.
         device: where the network lives.
 
     Raises:
@@ -46,9 +47,9 @@ class Backbone:
         self,
         name: str,
         weights: str,
-        feature_blocks: Sequence[int],
+        decoder_blocks: Sequence[int],
+        patch_blocks: Sequence[int] | None,
         image_size_px: int,
-        patch_blocks: Sequence[int] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.name = name
@@ -59,11 +60,12 @@ class Backbone:
         self.weights_sha256 = hash_weights(self.network)
         self.network.to(self.device).eval().requires_grad_(False)
         self.is_transformer = hasattr(self.network, "patch_embed")
-        self.indices, self.n_blocks = _resolve_blocks(name, self.network, feature_blocks)
-        patch_indices, _ = _resolve_blocks(name, self.network, patch_blocks or feature_blocks)
-        if not set(patch_indices) <= set(self.indices):
-            raise UsageError(f"backbone.patch_blocks {patch_indices} must be among feature_blocks {self.indices}")
-        self._patch_positions = [self.indices.index(index) for index in patch_indices]
+        decoder_indices, decoder_depth = _resolve_blocks(name, self.network, decoder_blocks)
+        patch_indices, patch_depth = _resolve_blocks(name, self.network, patch_blocks or decoder_blocks)
+        self.n_blocks = max(decoder_depth, patch_depth)
+        self._indices = sorted({*decoder_indices, *patch_indices})
+        self._decoder_positions = [self._indices.index(index) for index in decoder_indices]
+        self._patch_positions = [self._indices.index(index) for index in patch_indices]
         mean, std = (self.network.pretrained_cfg[key] for key in ("mean", "std"))
         self._mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(std, device=self.device).view(1, 3, 1, 1) * 255
@@ -84,27 +86,29 @@ class Backbone:
 
     def features(self, x: Tensor) -> FeatureMaps:
         """Features of normalised images, float (b, 3, h, w)."""
-        if self.is_transformer:
-            maps, pooled = self._run_transformer(x)
-        else:
-            maps = self.network.forward_intermediates(
-                x, indices=self.indices, stop_early=True, intermediates_only=True
-            )
-            pooled = torch.cat([m.mean(dim=(2, 3)) for m in maps], dim=1)  # (b, d)
+        maps, class_token = self._run_transformer(x) if self.is_transformer else (self._run_cnn(x), None)
+        decoder = [maps[position] for position in self._decoder_positions]
         patches = [maps[position] for position in self._patch_positions]
-        return FeatureMaps(_stack_maps(maps), _stack_maps(patches), pooled)
+        pooled = torch.cat([m.mean(dim=(2, 3)) for m in patches], dim=1) if class_token is None else class_token
+        return FeatureMaps(_stack_maps(decoder), _stack_maps(patches), pooled)
 
-    def _run_transformer(self, x: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+    def _run_cnn(self, x: Tensor) -> Sequence[Tensor]:
+        maps: Sequence[Tensor] = self.network.forward_intermediates(
+            x, indices=self._indices, stop_early=True, intermediates_only=True
+        )
+        return maps
+
+    def _run_transformer(self, x: Tensor) -> tuple[Sequence[Tensor], Tensor | None]:
         outputs = self.network.forward_intermediates(
             x,
-            indices=self.indices,
+            indices=self._indices,
             norm=True,
             stop_early=True,
             intermediates_only=True,
             return_prefix_tokens=True,
         )
         if self.network.num_prefix_tokens == 0:
-            return outputs, outputs[-1].mean(dim=(2, 3))
+            return outputs, None
         maps, prefix_tokens = zip(*outputs, strict=True)
         return maps, prefix_tokens[-1][:, 0]
 
@@ -158,7 +162,7 @@ def _find_config(name: str) -> Any:
         return None
 
 
-def _resolve_blocks(name: str, network: Any, feature_blocks: Sequence[int]) -> tuple[list[int], int]:
+def _resolve_blocks(name: str, network: Any, blocks: Sequence[int]) -> tuple[list[int], int]:
     """Non-negative feature indices, and how many of `network.blocks` run to reach the last of them."""
     if not hasattr(network, "forward_intermediates") or not hasattr(network, "blocks"):
         raise UsageError(
@@ -166,8 +170,8 @@ def _resolve_blocks(name: str, network: Any, feature_blocks: Sequence[int]) -> t
             "use a ViT or EfficientNet-like timm model with forward_intermediates",
         )
     ends: list[int] = list(getattr(network, "stage_ends", range(1, len(network.blocks) + 1)))
-    for index in feature_blocks:
+    for index in blocks:
         if not -len(ends) <= index < len(ends):
-            raise UsageError(f"backbone.feature_blocks: {index} is not among the {len(ends)} blocks of {name}")
-    indices = sorted({index % len(ends) for index in feature_blocks})
+            raise UsageError(f"backbone: block {index} is not among the {len(ends)} blocks of {name}")
+    indices = sorted({index % len(ends) for index in blocks})
     return indices, ends[indices[-1]]

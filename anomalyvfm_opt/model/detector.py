@@ -45,13 +45,13 @@ class Detector(nn.Module):
         """No adapter and no heads: nothing to train."""
         return self.peft_model is None
 
-    def forward(self, images: Tensor) -> Output:
-        """Look at uint8 images (b, h, w, 3)."""
+    def forward(self, images: Tensor, with_heads: bool = True) -> Output:
+        """Look at uint8 images (b, h, w, 3); without its heads, as the frozen detector does."""
         device = self.backbone.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             features = self.backbone.features(self.backbone.normalise(images))
             patches, pooled = features.patches.float(), features.pooled.float()
-            if self.decoder is None or self.predictor is None:
+            if self.decoder is None or self.predictor is None or not with_heads:
                 return Output(patches, pooled)
             mask_logit, confidence = self.decoder(features.decoder)
             image_logit = self.predictor(features.pooled)

@@ -6,6 +6,9 @@ from torch import Tensor, nn
 class Decoder(nn.Module):
     """Two 3x3 convolutions and one x2 upsampling block, then 1x1 heads for mask and confidence.
 
+    A 1x1 projection comes first: stacked maps of several blocks are wide, and on a small backbone most of the
+    time would go into the first 3x3 convolution.
+
     (b, c, gh, gw) -> mask logits (b, 2gh, 2gw) and raw confidence (b, 2gh, 2gw).
     """
 
@@ -13,17 +16,18 @@ class Decoder(nn.Module):
         super().__init__()
         width = min(256, max(64, channels // 4 // 32 * 32))
         self.body = nn.Sequential(
-            _block(channels, width),
+            nn.Conv2d(channels, width, 1),
+            _block(width, width),
             _block(width, width),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
-            _block(width, width),
+            _block(width, width // 2),
         )
-        self.mask = nn.Conv2d(width, 1, 1)
-        self.confidence = nn.Conv2d(width, 1, 1)
+        self.mask = nn.Conv2d(width // 2, 1, 1)
+        self.confidence = nn.Conv2d(width // 2, 1, 1)
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
         """Mask logits and raw confidence of a feature map (b, c, gh, gw)."""
-        x = self.body(feature_map)  # (b, width, 2gh, 2gw)
+        x = self.body(feature_map)  # (b, width / 2, 2gh, 2gw)
         return self.mask(x).squeeze(1), self.confidence(x).squeeze(1)
 
 
@@ -44,6 +48,6 @@ class Predictor(nn.Module):
 def _block(channels_in: int, channels_out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, padding=1),
-        nn.GroupNorm(32, channels_out),
+        nn.GroupNorm(channels_out // 8, channels_out),  # groups of one channel would wash out its level
         nn.ReLU(inplace=True),
     )

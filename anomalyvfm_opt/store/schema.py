@@ -53,7 +53,7 @@ def _upgrade(engine: Engine) -> None:
     from alembic.config import Config
     from optuna.storages import RDBStorage
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.disable(logging.INFO)  # Optuna's migration sets loggers up by itself
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _PREPARE_LOCK})
         try:
@@ -67,6 +67,7 @@ def _upgrade(engine: Engine) -> None:
             command.upgrade(config, HEAD)
             connection.commit()
         finally:
+            logging.disable(logging.NOTSET)
             connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _PREPARE_LOCK})
             connection.commit()

@@ -5,6 +5,8 @@ the division of the images, who may run which trial, and the per-image scores. D
 through Optuna deletes our rows as well.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -45,12 +47,12 @@ optuna_trials = Table(
 )
 
 
-def _study_key(**options: bool) -> "Column[int]":
+def _study_key(**options: Any) -> "Column[int]":
     reference = ForeignKey(optuna_studies.c.study_id, ondelete="CASCADE")
     return Column("study_id", Integer, reference, nullable=False, **options)
 
 
-def _trial_key(**options: bool) -> "Column[int]":
+def _trial_key(**options: Any) -> "Column[int]":
     return Column("trial_id", Integer, ForeignKey(optuna_trials.c.trial_id, ondelete="CASCADE"), **options)
 
 

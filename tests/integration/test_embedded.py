@@ -1,15 +1,10 @@
 """The embedded PostgreSQL with real servers and real processes."""
 
 import os
-import pwd
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -19,75 +14,14 @@ from sqlalchemy import text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store import binaries, embedded
-from anomalyvfm_opt.store.binaries import Installation, find_installation, make_runnable
-from anomalyvfm_opt.store.cluster import Cluster
+from anomalyvfm_opt.store.binaries import find_installation
 from anomalyvfm_opt.store.embedded import ClusterStatus, EmbeddedCluster
 from anomalyvfm_opt.store.engine import make_engine
-from anomalyvfm_opt.store.server_user import ServerUser, choose_server_user
+from anomalyvfm_opt.store.server_user import choose_server_user
+from tests.integration.server_notes import kill_server, read_notes, wait_until, write_note
 
 UP = "import sys; from pathlib import Path; from anomalyvfm_opt.store.embedded import EmbeddedCluster as E; "
 UP += "c = E(Path(sys.argv[1])); print(c.up().pid)"
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")
-needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user may pass through, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="anomalyvfm-opt-test-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def cluster(open_folder: Path) -> Iterator[EmbeddedCluster]:
-    cluster = EmbeddedCluster(open_folder / "home")
-    yield cluster
-    cluster.down()
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[EmbeddedCluster]:
-    """One for the tests that leave it running, to make it once."""
-    folder = Path(tempfile.mkdtemp(prefix="anomalyvfm-opt-test-"))
-    folder.chmod(0o711)
-    cluster = EmbeddedCluster(folder / "home")
-    cluster.up()
-    yield cluster
-    cluster.down()
-    shutil.rmtree(folder)
-
-
-def write_note(cluster: EmbeddedCluster, note: str) -> None:
-    engine = make_engine(cluster.url())
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE IF NOT EXISTS notes (note text)"))
-        connection.execute(text("INSERT INTO notes VALUES (:note)"), {"note": note})
-    engine.dispose()
-
-
-def read_notes(cluster: EmbeddedCluster) -> list[str]:
-    engine = make_engine(cluster.url())
-    with engine.connect() as connection:
-        notes = list(connection.execute(text("SELECT note FROM notes")).scalars())
-    engine.dispose()
-    return notes
-
-
-def kill_server(cluster: EmbeddedCluster) -> int:
-    pid = cluster.status().pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not cluster.status().running)
-    return pid
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_life_of_a_cluster(cluster: EmbeddedCluster) -> None:
@@ -107,18 +41,18 @@ def test_life_of_a_cluster(cluster: EmbeddedCluster) -> None:
     assert read_notes(cluster) == ["kept"]
 
 
-def test_nobody_else_gets_in(running: EmbeddedCluster) -> None:
-    status = running.up()
-    assert running.passfile.stat().st_mode & 0o777 == 0o600
-    assert running.passfile.stat().st_uid == os.geteuid()
+def test_nobody_else_gets_in(running_cluster: EmbeddedCluster) -> None:
+    status = running_cluster.up()
+    assert running_cluster.passfile.stat().st_mode & 0o777 == 0o600
+    assert running_cluster.passfile.stat().st_uid == os.geteuid()
     for folder in (status.data_dir, status.data_dir.parent):
         assert folder.stat().st_mode & 0o777 == 0o700
-    password = running.passfile.read_text().strip().rpartition(":")[2]
+    password = running_cluster.passfile.read_text().strip().rpartition(":")[2]
     assert len(password) >= 32
-    assert password not in running.url()
+    assert password not in running_cluster.url()
     with pytest.raises(psycopg2.OperationalError, match="password"):
         psycopg2.connect(host="127.0.0.1", port=status.port, user="anomalyvfm_opt", passfile="/dev/null")
-    engine = make_engine(running.url())
+    engine = make_engine(running_cluster.url())
     with engine.connect() as connection:
         settings = dict(connection.execute(text("SELECT name, setting FROM pg_settings")).all())
     engine.dispose()
@@ -129,18 +63,18 @@ def test_nobody_else_gets_in(running: EmbeddedCluster) -> None:
     assert settings["server_encoding"] == "UTF8"
 
 
-def test_optuna_works_on_the_url(running: EmbeddedCluster) -> None:
-    running.up()
-    study = optuna.create_study(storage=optuna.storages.RDBStorage(running.url()))
+def test_optuna_works_on_the_url(running_cluster: EmbeddedCluster) -> None:
+    running_cluster.up()
+    study = optuna.create_study(storage=optuna.storages.RDBStorage(running_cluster.url()))
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     assert len(study.trials) == 2
 
 
-def test_a_lost_passfile_is_written_again(running: EmbeddedCluster) -> None:
-    status = running.up()
-    running.passfile.unlink()
-    assert running.up() == status
-    write_note(running, "still in")
+def test_a_lost_passfile_is_written_again(running_cluster: EmbeddedCluster) -> None:
+    status = running_cluster.up()
+    running_cluster.passfile.unlink()
+    assert running_cluster.up() == status
+    write_note(running_cluster, "still in")
 
 
 def test_many_starters_one_server(cluster: EmbeddedCluster) -> None:
@@ -287,121 +221,3 @@ def test_a_lock_that_is_held_is_an_error(cluster: EmbeddedCluster, monkeypatch: 
         pytest.raises(EnvironmentMissingError, match="try again"),
     ):
         cluster.up()
-
-
-@needs_root
-def test_for_root_the_server_is_somebody_else(running: EmbeddedCluster) -> None:
-    status = running.up()
-    assert Path(f"/proc/{status.pid}").stat().st_uid == status.data_dir.stat().st_uid != 0
-    assert (status.data_dir.parent.parent.stat().st_mode & 0o777) == 0o711
-
-
-@needs_root
-@needs_proc
-def test_root_may_keep_it_in_a_closed_folder(open_folder: Path) -> None:
-    closed = open_folder / "closed"
-    closed.mkdir(mode=0o700)
-    cluster = EmbeddedCluster(closed / "home")
-    try:
-        cluster.up()
-        write_note(cluster, "here")
-        kill_server(cluster)
-        cluster.up()
-        assert read_notes(cluster) == ["here"]
-        assert closed.stat().st_mode & 0o777 == 0o700
-    finally:
-        assert cluster.down()
-
-
-@needs_root
-def test_a_folder_that_cannot_be_handed_over_names_who_blocks(
-    open_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed = open_folder / "closed"
-    (closed / "home").mkdir(parents=True)
-    closed.chmod(0o700)
-    monkeypatch.setattr(ServerUser, "can_enter", lambda *_arguments: False)
-    handing_over = Cluster(closed / "home").handed_over(choose_server_user(closed))
-    with pytest.raises(EnvironmentMissingError, match=f"{closed} is closed to others"), handing_over:
-        pass
-
-
-@needs_root
-def test_root_copies_programs_that_the_server_cannot_read(open_folder: Path) -> None:
-    user = choose_server_user(open_folder / "none")
-    found = find_installation()
-    package = found.folder.parent
-    closed = open_folder / "closed"
-    shutil.copytree(found.folder, closed / package.name / found.folder.name)
-    if (libraries := package.with_name(f"{package.name}.libs")).is_dir():
-        shutil.copytree(libraries, closed / libraries.name)
-    closed.chmod(0o700)
-    hidden = Installation(closed / package.name / found.folder.name, found.major)
-    copies = [make_runnable(hidden, user, open_folder) for _ in range(2)]
-    assert copies[0] == copies[1]
-    assert copies[0].folder.is_relative_to(open_folder / "postgres-bin")
-    fresh = Cluster(open_folder / "postgres")
-    fresh.prepare(user)
-    fresh.create(copies[0], user)  # runs initdb and postgres, with all their libraries
-    assert fresh.version() == str(found.major)
-    with pytest.raises(EnvironmentMissingError, match="can run neither"):
-        make_runnable(hidden, user, closed)
-
-
-@needs_root
-def test_an_ordinary_user_has_a_server_of_his_own(open_folder: Path) -> None:
-    """Forked, not started anew: this interpreter may lie where another user cannot read it."""
-    nobody = pwd.getpwnam("nobody")
-    home = open_folder / "home"
-    home.mkdir(mode=0o700)
-    os.chown(home, nobody.pw_uid, nobody.pw_gid)
-    cluster = EmbeddedCluster(home)
-    try:
-        child = os.fork()
-        if child == 0:
-            os._exit(_live_as(nobody.pw_uid, nobody.pw_gid, cluster))
-        assert os.waitpid(child, 0)[1] == 0
-        status = cluster.status()
-        assert Path(f"/proc/{status.pid}").stat().st_uid == nobody.pw_uid
-        assert cluster.passfile.stat().st_uid == nobody.pw_uid
-        assert read_notes(cluster) == ["mine"]
-    finally:
-        cluster.down()
-
-
-def _live_as(uid: int, gid: int, cluster: EmbeddedCluster) -> int:
-    """In a forked child: become a user, start, write, stop, start. Returns the exit code."""
-    os.setgroups([])
-    os.setgid(gid)
-    os.setuid(uid)
-    try:
-        assert not choose_server_user(cluster.home).is_other
-        first = cluster.up()
-        write_note(cluster, "mine")
-        assert cluster.down()
-        assert cluster.up().pid != first.pid
-    except BaseException as error:
-        os.write(2, f"as uid {uid}: {error!r}\n".encode())
-        return 1
-    return 0
-
-
-@needs_root
-def test_a_cluster_of_another_user_is_refused(running: EmbeddedCluster) -> None:
-    running.up()
-    nobody = pwd.getpwnam("nobody")
-    child = os.fork()
-    if child == 0:
-        os._exit(_is_refused(nobody.pw_uid, nobody.pw_gid, running))
-    assert os.waitpid(child, 0)[1] == 0
-
-
-def _is_refused(uid: int, gid: int, cluster: EmbeddedCluster) -> int:
-    os.setgroups([])
-    os.setgid(gid)
-    os.setuid(uid)
-    try:
-        cluster.up()
-    except EnvironmentMissingError as error:
-        return 0 if "belongs to user" in str(error) else 2
-    return 1

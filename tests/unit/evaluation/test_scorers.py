@@ -76,7 +76,7 @@ def test_the_memory_bank_is_thinned_by_its_seed() -> None:
 
 
 def test_features_do_not_depend_on_the_batch_and_leave_the_mode_alone() -> None:
-    backbone = Backbone("tf_efficientnet_lite0", "offline", (1, 2), 64)
+    backbone = Backbone("tf_efficientnet_lite0", "offline", (1, 2), None, 64)
     images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
     whole, parts = (extract_features(Detector(backbone), images, size) for size in (5, 2))
     torch.testing.assert_close(whole.patches, parts.patches, rtol=1e-4, atol=1e-4)

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,8 +8,8 @@ from anomalyvfm_opt.model.adapter import list_targets, match_targets
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 
-CNN = ("tf_efficientnet_lite0", "offline", (1, 2, 3), 64)
-VIT = ("vit_tiny_patch16_224", "random", (5, 11), 64)
+CNN = ("tf_efficientnet_lite0", "offline", (1, 2, 3), None, 64)
+VIT = ("vit_tiny_patch16_224", "random", (5, 11), None, 64)
 LORA: dict[str, Any] = {
     "adapter": "lora",
     "rank": 4,
@@ -22,8 +21,8 @@ LORA: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module", params=[CNN, VIT], ids=["cnn", "vit"])
-def backbone(request: pytest.FixtureRequest) -> Iterator[Backbone]:
-    yield Backbone(*request.param)
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    return Backbone(*request.param)
 
 
 @pytest.fixture
@@ -37,11 +36,11 @@ def state_of(backbone: Backbone) -> dict[str, torch.Tensor]:
 
 def test_offline_weights_classify_like_imagenet() -> None:
     """A picture of a cat's features must differ from noise far more than with random weights."""
-    real, random = Backbone(*CNN), Backbone(CNN[0], "random", CNN[2], CNN[3])
+    real, random = Backbone(*CNN), Backbone(CNN[0], "random", *CNN[2:])
     assert real.weights_sha256 != random.weights_sha256
     assert random.is_random
     assert not real.is_random
-    assert Backbone(CNN[0], "random", CNN[2], CNN[3]).weights_sha256 == random.weights_sha256
+    assert Backbone(CNN[0], "random", *CNN[2:]).weights_sha256 == random.weights_sha256
 
 
 def test_patchess_have_the_finest_grid(backbone: Backbone, images: torch.Tensor) -> None:
@@ -52,12 +51,12 @@ def test_patchess_have_the_finest_grid(backbone: Backbone, images: torch.Tensor)
 
 
 def test_patch_blocks_have_a_grid_of_their_own(images: torch.Tensor) -> None:
-    backbone = Backbone(*CNN, patch_blocks=(3,))
+    backbone = Backbone("tf_efficientnet_lite0", "offline", (1, 2), (3, 4), 64)
     features = backbone.features(backbone.normalise(images))
-    assert features.patches.shape == (3, 112, 4, 4)
-    assert features.decoder.shape[2:] == (16, 16)
-    with pytest.raises(UsageError, match="patch_blocks"):
-        Backbone(*CNN, patch_blocks=(4,))
+    assert features.patches.shape == (3, 112 + 320, 4, 4)
+    assert features.decoder.shape == (3, 24 + 40, 16, 16)
+    assert features.pooled.shape == (3, 112 + 320)
+    assert backbone.n_blocks == 7
 
 
 def test_step_zero_equals_the_frozen_model(backbone: Backbone, images: torch.Tensor) -> None:
@@ -130,11 +129,15 @@ def test_seeds_decide_adapter_and_heads(backbone: Backbone) -> None:
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
-        (("no_such_net", "random", (0,), 64), UsageError, "no model 'no_such_net'"),
-        (("vit_tiny_patch16_224", "offline", (0,), 64), UsageError, "no weights for"),
-        (("vit_tiny_patch16_224", "random", (12,), 64), UsageError, "12 is not among the 12 blocks"),
-        (("resnet18", "random", (1,), 64), UsageError, "no blocks"),
-        (("vit_tiny_patch16_224", "/no/where.safetensors", (0,), 64), EnvironmentMissingError, "no such file"),
+        (("no_such_net", "random", (0,), None, 64), UsageError, "no model 'no_such_net'"),
+        (("vit_tiny_patch16_224", "offline", (0,), None, 64), UsageError, "no weights for"),
+        (("vit_tiny_patch16_224", "random", (12,), None, 64), UsageError, "12 is not among the 12 blocks"),
+        (("resnet18", "random", (1,), None, 64), UsageError, "no blocks"),
+        (
+            ("vit_tiny_patch16_224", "/no/where.safetensors", (0,), None, 64),
+            EnvironmentMissingError,
+            "no such file",
+        ),
     ],
 )
 def test_mistakes_in_the_backbone_are_named(arguments: tuple[Any, ...], kind: type[Exception], words: str) -> None:
@@ -145,10 +148,10 @@ def test_mistakes_in_the_backbone_are_named(arguments: tuple[Any, ...], kind: ty
 def test_weights_from_a_file_are_those_of_the_file(tmp_path: Any) -> None:
     from safetensors.torch import save_file
 
-    source = Backbone("vit_tiny_patch16_224", "random", (11,), 32)
+    source = Backbone("vit_tiny_patch16_224", "random", (11,), None, 32)
     weights = {name: tensor + 0.5 for name, tensor in source.network.state_dict().items()}
     save_file(weights, tmp_path / "own.safetensors")
-    loaded = Backbone("vit_tiny_patch16_224", str(tmp_path / "own.safetensors"), (11,), 32)
+    loaded = Backbone("vit_tiny_patch16_224", str(tmp_path / "own.safetensors"), (11,), None, 32)
     assert loaded.weights_sha256 != source.weights_sha256
     assert torch.equal(loaded.network.state_dict()["norm.weight"], weights["norm.weight"])
 
@@ -158,7 +161,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Any) -> None:
 
     save_file({"norm.weight": torch.zeros(192)}, tmp_path / "part.safetensors")
     with pytest.raises(UsageError, match="lacks"):
-        Backbone("vit_tiny_patch16_224", str(tmp_path / "part.safetensors"), (11,), 32)
+        Backbone("vit_tiny_patch16_224", str(tmp_path / "part.safetensors"), (11,), None, 32)
     (tmp_path / "text.safetensors").write_text("not tensors")
     with pytest.raises(UsageError, match="not a safetensors file"):
-        Backbone("vit_tiny_patch16_224", str(tmp_path / "text.safetensors"), (11,), 32)
+        Backbone("vit_tiny_patch16_224", str(tmp_path / "text.safetensors"), (11,), None, 32)

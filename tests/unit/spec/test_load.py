@@ -46,7 +46,7 @@ def test_a_float_without_a_dot_is_a_number(tmp_path: Path) -> None:
         (MINIMAL.replace("64", "'big'"), ":2:8:", "data.image_size_px"),
         (MINIMAL.replace("lock: half", "lock: third"), ":2:27:", "'third'"),
         (MINIMAL.replace("trials: 5", "trials: 1"), ":1:1:", "cannot hold the 3 references"),
-        (MINIMAL.replace("trials: 5", "trials: 5, space: {epochs: {low: 9, high: 3}}"), ":3:29:", "low 9 is above high 3"),
+        (MINIMAL.replace("5}", "5, space: {epochs: {low: 9, high: 3}}}"), ":3:29:", "low 9 is above high 3"),
         (MINIMAL.replace("trials: 5", "trials: 5, space: {rank: [4, 4]}"), ":3:21:", "twice"),
         ("name: [\n", ":2:1:", "not YAML"),
         ("- 1\n", ":1:1:", "mapping"),

@@ -58,8 +58,12 @@ def test_v1_1_is_rank_16_alpha_32_for_every_category() -> None:
 
 @pytest.mark.parametrize(
     ("category", "rank", "alpha", "epochs", "lr", "texture", "intensity"),
-    [("walnuts", 32, 64, 12, 8e-5, 40 / 90, 1.17), ("vial", 8, 16, 6, 1.5e-4, 20 / 90, 0.67), ("can", 16, 32, 10, 1e-4, 1 / 3, 1.0)],
-)  # fmt: skip
+    [
+        ("walnuts", 32, 64, 12, 8e-5, 40 / 90, 1.17),
+        ("vial", 8, 16, 6, 1.5e-4, 20 / 90, 0.67),
+        ("can", 16, 32, 10, 1e-4, 1 / 3, 1.0),
+    ],
+)
 def test_v1_2_follows_the_rule_table(
     category: str, rank: int, alpha: float, epochs: int, lr: float, texture: float, intensity: float
 ) -> None:

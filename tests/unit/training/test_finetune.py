@@ -11,7 +11,14 @@ from anomalyvfm_opt.model.detector import build_detector
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.training.losses import anomaly_loss, focal_loss
 
-LORA: dict[str, Any] = {"adapter": "lora", "rank": 4, "alpha": 8.0, "targets": "attention", "adapted_blocks": 2, "seed": 1}  # fmt: skip
+LORA: dict[str, Any] = {
+    "adapter": "lora",
+    "rank": 4,
+    "alpha": 8.0,
+    "targets": "attention",
+    "adapted_blocks": 2,
+    "seed": 1,
+}
 SCHEDULE = Schedule(
     epochs=3,
     steps_per_epoch=4,
@@ -26,7 +33,7 @@ SCHEDULE = Schedule(
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
-    return Backbone("tf_efficientnet_lite0", "offline", (1, 2), 64)
+    return Backbone("tf_efficientnet_lite0", "offline", (1, 2), None, 64)
 
 
 @pytest.fixture(scope="module")

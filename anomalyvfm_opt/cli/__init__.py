@@ -1,0 +1,1 @@
+"""The command line: one file a noun, and the only place where the parts are wired together."""

@@ -1,0 +1,129 @@
+"""Create the studies of a spec: look at every image first, then write."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.store import Store
+from anomalyvfm_opt.cli.workbench import load_backbone, open_arrays
+from anomalyvfm_opt.data.decoded import load_images, load_masks
+from anomalyvfm_opt.data.layout import ImageRecord, list_categories, read_category
+from anomalyvfm_opt.data.split import Split, content_hashes, divide, split_hash
+from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.model.adapter import match_targets
+from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.store.home import state_folder
+from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study
+from anomalyvfm_opt.trial.space import is_inside, list_distributions
+
+
+def create_studies(store: Store, spec: Spec, data: Path, categories: Sequence[str]) -> list[str]:
+    """Create one study a category, with its references waiting first.
+
+    Every category is read and every image decoded before the first study is written, so that a bad file
+    leaves nothing half-made.
+
+    Args:
+        store: the study store.
+        spec: what to search.
+        data: folder of categories.
+        categories: a choice among the spec's; empty for all.
+
+    Returns:
+        The names of the studies.
+    """
+    root = data.expanduser().resolve()
+    names = choose_categories(spec, root, categories)
+    backbone = _open_backbone(spec)
+    splits = {name: divide(read_category(root, name), spec.data.lock) for name in names}
+    for split in splits.values():
+        _decode_all(split, spec.data.image_size_px)
+    for name, split in splits.items():
+        new = _prepare(spec, name, root, split, backbone.weights_sha256)
+        is_new = create_study(store.storage, store.engine, new, _list_references(spec, name))
+        _announce(new, split, is_new)
+    if backbone.is_random:
+        say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
+    return [spec.study_name(name) for name in names]
+
+
+def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list[str]:
+    """The categories to make studies for.
+
+    Raises:
+        UsageError: one that the spec does not list; one that the folder lacks is found when it is read.
+    """
+    known = list_categories(root)
+    listed = known if spec.data.categories == "all" else list(spec.data.categories)
+    if spec.data.categories != "all":
+        for category in categories:
+            if category not in listed:
+                raise UsageError(
+                    f"category {category!r} is not in spec {spec.name!r}", f"it lists {', '.join(listed)}"
+                )
+    return list(dict.fromkeys(categories)) or listed
+
+
+def _open_backbone(spec: Spec) -> Backbone:
+    """Load the weights now, so that a mistake shows here and not in a worker."""
+    backbone = load_backbone(spec, torch.device("cpu"))
+    for targets in spec.search.space.targets:
+        match_targets(backbone, targets, "all")
+    return backbone
+
+
+def _decode_all(split: Split, image_size_px: int) -> None:
+    arrays = open_arrays(state_folder())
+    for records in (split.fit, split.held_out, split.search, split.locked):
+        if records:
+            load_images(arrays, records, image_size_px)
+    load_masks(arrays, (*split.search, *split.locked), image_size_px)
+
+
+def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256: str) -> NewStudy:
+    roles = {
+        "fit": split.fit,
+        "held_out": split.held_out,
+        "search": split.search,
+        "locked": split.locked,
+    }
+    hashes = content_hashes([record for records in roles.values() for record in records])
+
+    def store(role: str, r: ImageRecord) -> StoredImage:
+        return StoredImage(r.key, role, r.label, r.scene_id, r.light, hashes[r.key])
+
+    return NewStudy(
+        spec=spec,
+        category=category,
+        data_dir=str(root),
+        split_sha256=split_hash(split, hashes),
+        weights_sha256=weights_sha256,
+        images=tuple(store(role, record) for role, records in roles.items() for record in records),
+    )
+
+
+def _list_references(spec: Spec, category: str) -> dict[str, dict[str, Any] | None]:
+    """References to run, with what to enqueue: None where the sampler could not have suggested it."""
+    distributions = list_distributions(spec.search.space)
+    enqueue: dict[str, dict[str, Any] | None] = {}
+    for name, run_as in distinct_references(spec.references, category).items():
+        if name != run_as:
+            continue
+        parameters = reference_parameters(name, category)
+        is_sampled = parameters is not None and is_inside(parameters, distributions)
+        enqueue[name] = parameters.to_suggested() if parameters and is_sampled else None
+    return enqueue
+
+
+def _announce(new: NewStudy, split: Split, is_new: bool) -> None:
+    state = "created" if is_new else "is there already, unchanged"
+    say(
+        f"{new.name} {state}: {new.spec.search.trials} trials;"
+        f" {len(split.fit)} normal images to train on, {len(split.held_out)} held out,"
+        f" {len(split.search)} to search on, {len(split.locked)} locked"
+    )

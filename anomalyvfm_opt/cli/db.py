@@ -1,0 +1,66 @@
+"""`db`: the embedded database, and the address of whichever is in use."""
+
+import typer
+
+from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
+from anomalyvfm_opt.cli.output import print_json, print_table, say
+
+app = typer.Typer(no_args_is_help=True, help="The study store: start, stop, look, upgrade.")
+
+
+@app.command()
+def up() -> None:
+    """Start the embedded PostgreSQL; other commands do so by themselves."""
+    from anomalyvfm_opt.store.embedded import EmbeddedCluster
+    from anomalyvfm_opt.store.home import state_folder
+
+    status = EmbeddedCluster(state_folder()).up()
+    say(f"PostgreSQL {status.version} runs on 127.0.0.1:{status.port}, data in {status.data_dir}")
+
+
+@app.command()
+def down() -> None:
+    """Stop the embedded PostgreSQL. Its data stay."""
+    from anomalyvfm_opt.store.embedded import EmbeddedCluster
+    from anomalyvfm_opt.store.home import state_folder
+
+    was_running = EmbeddedCluster(state_folder()).down()
+    say("stopped" if was_running else "it was not running")
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Show whether the embedded PostgreSQL runs, and where."""
+    from dataclasses import asdict
+
+    from anomalyvfm_opt.store.embedded import EmbeddedCluster
+    from anomalyvfm_opt.store.home import state_folder
+
+    values = asdict(EmbeddedCluster(state_folder()).status())
+    if as_json:
+        print_json({"schema": 1, **values})
+    else:
+        print_table(
+            "", ("embedded PostgreSQL", ""), [(k, "-" if v is None else str(v)) for k, v in values.items()]
+        )
+
+
+@app.command()
+def url(db: DatabaseOption = None) -> None:
+    """Print the store's URL, without a password in it, for Optuna's own tools."""
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.engine import shown
+
+    typer.echo(shown(open_store(db).url))
+
+
+@app.command()
+def upgrade(db: DatabaseOption = None) -> None:
+    """Bring the tables, Optuna's and ours, to this program's version."""
+    from anomalyvfm_opt.store.engine import check_connection, make_engine, resolve_url
+    from anomalyvfm_opt.store.schema import upgrade_database
+
+    engine = make_engine(resolve_url(db))
+    check_connection(engine)
+    before, after = upgrade_database(engine)
+    say(f"schema version {before or '(none)'} -> {after}")

@@ -1,0 +1,79 @@
+"""`anomalyvfm-opt`: nouns and verbs. Heavy parts are imported when a command runs, not before."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from anomalyvfm_opt import __version__
+from anomalyvfm_opt.cli import dashboard, data, db, demo, spec, study, worker
+from anomalyvfm_opt.errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, AnomalyVFMOptError
+
+app = typer.Typer(
+    name="anomalyvfm-opt",
+    help="Search LoRA fine-tuning for visual anomaly detection, category by category, and say whether it pays.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.add_typer(db.app, name="db")
+app.add_typer(data.app, name="data")
+app.add_typer(spec.app, name="spec")
+app.add_typer(study.app, name="study")
+app.add_typer(worker.app, name="worker")
+app.command("dashboard")(dashboard.dashboard)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"anomalyvfm-opt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+) -> None:
+    """Global options; `--debug` is taken out of the arguments by `run` before they come here."""
+
+
+def run() -> None:
+    """Entry point: every error becomes one clear message and an exit code, with a traceback only on --debug."""
+    is_debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, prog_name="anomalyvfm-opt")
+    except AnomalyVFMOptError as error:
+        if is_debug:
+            raise
+        _complain(error.message, error.hint)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away, as `| head` does
+        sys.exit(0)
+    except Exception as error:
+        if is_debug:
+            raise
+        if _is_database_error(error):
+            _complain(f"the database went away: {str(error).splitlines()[0]}", "see that it runs, then repeat")
+            sys.exit(EXIT_ENVIRONMENT)
+        _complain(f"bug: {type(error).__name__}: {error}", "repeat with --debug and report what it prints")
+        sys.exit(EXIT_BUG)
+
+
+def _is_database_error(error: Exception) -> bool:
+    """Whether it comes from SQLAlchemy or from Optuna's storage; asked by name, so that neither is imported."""
+    return any(parent.__name__ in ("DBAPIError", "StorageInternalError") for parent in type(error).__mro__)
+
+
+def _complain(message: str, hint: str) -> None:
+    typer.secho(f"error: {message}", fg="red", err=True)
+    if hint:
+        typer.secho(f"hint: {hint}", err=True)

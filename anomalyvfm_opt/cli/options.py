@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="URL",
+        help="PostgreSQL URL of the study store; else ANOMALYVFM_OPT_DB_URL, else the embedded database.",
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="ANOMALYVFM_OPT_DATA",
+        help="Folder of categories; else the one stored with the study.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", metavar="D", help="auto, cpu, cuda or cuda:N.", envvar="ANOMALYVFM_OPT_DEVICE"),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="CPU threads of this worker; else torch's default."),
+]

@@ -1,0 +1,63 @@
+"""The results table, as `demo` and `study show` print it."""
+
+from collections.abc import Sequence
+
+from anomalyvfm_opt.cli.output import print_table, say
+from anomalyvfm_opt.report.summary import StudySummary, tabulate
+
+_COLUMNS = (
+    "category",
+    "frozen",
+    "v1.1",
+    "v1.2",
+    "best",
+    "change",
+    "rank / alpha / epochs",
+    "mix t/s/c %",
+    "scorer",
+    "seconds",
+)
+
+
+def print_results(summaries: Sequence[StudySummary]) -> None:
+    """Print one row a study, and under it what the numbers are and are not."""
+    rows = [tuple(vars(row).values()) for row in tabulate(summaries)]
+    print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 9))
+    if any(summary.record.spec.backbone.weights == "random" for summary in summaries):
+        say("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers only show that it runs.")
+    say(
+        "These are single-seed values on search data, the best of several tries: they prove nothing yet."
+        " change = best - v1.1, and the best of many is high by luck alone."
+    )
+
+
+def print_study(summary: StudySummary) -> None:
+    """Print one study's particulars."""
+    record, usage, images = summary.record, summary.usage, summary.images
+    spec = record.spec
+    rows = [
+        ("state", summary.state),
+        ("budget", f"{usage.used} of {record.budget} trials used"),
+        (
+            "trials",
+            f"{usage.complete} complete, {usage.pruned} pruned, {usage.failed} failed,"
+            f" {usage.running} running, {usage.waiting} waiting",
+        ),
+        ("backbone", f"{spec.backbone.name}, {spec.backbone.weights} weights, {spec.data.image_size_px} px"),
+        ("data", record.data_dir),
+        (
+            "images",
+            f"{images.get('fit', 0)} to train on, {images.get('held_out', 0)} held out normals,"
+            f" {images.get('search', 0)} to search on, {images.get('locked', 0)} locked (lock: {record.lock})",
+        ),
+        ("objective", f"image AUROC of {_name_objective(spec.scoring.objective)}"),
+    ]
+    rows += [
+        (f"trial {number} {outcome}", message.strip().splitlines()[-1] if message.strip() else "-")
+        for number, outcome, message in summary.failures
+    ]
+    print_table("", (record.name, ""), rows)
+
+
+def _name_objective(objective: str) -> str:
+    return "the best scorer" if objective == "best" else f"scorer {objective}"

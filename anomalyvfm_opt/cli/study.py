@@ -1,0 +1,103 @@
+"""`study`: create, list, show, delete."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anomalyvfm_opt.cli.options import DatabaseOption, DataOption, JsonOption
+from anomalyvfm_opt.cli.output import print_json, print_table, say
+
+app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")
+StudyArgument = Annotated[str, typer.Argument(metavar="S", help="A study, <spec>/<category>.")]
+
+
+@app.command()
+def create(
+    file: Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file, as in studies/.")],
+    data: DataOption = None,
+    category: Annotated[
+        list[str] | None, typer.Option("--category", metavar="C", help="Only this category; may be repeated.")
+    ] = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Create one study for each category of a spec; the same again is a no-op."""
+    from anomalyvfm_opt.cli.creation import create_studies
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.spec.load import load_spec
+
+    spec = load_spec(file)
+    if data is None:
+        raise UsageError("study create needs the images", "give --data DIR, or set ANOMALYVFM_OPT_DATA")
+    create_studies(open_store(db), spec, data, category or [])
+    say(f"next: anomalyvfm-opt worker run --study {spec.name}   (as many workers as you like)")
+
+
+@app.command("list")
+def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """List the studies with their state."""
+    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.report.summary import summarise, to_json
+
+    store = open_store(db)
+    summaries = [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [])]
+    if as_json:
+        keys = ("name", "category", "state", "budget", "trials")
+        print_json({"schema": 1, "studies": [{key: to_json(s)[key] for key in keys} for s in summaries]})
+        return
+    if not summaries:
+        say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
+        return
+    rows = [
+        (
+            s.record.name,
+            s.state,
+            f"{s.usage.used}/{s.record.budget}",
+            str(s.usage.running),
+            f"{s.best.value:.4f}" if s.best else "-",
+        )
+        for s in summaries
+    ]
+    print_table("", ("study", "state", "trials", "running", "best"), rows, right=(2, 3, 4))
+
+
+@app.command()
+def show(name: StudyArgument, db: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Show a study: budget, division, references, best trial. A spec's name shows all of its studies."""
+    from anomalyvfm_opt.cli.results import print_results, print_study
+    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.report.summary import summarise, to_json
+
+    store = open_store(db)
+    summaries = [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [name])]
+    if as_json:
+        if len(summaries) != 1:
+            known = ", ".join(s.record.name for s in summaries)
+            raise UsageError(f"--json shows one study, and {name!r} names {len(summaries)}", f"one of {known}")
+        print_json(to_json(summaries[0]))
+        return
+    for summary in summaries:
+        print_study(summary)
+    print_results(summaries)
+
+
+@app.command()
+def delete(
+    name: StudyArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete a study with its trials and scores. It cannot be undone."""
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.studies import delete_study, load_study
+
+    store = open_store(db)
+    record = load_study(store.engine, name)
+    if not yes:
+        typer.confirm(f"delete {record.name} with all of its trials?", abort=True, err=True)
+    delete_study(store.storage, record)
+    say(f"deleted {record.name}")

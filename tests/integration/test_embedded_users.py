@@ -1,0 +1,130 @@
+"""Who runs the embedded PostgreSQL: for root another user, who may be shut out; else the caller."""
+
+import os
+import pwd
+import shutil
+from pathlib import Path
+
+import pytest
+
+from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.binaries import Installation, find_installation, make_runnable
+from anomalyvfm_opt.store.cluster import Cluster
+from anomalyvfm_opt.store.embedded import EmbeddedCluster
+from anomalyvfm_opt.store.server_user import ServerUser, choose_server_user
+from tests.integration.server_notes import kill_server, read_notes, write_note
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+
+
+def test_for_root_the_server_is_somebody_else(running_cluster: EmbeddedCluster) -> None:
+    status = running_cluster.up()
+    assert Path(f"/proc/{status.pid}").stat().st_uid == status.data_dir.stat().st_uid != 0
+    assert (status.data_dir.parent.parent.stat().st_mode & 0o777) == 0o711
+
+
+@needs_proc
+def test_root_may_keep_it_in_a_closed_folder(open_folder: Path) -> None:
+    closed = open_folder / "closed"
+    closed.mkdir(mode=0o700)
+    cluster = EmbeddedCluster(closed / "home")
+    try:
+        cluster.up()
+        write_note(cluster, "here")
+        kill_server(cluster)
+        cluster.up()
+        assert read_notes(cluster) == ["here"]
+        assert closed.stat().st_mode & 0o777 == 0o700
+    finally:
+        assert cluster.down()
+
+
+def test_a_folder_that_cannot_be_handed_over_names_who_blocks(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = open_folder / "closed"
+    (closed / "home").mkdir(parents=True)
+    closed.chmod(0o700)
+    monkeypatch.setattr(ServerUser, "can_enter", lambda *_arguments: False)
+    handing_over = Cluster(closed / "home").handed_over(choose_server_user(closed))
+    with pytest.raises(EnvironmentMissingError, match=f"{closed} is closed to others"), handing_over:
+        pass
+
+
+def test_root_copies_programs_that_the_server_cannot_read(open_folder: Path) -> None:
+    user = choose_server_user(open_folder / "none")
+    found = find_installation()
+    package = found.folder.parent
+    closed = open_folder / "closed"
+    shutil.copytree(found.folder, closed / package.name / found.folder.name)
+    if (libraries := package.with_name(f"{package.name}.libs")).is_dir():
+        shutil.copytree(libraries, closed / libraries.name)
+    closed.chmod(0o700)
+    hidden = Installation(closed / package.name / found.folder.name, found.major)
+    copies = [make_runnable(hidden, user, open_folder) for _ in range(2)]
+    assert copies[0] == copies[1]
+    assert copies[0].folder.is_relative_to(open_folder / "postgres-bin")
+    fresh = Cluster(open_folder / "postgres")
+    fresh.prepare(user)
+    fresh.create(copies[0], user)  # runs initdb and postgres, with all their libraries
+    assert fresh.version() == str(found.major)
+    with pytest.raises(EnvironmentMissingError, match="can run neither"):
+        make_runnable(hidden, user, closed)
+
+
+def test_an_ordinary_user_has_a_server_of_his_own(open_folder: Path) -> None:
+    """Forked, not started anew: this interpreter may lie where another user cannot read it."""
+    nobody = pwd.getpwnam("nobody")
+    home = open_folder / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    cluster = EmbeddedCluster(home)
+    try:
+        child = os.fork()
+        if child == 0:
+            os._exit(_live_as(nobody.pw_uid, nobody.pw_gid, cluster))
+        assert os.waitpid(child, 0)[1] == 0
+        status = cluster.status()
+        assert Path(f"/proc/{status.pid}").stat().st_uid == nobody.pw_uid
+        assert cluster.passfile.stat().st_uid == nobody.pw_uid
+        assert read_notes(cluster) == ["mine"]
+    finally:
+        cluster.down()
+
+
+def _live_as(uid: int, gid: int, cluster: EmbeddedCluster) -> int:
+    """In a forked child: become a user, start, write, stop, start. Returns the exit code."""
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    try:
+        assert not choose_server_user(cluster.home).is_other
+        first = cluster.up()
+        write_note(cluster, "mine")
+        assert cluster.down()
+        assert cluster.up().pid != first.pid
+    except BaseException as error:
+        os.write(2, f"as uid {uid}: {error!r}\n".encode())
+        return 1
+    return 0
+
+
+def test_a_cluster_of_another_user_is_refused(running_cluster: EmbeddedCluster) -> None:
+    running_cluster.up()
+    nobody = pwd.getpwnam("nobody")
+    child = os.fork()
+    if child == 0:
+        os._exit(_is_refused(nobody.pw_uid, nobody.pw_gid, running_cluster))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def _is_refused(uid: int, gid: int, cluster: EmbeddedCluster) -> int:
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    try:
+        cluster.up()
+    except EnvironmentMissingError as error:
+        return 0 if "belongs to user" in str(error) else 2
+    return 1
