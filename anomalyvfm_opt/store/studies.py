@@ -7,9 +7,10 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, Row, func, insert, select, text
 
-from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.spec.difference import list_differences
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store import tables
@@ -177,7 +178,15 @@ def _find(connection: Connection, name: str) -> StudyRecord | None:
 def _to_record(row: Row[Any]) -> StudyRecord:
     values = row._asdict()
     del values["created_at"]
-    return StudyRecord(**{**values, "spec": Spec.model_validate(values["spec"])})
+    try:
+        spec = Spec.model_validate(values["spec"])
+    except ValidationError as error:
+        raise EnvironmentMissingError(
+            f"study {values['name']!r} was stored by another version of this program, which this one cannot read:"
+            f" {error.errors()[0]['msg']} at {'.'.join(map(str, error.errors()[0]['loc']))}",
+            "use that version, or delete the study with `optuna delete-study`",
+        ) from None
+    return StudyRecord(**{**values, "spec": spec})
 
 
 def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
