@@ -39,8 +39,8 @@ def create_studies(store: Store, spec: Spec, data: Path, categories: Sequence[st
     """
     root = data.expanduser().resolve()
     names = choose_categories(spec, root, categories)
-    backbone = _open_backbone(spec)
     splits = {name: divide(read_category(root, name), spec.data.lock) for name in names}
+    backbone = _open_backbone(spec)
     for split in splits.values():
         _decode_all(split, spec.data.image_size_px)
     for name, split in splits.items():

@@ -58,7 +58,7 @@ class Backbone:
         self.device = torch.device(device)
         self.network = _create_network(name, weights, image_size_px)
         self.weights_sha256 = hash_weights(self.network)
-        self.network.to(self.device).eval().requires_grad_(False)
+        self.network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self.is_transformer = hasattr(self.network, "patch_embed")
         decoder_indices, decoder_depth = _resolve_blocks(name, self.network, decoder_blocks)
         patch_indices, patch_depth = _resolve_blocks(name, self.network, patch_blocks or decoder_blocks)
@@ -80,7 +80,7 @@ class Backbone:
         return self.weights == "random"
 
     def normalise(self, images: Tensor) -> Tensor:
-        """From uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w)."""
+        """From uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w), channels last."""
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         return (x - self._mean) / self._std
 

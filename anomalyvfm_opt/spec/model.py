@@ -45,7 +45,7 @@ class TrainingSection(Section):
     batch_size: int = Field(16, ge=2, le=1024)
     steps_per_epoch: int = Field(16, ge=1)
     warmup_steps: int = Field(4, ge=0)
-    head_learning_rate: float = Field(1e-3, gt=0, lt=1)
+    head_learning_rate: float = Field(2e-3, gt=0, lt=1)
     weight_decay: float = Field(1e-2, ge=0)
 
     @model_validator(mode="after")
