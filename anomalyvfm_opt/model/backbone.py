@@ -9,8 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.model.weights import hash_weights, load_file_weights, load_offline_weights
+from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.model.weights import (
+    fetch_weights,
+    find_weights_file,
+    hash_weights,
+    load_offline_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ class Backbone:
         self.device = torch.device(device)
         self.network = _create_network(name, weights, image_size_px)
         self.weights_sha256 = hash_weights(self.network)
-        self.network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last).to(self.device)
+        self.network.eval().requires_grad_(False)
         self.is_transformer = hasattr(self.network, "patch_embed")
         decoder_indices, decoder_depth = _resolve_blocks(name, self.network, decoder_blocks)
         patch_indices, patch_depth = _resolve_blocks(name, self.network, patch_blocks or decoder_blocks)
@@ -122,6 +128,7 @@ def _stack_maps(maps: Sequence[Tensor]) -> Tensor:
 
 
 def _create_network(name: str, weights: str, image_size_px: int) -> Any:
+    """Build a timm network; timm itself fits position embeddings in a weights file to the image size."""
     import timm
 
     known = _find_config(name)
@@ -129,27 +136,38 @@ def _create_network(name: str, weights: str, image_size_px: int) -> Any:
         close = ", ".join(timm.list_models(f"*{name.split('.')[0]}*")[:3])
         raise UsageError(f"backbone.name: timm has no model {name!r}", f"close to it: {close}" if close else "")
     options: dict[str, Any] = {"img_size": image_size_px} if known.fixed_input_size else {}
+    if weights in ("offline", "random"):
+        network = _build(name, options)
+    else:
+        file = fetch_weights(known.hf_hub_id) if weights == "pretrained" else find_weights_file(Path(weights))
+        network = _build(name, {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
+        _check_loaded(network, _build(name, options), file)
+    if weights == "offline":
+        load_offline_weights(name, network)
+    return network
+
+
+def _build(name: str, options: dict[str, Any]) -> Any:
+    import timm
+
     state = torch.random.get_rng_state()
     torch.manual_seed(0)  # random weights are the same in each worker
     try:
-        network = timm.create_model(name, pretrained=weights == "pretrained", num_classes=0, **options)
-    except (OSError, RuntimeError) as error:
-        if weights != "pretrained":
-            raise UsageError(f"timm cannot build {name!r} at {image_size_px} px: {error}") from None
-        raise EnvironmentMissingError(
-            f"the pretrained weights of {name} ({known.hf_hub_id or known.url}) cannot be loaded:"
-            f" {str(error).splitlines()[0]}",
-            "on a host without the hub, set backbone.weights to the path of a safetensors file",
-        ) from None
-    except (AssertionError, ValueError) as error:
-        raise UsageError(f"timm cannot build {name!r} at {image_size_px} px: {error}") from None
+        network = timm.create_model(name, num_classes=0, **options)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"timm cannot build {name!r} with {options}: {reason}") from None
     finally:
         torch.random.set_rng_state(state)
-    if weights == "offline":
-        load_offline_weights(name, network)
-    elif weights not in ("pretrained", "random"):
-        load_file_weights(Path(weights), network)
     return network
+
+
+def _check_loaded(network: Any, fresh: Any, file: Path) -> None:
+    """See that every random tensor was replaced: timm passes over what a file lacks without a word."""
+    drawn = {name: p for name, p in fresh.named_parameters() if p.std() > 0}
+    left = [name for name, p in network.named_parameters() if name in drawn and torch.equal(p, drawn[name])]
+    if left:
+        raise UsageError(f"backbone.weights: {file} lacks {len(left)} tensors of the backbone, first {left[0]!r}")
 
 
 def _find_config(name: str) -> Any:

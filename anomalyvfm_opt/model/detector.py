@@ -37,7 +37,8 @@ class Detector(nn.Module):
         self.decoder: Decoder | None = None
         self.predictor: Predictor | None = None
         if peft_model is not None:
-            self.decoder = Decoder(backbone.map_channels).to(backbone.device, memory_format=torch.channels_last)
+            decoder = Decoder(backbone.map_channels).to(memory_format=torch.channels_last)
+            self.decoder = decoder.to(backbone.device)
             self.predictor = Predictor(backbone.pooled_channels).to(backbone.device)
 
     @property

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import logging
 from pathlib import Path
 
 import torch
@@ -64,28 +65,43 @@ def _check_file(path: Path) -> None:
         )
 
 
-def load_file_weights(path: Path, network: nn.Module) -> None:
-    """Fill a network from a safetensors file with timm's names; a classifier head in it is ignored.
+def find_weights_file(path: Path) -> Path:
+    """See that a weights file is there and is a safetensors file; nothing else is read, as it may hold code.
 
     Raises:
         EnvironmentMissingError: no such file.
-        UsageError: not a safetensors file, or tensors that do not fit the network.
+        UsageError: not a safetensors file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise EnvironmentMissingError(
             f"backbone.weights: no such file: {path}", "give pretrained, offline, or a safetensors file"
         )
     try:
-        given = load_file(path)
-    except SafetensorError as error:
-        raise UsageError(f"{path} is not a safetensors file: {error}") from None
+        with safe_open(path, framework="pt"):
+            return path
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"backbone.weights: {path} is not a safetensors file: {error}") from None
+
+
+def fetch_weights(hub_id: str) -> Path:
+    """A model's safetensors file from the Hugging Face hub, or from its cache on this host.
+
+    Raises:
+        EnvironmentMissingError: the hub cannot be reached, or lacks the file.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging as hub_logging
+
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)  # it would print each of its retries
     try:
-        result = network.load_state_dict(given, strict=False)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise UsageError(f"the weights in {path} do not fit the backbone: {first[0].strip()}") from None
-    if result.missing_keys:
-        raise UsageError(f"{path} lacks {len(result.missing_keys)} tensors, first {result.missing_keys[0]!r}")
+        return Path(hf_hub_download(hub_id, "model.safetensors"))
+    except (OSError, ValueError) as error:
+        raise EnvironmentMissingError(
+            f"the pretrained weights {hub_id} cannot be fetched: {str(error).splitlines()[0]}",
+            "repeat where the hub can be reached, or set backbone.weights to the path of a safetensors file",
+        ) from None
+    finally:
+        hub_logging.set_verbosity(verbosity)

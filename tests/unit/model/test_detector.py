@@ -149,11 +149,23 @@ def test_weights_from_a_file_are_those_of_the_file(tmp_path: Any) -> None:
     from safetensors.torch import save_file
 
     source = Backbone("vit_tiny_patch16_224", "random", (11,), None, 32)
-    weights = {name: tensor + 0.5 for name, tensor in source.network.state_dict().items()}
+    weights = {name: (tensor + 0.5).contiguous() for name, tensor in source.network.state_dict().items()}
     save_file(weights, tmp_path / "own.safetensors")
     loaded = Backbone("vit_tiny_patch16_224", str(tmp_path / "own.safetensors"), (11,), None, 32)
     assert loaded.weights_sha256 != source.weights_sha256
     assert torch.equal(loaded.network.state_dict()["norm.weight"], weights["norm.weight"])
+    larger = Backbone("vit_tiny_patch16_224", str(tmp_path / "own.safetensors"), (11,), None, 64)
+    assert larger.network.pos_embed.shape[1] == 1 + 16  # fitted from 1 + 4
+
+
+def test_weights_that_the_hub_does_not_give_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(EnvironmentMissingError, match=r"timm/vit_tiny_patch16_224.*cannot be fetched") as caught:
+        Backbone("vit_tiny_patch16_224", "pretrained", (11,), None, 32)
+    assert "safetensors file" in caught.value.hint
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Any) -> None:
