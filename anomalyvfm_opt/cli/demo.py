@@ -72,11 +72,11 @@ def _prepare(store: "Store", spec: "Spec", folder: "Path") -> None:
 
 
 def _delete_studies(store: "Store", name: str) -> None:
-    from anomalyvfm_opt.store.studies import delete_study, list_studies
+    from anomalyvfm_opt.store.studies import delete_study, list_names
 
-    for record in list_studies(store.engine):
-        if record.spec.name == name:
-            delete_study(store.storage, record)
+    for study in list_names(store.engine):
+        if study.startswith(f"{name}/"):
+            delete_study(store.storage, study)
 
 
 def _run_workers(study: str, folder: "Path", count: int) -> None:
@@ -91,15 +91,17 @@ def _run_workers(study: str, folder: "Path", count: int) -> None:
     threads = max(1, (os.cpu_count() or 1) // count)
     command = [sys.executable, "-m", "anomalyvfm_opt", "worker", "run", "--study", study]
     command += ["--data", str(folder), "--threads", str(threads), "--db", _use_embedded()]
-    processes = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603 - our own program
+    processes: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _frame: object) -> None:
         for process in processes:
             process.send_signal(number)
 
-    # Ctrl-C reaches the workers by itself, as they share our terminal: we only wait for them.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, pass_on)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    for _ in range(count):
+        # a process group of its own, so that Ctrl-C reaches a worker once: a second time would end it at once
+        processes.append(subprocess.Popen(command, process_group=0))  # noqa: S603 - our own program
     codes = [process.wait() for process in processes]
     for code in codes:
         if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):

@@ -11,7 +11,7 @@ from anomalyvfm_opt.errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, 
 
 app = typer.Typer(
     name="anomalyvfm-opt",
-    help="Search LoRA fine-tuning for visual anomaly detection, category by category, and say whether it pays.",
+    help="Search LoRA fine-tuning for visual anomaly detection, category by category.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,8 +49,7 @@ def run() -> None:
     try:
         app(args=arguments, prog_name="anomalyvfm-opt")
     except AnomalyVFMOptError as error:
-        if is_debug:
-            raise
+        _show_traceback(is_debug)
         _complain(error.message, error.hint)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -59,8 +58,7 @@ def run() -> None:
         sys.stderr.close()  # the reader of our output went away, as `| head` does
         sys.exit(0)
     except Exception as error:
-        if is_debug:
-            raise
+        _show_traceback(is_debug)
         if _is_database_error(error):
             _complain(f"the database went away: {str(error).splitlines()[0]}", "see that it runs, then repeat")
             sys.exit(EXIT_ENVIRONMENT)
@@ -68,9 +66,19 @@ def run() -> None:
         sys.exit(EXIT_BUG)
 
 
+_DATABASE_ERRORS = ("OperationalError", "InterfaceError", "StorageInternalError")
+
+
 def _is_database_error(error: Exception) -> bool:
     """Whether it comes from SQLAlchemy or from Optuna's storage; asked by name, so that neither is imported."""
-    return any(parent.__name__ in ("DBAPIError", "StorageInternalError") for parent in type(error).__mro__)
+    return any(parent.__name__ in _DATABASE_ERRORS for parent in type(error).__mro__)
+
+
+def _show_traceback(is_wanted: bool) -> None:
+    if is_wanted:
+        import traceback
+
+        traceback.print_exc()
 
 
 def _complain(message: str, hint: str) -> None:

@@ -83,7 +83,6 @@ class Worker:
             storage=self._store.storage,
             sampler=build_sampler(record.spec.search, record.name, self._options.name),
         )
-        workbench: list[Workbench] = []  # built at the first trial: a finished study needs no images
 
         def announce(ended: Ended) -> None:
             self.ended.append(ended)
@@ -91,16 +90,11 @@ class Worker:
             reason = f": {ended.message.strip().splitlines()[-1]}" if ended.message else ""
             say(f"{record.name} trial {ended.number} {ended.outcome}{value}{reason}")
 
-        def run(request, progress):  # type: ignore[no-untyped-def]
-            if not workbench:
-                workbench.append(self._build_workbench(record))
-            return workbench[0].run(request, progress)
-
         return TrialLoop(
             study,
             self._store.engine,
             record,
-            run,
+            lambda: self._build_workbench(record).run,
             self._options.name,
             self._signals.check,
             announce,

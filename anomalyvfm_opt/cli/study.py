@@ -93,11 +93,12 @@ def delete(
 ) -> None:
     """Delete a study with its trials and scores. It cannot be undone."""
     from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.store.studies import delete_study, load_study
+    from anomalyvfm_opt.store.studies import delete_study, list_names, load_study
 
     store = open_store(db)
-    record = load_study(store.engine, name)
+    if name not in list_names(store.engine):
+        load_study(store.engine, name)  # which says what there is instead
     if not yes:
-        typer.confirm(f"delete {record.name} with all of its trials?", abort=True, err=True)
-    delete_study(store.storage, record)
-    say(f"deleted {record.name}")
+        typer.confirm(f"delete {name} with all of its trials?", abort=True, err=True)
+    delete_study(store.storage, name)
+    say(f"deleted {name}")

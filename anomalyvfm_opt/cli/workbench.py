@@ -60,7 +60,11 @@ class Workbench:
         size = spec.data.image_size_px
         self._normal = load_images(arrays, split.fit, size)
         self._held_out = load_images(arrays, split.held_out, size)
-        self._pool_key = f"{[(r.key, r.path.stat().st_mtime_ns) for r in split.fit]}/{size}"
+        n_fit = min(len(self._normal), spec.scoring.fit_images)
+        self._fit_indices = (
+            np.linspace(0, len(self._normal) - 1, n_fit).round().astype(int)
+        )  # over the whole series
+        self._pool_key = f"{[(str(r.path), r.path.stat().st_mtime_ns) for r in split.fit]}/{size}"
         self._exam = self._make_exam(split)
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
@@ -145,7 +149,7 @@ class Workbench:
         return Exam(tuple(keys), images, labels, np.concatenate([no_mask, masks]), np.ones(len(keys), dtype=bool))
 
     def _score(self, detector: Detector, seed: int) -> Scores:
-        fit = self._normal[: self._spec.scoring.fit_images]
+        fit = self._normal[self._fit_indices]
         bank = ScorerBank(
             extract_features(detector, fit, _SCORING_BATCH, with_heads=False),
             extract_features(detector, self._held_out, _SCORING_BATCH),

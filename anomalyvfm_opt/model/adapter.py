@@ -19,7 +19,7 @@ _TRANSFORMER_TARGETS = {
     "attention_mlp": r"(attn\.(qkv|q_proj|k_proj|v_proj|proj)|mlp\.(fc1|fc2))",
 }
 # A CNN has no attention: its counterpart are the 1x1 convolutions that project back to the block's channels;
-# with the MLP come those that expand.
+# with the MLP come those that expand (and the only one of a depthwise-separable block, also named conv_pw).
 _CNN_TARGETS = {"attention": r"\d+\.(conv_pwl)", "attention_mlp": r"\d+\.(conv_pw|conv_pwl)"}
 
 

@@ -135,6 +135,10 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
             "sha256": record.weights_sha256,
         },
         "data": record.data_dir,
+        "failures": [
+            {"number": number, "outcome": outcome, "message": message}
+            for number, outcome, message in summary.failures
+        ],
     }
 
 

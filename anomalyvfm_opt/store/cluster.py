@@ -17,7 +17,7 @@ from anomalyvfm_opt.store.server_user import ServerUser
 
 USER = "anomalyvfm_opt"
 DATABASE = "anomalyvfm_opt"
-MAX_CONNECTIONS = 300  # two a worker, and Optuna's dashboard
+MAX_CONNECTIONS = 300  # up to four a worker (ours and Optuna's pools), and the dashboard
 _LEFTOVER_WAIT_S = 20.0
 _UNSAFE_IN_SHELL = frozenset('"$`\\\n')  # pg_ctl puts paths between double quotes for a shell
 

@@ -41,6 +41,13 @@ def write_scores(
                 connection.execute(insert(table), rows)
 
 
+def delete_scores(engine: Engine, trial_id: int) -> None:
+    """Drop a trial's metrics and scores."""
+    with engine.begin() as connection:
+        for table in (tables.trial_metric, tables.image_score):
+            connection.execute(delete(table).where(table.c.trial_id == trial_id))
+
+
 def read_metrics(engine: Engine, trial_id: int) -> dict[str, Metrics]:
     """Scorer -> metrics of one trial."""
     table = tables.trial_metric

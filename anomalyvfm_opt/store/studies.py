@@ -136,6 +136,15 @@ def list_studies(engine: Engine) -> list[StudyRecord]:
         return [_to_record(row) for row in connection.execute(_select_studies())]
 
 
+def list_names(engine: Engine) -> list[str]:
+    """Names of all studies of ours, also of those that another version of this program stored."""
+    query = select(tables.optuna_studies.c.study_name).join(
+        tables.study, tables.study.c.study_id == tables.optuna_studies.c.study_id
+    )
+    with engine.connect() as connection:
+        return list(connection.scalars(query.order_by(tables.study.c.study_id)))
+
+
 def list_images(engine: Engine, study_id: int) -> dict[str, StoredImage]:
     """The stored division of a study: image key -> image."""
     query = select(tables.study_image).where(tables.study_image.c.study_id == study_id)
@@ -144,9 +153,9 @@ def list_images(engine: Engine, study_id: int) -> dict[str, StoredImage]:
     return {row["image_key"]: StoredImage(**{k: v for k, v in row.items() if k != "study_id"}) for row in rows}
 
 
-def delete_study(storage: RDBStorage, record: StudyRecord) -> None:
+def delete_study(storage: RDBStorage, name: str) -> None:
     """Delete a study, its trials, and all rows of ours that hang on them; a worker on it will find it gone."""
-    optuna.delete_study(study_name=record.name, storage=storage)
+    optuna.delete_study(study_name=name, storage=storage)
 
 
 def count_roles(engine: Engine, study_id: int) -> dict[str, int]:
@@ -184,7 +193,7 @@ def _to_record(row: Row[Any]) -> StudyRecord:
         raise EnvironmentMissingError(
             f"study {values['name']!r} was stored by another version of this program, which this one cannot read:"
             f" {error.errors()[0]['msg']} at {'.'.join(map(str, error.errors()[0]['loc']))}",
-            "use that version, or delete the study with `optuna delete-study`",
+            f"use that version, or delete the study: anomalyvfm-opt study delete {values['name']}",
         ) from None
     return StudyRecord(**{**values, "spec": spec})
 

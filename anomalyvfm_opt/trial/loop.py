@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import optuna
@@ -17,7 +18,7 @@ from sqlalchemy import Engine
 from anomalyvfm_opt.errors import AnomalyVFMOptError
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
-from anomalyvfm_opt.store.scores import write_scores
+from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
 from anomalyvfm_opt.trial.lease import Heartbeat, Lease, LeaseLostError
@@ -73,7 +74,7 @@ class TrialLoop:
         study: the Optuna study, with the sampler of this worker.
         engine: on the same database.
         record: what the store knows of the study.
-        run: what a trial does.
+        prepare: gives what a trial does; called once, before this worker takes its first ticket.
         worker: this worker's name, unique.
         check_signals: raises InterruptedTrialError when the worker was asked to stop.
         on_end: told of each trial's end.
@@ -85,7 +86,7 @@ class TrialLoop:
         study: optuna.Study,
         engine: Engine,
         record: StudyRecord,
-        run: RunTrial,
+        prepare: Callable[[], RunTrial],
         worker: str,
         check_signals: Callable[[], None],
         on_end: Callable[[Ended], None],
@@ -94,7 +95,7 @@ class TrialLoop:
         self._study = study
         self._engine = engine
         self._record = record
-        self._run = run
+        self._prepare = cache(prepare)
         self._worker = worker
         self._check_signals = check_signals
         self._on_end = on_end
@@ -106,22 +107,26 @@ class TrialLoop:
         """Run one trial, if there is one to run.
 
         1. Reap: trials of dead workers are given back.
-        2. Ticket: none left means WAIT while others hold some, else DONE.
-        3. Ask: all parameters are written before any work, so that a retry is exact.
-        4. Run, with a heartbeat on the lease.
-        5. Tell. A worker that lost its lease writes nothing.
+        2. Prepare: a worker that cannot run this study finds out before it takes anything.
+        3. Ticket: none left means WAIT while others hold some, else DONE.
+        4. Ask: all parameters are written before any work, so that a retry is exact.
+        5. Run, with a heartbeat on the lease.
+        6. Tell. What a worker that lost its lease brings is dropped.
 
         Raises:
             InterruptedTrialError: asked to stop; the trial was given back.
-            AnomalyVFMOptError: something that a person must mend; the trial was given back.
+            AnomalyVFMOptError: something that a person must mend; the trial, if there was one, was given back.
         """
         self._check_signals()
         for number in reap(self._study, self._engine, self._worker):
             _log.warning("trial %s of %s: its worker died; given back", number, self._record.name)
+        usage = count_usage(self._engine, self._record.study_id)
+        if usage.used >= self._record.budget:
+            return Turn.WAIT if usage.held else Turn.DONE
+        self._prepare()
         lease = take_ticket(self._engine, self._record.study_id, self._worker, self._grace_s)
         if lease is None:
-            usage = count_usage(self._engine, self._record.study_id)
-            return Turn.WAIT if usage.held or usage.used < self._record.budget else Turn.DONE
+            return Turn.WAIT
         try:
             trial = self._ask(lease)
         except LeaseLostError:
@@ -164,10 +169,12 @@ class TrialLoop:
         with Heartbeat(self._engine, lease) as heartbeat:
             progress = _Progress(trial, heartbeat, self._check_signals)
             try:
-                result = self._run(request, progress)
-                progress.check()
+                result = self._prepare()(request, progress)
+                if heartbeat.is_lost:
+                    raise LeaseLostError
                 self._tell(trial, request, result)
             except optuna.exceptions.UpdateFinishedTrialError:
+                delete_scores(self._engine, trial._trial_id)  # written just before the lease was lost
                 self._on_end(Ended(trial.number, Outcome.FENCED, None))
                 return
             except Exception as error:  # the type is the policy: see outcome.classify
@@ -191,9 +198,9 @@ class TrialLoop:
         if not lease.renew(self._engine):  # taken over while we were away: it is no longer ours to settle
             failure = replace(failure, outcome=Outcome.FENCED)
         self._on_end(Ended(trial.number, failure.outcome, None, failure.message))
-        frozen = self._study._storage.get_trial(trial._trial_id)
         where = (self._study, self._engine)
         if failure.outcome is Outcome.PREEMPTED:
+            frozen = self._study._storage.get_trial(trial._trial_id)
             give_back(*where, frozen, failure.outcome, failure.message, self._worker)
         elif failure.outcome is Outcome.DIVERGED:
             trial.set_constraint("diverged", 1.0)
@@ -216,7 +223,7 @@ class TrialLoop:
         if self._bugs_in_a_row >= _BUGS_IN_A_ROW:
             raise AnomalyVFMOptError(
                 f"{_BUGS_IN_A_ROW} trials of {self._record.name} failed one after the other, last: {error!r}",
-                "this is a bug; the tracebacks are stored with the trials, see `study show`",
+                "this is a bug; the tracebacks stand in `anomalyvfm-opt study show --json` of that study",
             ) from error
 
 

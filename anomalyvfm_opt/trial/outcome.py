@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError
 from anomalyvfm_opt.store.engine import explain_database_error
@@ -58,6 +58,6 @@ def classify(error: Exception) -> Failure:
         return Failure(Outcome.DIVERGED, str(error))
     if isinstance(error, AnomalyVFMOptError):
         return Failure(Outcome.PREEMPTED, str(error).splitlines()[0], stop=error)
-    if isinstance(error, SQLAlchemyError | StorageInternalError):
+    if isinstance(error, OperationalError | InterfaceError | StorageInternalError):
         return Failure(Outcome.PREEMPTED, "the database went away", stop=explain_database_error(error))
     return Failure(Outcome.BUG, "".join(traceback.format_exception(error)))

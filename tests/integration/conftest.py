@@ -80,7 +80,9 @@ class Bench:
             sampler=build_sampler(self.record.spec.search, self.record.name, worker),
         )
         notes = [] if ended is None else ended
-        return TrialLoop(study, self.engine, self.record, run, worker, check_signals, notes.append, grace_s)
+        return TrialLoop(
+            study, self.engine, self.record, lambda: run, worker, check_signals, notes.append, grace_s
+        )
 
 
 @pytest.fixture

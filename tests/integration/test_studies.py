@@ -122,7 +122,7 @@ def test_an_unknown_study_says_which_there_are(bench: Bench) -> None:
 
 def test_deleting_a_study_through_optuna_takes_our_rows_along(bench: Bench) -> None:
     bench.loop().take_turn()
-    delete_study(bench.storage, bench.record)
+    delete_study(bench.storage, bench.record.name)
     assert list_studies(bench.engine) == []
     assert list_images(bench.engine, bench.record.study_id) == {}
     with bench.engine.connect() as connection:

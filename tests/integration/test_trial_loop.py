@@ -9,8 +9,9 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import text
 
-from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, EnvironmentMissingError
+from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
+from anomalyvfm_opt.store.studies import delete_study
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
 from anomalyvfm_opt.trial.lease import Heartbeat, LeaseLostError
 from anomalyvfm_opt.trial.loop import Ended, TrialLoop, Turn
@@ -247,6 +248,50 @@ def test_waiting_workers_wait_for_what_others_may_give_back(small_bench: Bench) 
         lease.release(small_bench.engine)
     run_to_end(small_bench.loop())
     assert small_bench.loop().take_turn() is Turn.DONE
+
+
+def test_a_worker_that_cannot_run_a_study_takes_nothing_from_it(bench: Bench) -> None:
+    def refuse() -> Any:
+        raise EnvironmentMissingError("no images here")
+
+    loop = bench.loop()
+    loop._prepare = refuse
+    with pytest.raises(EnvironmentMissingError):
+        loop.take_turn()
+    assert states(bench) == ["WAITING"]
+    assert count_leases(bench) == 0
+
+
+def test_a_signal_that_comes_late_does_not_cost_a_finished_trial(bench: Bench) -> None:
+    is_asked: list[bool] = []
+
+    def check() -> None:
+        if is_asked:
+            raise InterruptedTrialError(143)
+
+    def run(request: TrialRequest, progress: Progress) -> TrialResult:
+        is_asked.append(True)
+        return run_quickly(request, progress)
+
+    loop = bench.loop(run, check_signals=check)
+    assert loop.take_turn() is Turn.RAN
+    assert states(bench) == ["COMPLETE"]
+    with pytest.raises(InterruptedTrialError):
+        loop.take_turn()
+
+
+def test_a_study_that_is_deleted_under_a_worker_ends_it_with_a_clear_line(bench: Bench) -> None:
+    ended: list[Ended] = []
+
+    def run(request: TrialRequest, progress: Progress) -> TrialResult:
+        delete_study(bench.storage, bench.record.name)
+        return run_quickly(request, progress)
+
+    loop = bench.loop(run, ended=ended)
+    loop.take_turn()
+    assert [e.outcome for e in ended] == [Outcome.FENCED]
+    with pytest.raises(UsageError, match="somebody deleted it"):
+        loop.take_turn()
 
 
 def test_optuna_still_has_the_private_names_that_the_loop_leans_on(bench: Bench) -> None:
