@@ -51,5 +51,9 @@ class EnvironmentMissingError(AnomalyVFMOptError):
     exit_code = EXIT_ENVIRONMENT
 
 
+class DoesNotFitError(AnomalyVFMOptError):
+    """A trial that needs more memory than the device has; the sampler is told so."""
+
+
 class DivergedError(AnomalyVFMOptError):
     """A trial whose training ran away; its parameters are to blame, and the sampler is told so."""

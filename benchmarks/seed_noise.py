@@ -51,7 +51,7 @@ def main() -> None:
         raise SystemExit(f"{record.name}: the best trial has no adapter, so there is nothing to retrain")
     split = find_images(record, list_images(store.engine, record.study_id), options.data or Path(record.data_dir))
     backbone = load_backbone(record.spec, torch.device("cpu"))
-    workbench = Workbench(record.spec, split, backbone, open_arrays(state_folder()))
+    workbench = Workbench(record.spec, split, record.split_sha256, backbone, open_arrays(state_folder()))
     best = Parameters(**{k: v for k, v in summary.best.params.items() if k != "alpha"})
     arms = {"v1.1": reference_parameters("v1.1", record.category), "best": best}
     print(f"{record.name}: best trial {summary.best.number} had {summary.best.value:.4f}: {best}")

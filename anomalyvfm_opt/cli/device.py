@@ -1,5 +1,7 @@
 """Which device a worker computes on, and with how many threads."""
 
+import os
+
 import torch
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
@@ -13,7 +15,7 @@ def choose_device(name: str) -> torch.device:
         EnvironmentMissingError: that GPU is not there.
     """
     if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        return _repeatable(torch.device("cuda", 0)) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -25,6 +27,14 @@ def choose_device(name: str) -> torch.device:
             f"--device {name}: this process sees {torch.cuda.device_count()} GPUs",
             "check the driver and CUDA_VISIBLE_DEVICES, or use --device cpu",
         )
+    return _repeatable(device) if device.type == "cuda" else device
+
+
+def _repeatable(device: torch.device) -> torch.device:
+    """Let the same trial give the same numbers on a GPU, where torch can; it warns where it cannot."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
     return device
 
 
@@ -32,11 +42,11 @@ def limit_threads(threads: int | None) -> None:
     """Use this many CPU threads; several workers on one host should share its cores between them.
 
     NumPy's and SciPy's BLAS keep threads of their own, which wait by spinning: where workers share cores, to leave
-    them alone made fitting a Gaussian a hundred times slower.
+    them alone made fitting a Gaussian a hundred times slower. One is enough for what we ask of it.
     """
-    if threads is not None:
-        import scipy.linalg  # noqa: F401 - only a BLAS that is loaded can be limited
-        from threadpoolctl import threadpool_limits
+    import scipy.linalg  # noqa: F401 - only a BLAS that is loaded can be limited
+    from threadpoolctl import threadpool_limits
 
+    threadpool_limits(1, user_api="blas")
+    if threads is not None:
         torch.set_num_threads(threads)
-        threadpool_limits(threads)

@@ -15,7 +15,7 @@ from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.signals import StopSignals
 from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.cli.workbench import Workbench, load_backbone, open_arrays
-from anomalyvfm_opt.data.layout import read_category
+from anomalyvfm_opt.data.layout import ImageRecord, read_category
 from anomalyvfm_opt.data.split import Split, content_hashes
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.model.backbone import Backbone
@@ -36,11 +36,12 @@ class WorkerOptions:
     max_trials: int | None
     keep_running: bool
     device: torch.device
+    grace_s: float  # how long a lease lives without a heartbeat
     name: str = field(default_factory=lambda: f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}")
 
 
 class Worker:
-    """Serves studies in turn, one trial each, with one backbone in memory.
+    """Serves studies in turn, one trial each; studies of the same backbone share it.
 
     Args:
         store: the study store.
@@ -98,19 +99,19 @@ class Worker:
             self._options.name,
             self._signals.check,
             announce,
-            grace_s=float(os.environ.get("ANOMALYVFM_OPT_GRACE_S", "60")),
+            grace_s=self._options.grace_s,
         )
 
     def _build_workbench(self, record: StudyRecord) -> Workbench:
-        root = self._options.data or Path(record.data_dir)
+        root = (self._options.data or Path(record.data_dir)).expanduser()
         split = find_images(record, list_images(self._store.engine, record.study_id), root)
-        return Workbench(record.spec, split, self._open_backbone(record), open_arrays(state_folder()))
+        arrays = open_arrays(state_folder())
+        return Workbench(record.spec, split, record.split_sha256, self._open_backbone(record), arrays)
 
     def _open_backbone(self, record: StudyRecord) -> Backbone:
         section = record.spec.backbone
         key = (section, record.spec.data.image_size_px)
         if key not in self._backbones:
-            self._backbones.clear()  # one in memory is enough
             self._backbones[key] = load_backbone(record.spec, self._options.device)
         backbone = self._backbones[key]
         if backbone.weights_sha256 != record.weights_sha256:
@@ -147,10 +148,10 @@ def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path)
             "restore them, or create a study under another name",
         )
 
-    def pick(role: str) -> tuple[object, ...]:
+    def pick(role: str) -> tuple[ImageRecord, ...]:
         return tuple(found[key] for key in sorted(needed) if needed[key].role == role)
 
-    return Split(record.lock, pick("fit"), pick("held_out"), pick("search"), ())  # type: ignore[arg-type]
+    return Split(record.lock, pick("fit"), pick("held_out"), pick("search"), ())
 
 
 def count_outcomes(ended: list[Ended]) -> str:

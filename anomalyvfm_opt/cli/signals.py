@@ -1,13 +1,16 @@
 """SIGINT and SIGTERM: the first asks the worker to give its trial back, the second ends it at once."""
 
+import os
 import signal
 from types import FrameType
 
-from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 
 _EXIT_CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
+
+
+_NOTICE = b"stopping: the trial is given back at its next step; once more ends at once\n"
 
 
 class StopSignals:
@@ -31,4 +34,4 @@ class StopSignals:
         self._exit_code = _EXIT_CODES[signal.Signals(number)]
         for other in _EXIT_CODES:
             signal.signal(other, signal.SIG_DFL)
-        say("stopping: the trial is given back at its next step; once more ends at once")
+        os.write(2, _NOTICE)  # not print: a handler may come in the middle of another one

@@ -1,5 +1,6 @@
 """`study`: create, list, show, delete."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -93,12 +94,13 @@ def delete(
 ) -> None:
     """Delete a study with its trials and scores. It cannot be undone."""
     from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.store.studies import delete_study, list_names, load_study
 
     store = open_store(db)
     if name not in list_names(store.engine):
         load_study(store.engine, name)  # which says what there is instead
-    if not yes:
-        typer.confirm(f"delete {name} with all of its trials?", abort=True, err=True)
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"delete {name} with all of its trials?", err=True)):
+        raise UsageError(f"{name} is not deleted", "give --yes to delete it without being asked")
     delete_study(store.storage, name)
     say(f"deleted {name}")

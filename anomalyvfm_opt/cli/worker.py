@@ -30,6 +30,16 @@ def run_worker(
     ] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    grace_s: Annotated[
+        float,
+        typer.Option(
+            "--grace-s",
+            min=1,
+            metavar="S",
+            envvar="ANOMALYVFM_OPT_GRACE_S",
+            help="A worker that is silent for so long has lost its trial to another.",
+        ),
+    ] = 60.0,
     db: DatabaseOption = None,
 ) -> None:
     """Pull trials until there is nothing to do; start as many workers as you like, on any machine.
@@ -48,7 +58,7 @@ def run_worker(
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
     limit_threads(threads)
-    options = WorkerOptions(data, max_trials, keep_running, choose_device(device))
+    options = WorkerOptions(data, max_trials, keep_running, choose_device(device), grace_s)
     say(f"worker {options.name} on {options.device}")
     worker = Worker(store, options, lambda: select_studies(store.engine, names))
     try:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyvfm_opt.errors import DivergedError
 from anomalyvfm_opt.model.detector import Detector
 
 
@@ -23,7 +24,11 @@ class Features:
 
 @torch.no_grad()
 def extract_features(detector: Detector, images: np.ndarray, batch_size: int, with_heads: bool = True) -> Features:
-    """Run a detector over uint8 images (n, h, w, 3) in eval mode, with or without its heads."""
+    """Run a detector over uint8 images (n, h, w, 3) in eval mode, with or without its heads.
+
+    Raises:
+        DivergedError: an output that is not finite.
+    """
     was_training = detector.training
     detector.eval()
     starts = range(0, len(images), batch_size)
@@ -34,13 +39,17 @@ def extract_features(detector: Detector, images: np.ndarray, batch_size: int, wi
         present = [value for value in values if value is not None]
         return torch.cat(present) if present else None
 
-    return Features(
+    features = Features(
         patches=torch.cat([part.patches for part in parts]),
         pooled=torch.cat([part.pooled for part in parts]),
         grid=parts[0].grid,
         image_logit=join([part.image_logit for part in parts]),
         mask_probability=join([part.mask_probability for part in parts]),
     )
+    for name, values in vars(features).items():
+        if isinstance(values, Tensor) and not values.isfinite().all():
+            raise DivergedError(f"{name} of {len(images)} images holds values that are not finite")
+    return features
 
 
 def _extract_batch(detector: Detector, images: np.ndarray, with_heads: bool) -> Features:

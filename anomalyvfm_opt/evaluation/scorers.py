@@ -15,8 +15,6 @@ from torch import Tensor
 
 from anomalyvfm_opt.evaluation.features import Features
 
-TRAINING_FREE = ("mahalanobis", "patch_knn")
-TRAINED = ("predictor", "decoder")
 ENSEMBLE = "ensemble"
 _TOP_SHARE = 0.01  # an image score is the mean over this share of its map
 _MAD_TO_SD = 1.4826

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from anomalyvfm_opt.model.weights import (
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """Features of b images; maps of several blocks are stacked at the finest of their grids."""
+    """Features of b images, float32; maps of several blocks are stacked at the finest of their grids."""
 
     decoder: Tensor  # (b, c, gh, gw), of the decoder blocks
     patches: Tensor  # (b, cp, ph, pw), of the patch blocks
@@ -75,6 +76,7 @@ class Backbone:
         mean, std = (self.network.pretrained_cfg[key] for key in ("mean", "std"))
         self._mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(std, device=self.device).view(1, 3, 1, 1) * 255
+        self._check_patches()
         with torch.no_grad():
             probe = torch.zeros(1, image_size_px, image_size_px, 3, dtype=torch.uint8)
             features = self.features(self.normalise(probe))
@@ -85,6 +87,18 @@ class Backbone:
         """Random weights: for tests; whatever shows a result must say so."""
         return self.weights == "random"
 
+    def _check_patches(self) -> None:
+        """See that patches cover the image: what is left over at an edge would shift every map."""
+        if not self.is_transformer:
+            return
+        side = self.network.patch_embed.patch_size[0]
+        if self.image_size_px % side:
+            below = self.image_size_px // side * side
+            raise UsageError(
+                f"data.image_size_px {self.image_size_px} is not a multiple of the patch size {side}",
+                f"use {below} or {below + side}",
+            )
+
     def normalise(self, images: Tensor) -> Tensor:
         """From uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w), channels last."""
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
@@ -93,9 +107,12 @@ class Backbone:
     def features(self, x: Tensor) -> FeatureMaps:
         """Features of normalised images, float (b, 3, h, w)."""
         maps, class_token = self._run_transformer(x) if self.is_transformer else (self._run_cnn(x), None)
+        maps = [m.float() for m in maps]
         decoder = [maps[position] for position in self._decoder_positions]
         patches = [maps[position] for position in self._patch_positions]
-        pooled = torch.cat([m.mean(dim=(2, 3)) for m in patches], dim=1) if class_token is None else class_token
+        pooled = (
+            torch.cat([m.mean(dim=(2, 3)) for m in patches], dim=1) if class_token is None else class_token.float()
+        )
         return FeatureMaps(_stack_maps(decoder), _stack_maps(patches), pooled)
 
     def _run_cnn(self, x: Tensor) -> Sequence[Tensor]:
@@ -182,7 +199,9 @@ def _find_config(name: str) -> Any:
 
 def _resolve_blocks(name: str, network: Any, blocks: Sequence[int]) -> tuple[list[int], int]:
     """Non-negative feature indices, and how many of `network.blocks` run to reach the last of them."""
-    if not hasattr(network, "forward_intermediates") or not hasattr(network, "blocks"):
+    forward = getattr(network, "forward_intermediates", None)
+    is_known = "return_prefix_tokens" in signature(forward).parameters if forward else False
+    if not hasattr(network, "blocks") or not (is_known or hasattr(network, "stage_ends")):
         raise UsageError(
             f"backbone.name: {name!r} has no blocks that can be adapted",
             "use a ViT or EfficientNet-like timm model with forward_intermediates",

@@ -41,22 +41,16 @@ class Detector(nn.Module):
             self.decoder = decoder.to(backbone.device)
             self.predictor = Predictor(backbone.pooled_channels).to(backbone.device)
 
-    @property
-    def is_frozen(self) -> bool:
-        """No adapter and no heads: nothing to train."""
-        return self.peft_model is None
-
     def forward(self, images: Tensor, with_heads: bool = True) -> Output:
         """Look at uint8 images (b, h, w, 3); without its heads, as the frozen detector does."""
         device = self.backbone.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             features = self.backbone.features(self.backbone.normalise(images))
-            patches, pooled = features.patches.float(), features.pooled.float()
-            if self.decoder is None or self.predictor is None or not with_heads:
-                return Output(patches, pooled)
-            mask_logit, confidence = self.decoder(features.decoder)
-            image_logit = self.predictor(features.pooled)
-        return Output(patches, pooled, image_logit.float(), mask_logit.float(), confidence.float())
+        if self.decoder is None or self.predictor is None or not with_heads:
+            return Output(features.patches, features.pooled)
+        # heads in float32: logits of bfloat16 have ties, and ties move an AUROC
+        mask_logit, confidence = self.decoder(features.decoder)
+        return Output(features.patches, features.pooled, self.predictor(features.pooled), mask_logit, confidence)
 
     def train(self, mode: bool = True) -> Self:
         """Heads only: the backbone stays in eval mode, else its frozen BatchNorm statistics would drift."""

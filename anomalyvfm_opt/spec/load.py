@@ -47,8 +47,12 @@ def _parse(path: Path) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise SpecError(f"{path}:{mark.line + 1}:{mark.column + 1}: not YAML: {error.problem}") from None
-    except YAMLError as error:
-        raise SpecError(f"{path}: not YAML: {error}") from None
+    except (
+        YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a tag or a date that cannot be read, too deep a nest
+        raise SpecError(f"{path}: not YAML that a spec can be made of: {error}") from None
     if not isinstance(document, dict):
         raise SpecError(f"{path}:1:1: a spec is a mapping of keys to values, not {type(document).__name__}")
     return document

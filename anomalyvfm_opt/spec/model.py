@@ -12,12 +12,13 @@ ReferenceName = Literal["frozen", "v1.1", "v1.2"]
 ScorerName = Literal["predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"]
 SpecName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 CategoryName = Annotated[str, StringConstraints(pattern=r"^[^/#\s][^/#]*$", max_length=100)]
+Categories = Annotated[tuple[CategoryName, ...], Field(min_length=1)]
 
 
 class DataSection(Section):
     """Which images, at which size, and how the labelled ones are divided."""
 
-    categories: tuple[CategoryName, ...] | Literal["all"] = "all"
+    categories: Categories | Literal["all"] = "all"
     image_size_px: int = Field(ge=32, le=2048)
     lock: Literal["all", "half"]
 
@@ -67,7 +68,7 @@ class ScoringSection(Section):
 class SearchSection(Section):
     """How many trials, chosen by what, from which space."""
 
-    trials: int = Field(ge=1, description="the budget of one study, its references included")
+    trials: int = Field(ge=1, le=100_000, description="the budget of one study, its references included")
     sampler: Literal["tpe", "random"] = "tpe"
     startup_trials: int = Field(10, ge=0)
     seed: int = Field(0, ge=0, lt=2**31)

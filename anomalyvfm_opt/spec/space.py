@@ -22,7 +22,7 @@ Intensity = Annotated[float, AfterValidator(_check_intensity)]
 class Section(BaseModel):
     """A part of a spec: immutable, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FloatRange(Section):

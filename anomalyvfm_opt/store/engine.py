@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.embedded import EmbeddedCluster
@@ -154,6 +154,11 @@ def check_connection(engine: Engine) -> None:
             connection.execute(text("SELECT 1"))
     except OperationalError as error:
         raise explain_database_error(error, engine.url) from None
+    except ProgrammingError as error:  # libpq does not know a setting in the URL's query
+        reason = str(error.orig).strip()
+        raise UsageError(
+            f"{shown(engine.url.render_as_string(hide_password=False))}: {reason}", _EXAMPLE
+        ) from None
 
 
 def explain_database_error(error: BaseException, url: URL | None = None) -> EnvironmentMissingError:

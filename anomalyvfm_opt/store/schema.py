@@ -19,8 +19,9 @@ def prepare_database(engine: Engine) -> None:
     """
     with engine.connect() as connection:
         version = _read_version(connection)
+        has_optuna = connection.scalar(text("SELECT to_regclass('studies')")) is not None
     if version is None:
-        _upgrade(engine)
+        _upgrade(engine, with_optuna=not has_optuna)  # tables that others may use change on `db upgrade` only
     elif version != HEAD:
         raise EnvironmentMissingError(
             f"the study store has schema version {version}, this program needs {HEAD}",
@@ -36,7 +37,7 @@ def upgrade_database(engine: Engine) -> tuple[str | None, str]:
     """
     with engine.connect() as connection:
         before = _read_version(connection)
-    _upgrade(engine)
+    _upgrade(engine, with_optuna=True)
     return before, HEAD
 
 
@@ -48,7 +49,7 @@ def _read_version(connection: Connection) -> str | None:
     return version
 
 
-def _upgrade(engine: Engine) -> None:
+def _upgrade(engine: Engine, *, with_optuna: bool) -> None:
     from alembic import command
     from alembic.config import Config
     from optuna.storages import RDBStorage
@@ -57,9 +58,11 @@ def _upgrade(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _PREPARE_LOCK})
         try:
-            storage = RDBStorage(engine.url.render_as_string(hide_password=False), skip_compatibility_check=True)
-            storage.upgrade()
-            storage.engine.dispose()
+            if with_optuna:
+                url = engine.url.render_as_string(hide_password=False)
+                storage = RDBStorage(url, skip_compatibility_check=True)
+                storage.upgrade()
+                storage.engine.dispose()
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             config = Config()
             config.set_main_option("script_location", "anomalyvfm_opt.store:migrations")

@@ -1,11 +1,13 @@
 """Studies in the store: native Optuna studies, with what makes them ours beside them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, Row, func, insert, select, text
@@ -14,6 +16,8 @@ from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.spec.difference import list_differences
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store import tables
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def create_study(
                 storage=storage, study_name=new.name, direction="maximize", load_if_exists=True
             )
             trials = study.get_trials(deepcopy=False)
-            if any(trial.state is not TrialState.WAITING for trial in trials):
+            is_foreign = study.direction is not StudyDirection.MAXIMIZE
+            if is_foreign or any(trial.state is not TrialState.WAITING for trial in trials):
                 raise UsageError(
                     f"an Optuna study {new.name!r} that is not ours is in this database",
                     "give the spec another name",
@@ -120,7 +125,7 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
         found = _find(connection, name)
     if found is not None:
         return found
-    known = [record.name for record in list_studies(engine)]
+    known = list_names(engine)
     near = [other for other in known if name.split("/")[0] in other] or known
     raise UsageError(
         f"no study {name!r}",
@@ -131,9 +136,15 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
 
 
 def list_studies(engine: Engine) -> list[StudyRecord]:
-    """All studies of ours, in the order of their creation."""
+    """All studies of ours, in the order of their creation; one that cannot be read is named in the log."""
+    records = []
     with engine.connect() as connection:
-        return [_to_record(row) for row in connection.execute(_select_studies())]
+        for row in connection.execute(_select_studies()):
+            try:
+                records.append(_to_record(row))
+            except EnvironmentMissingError as error:
+                _log.warning("%s", error)
+    return records
 
 
 def list_names(engine: Engine) -> list[str]:
@@ -154,8 +165,16 @@ def list_images(engine: Engine, study_id: int) -> dict[str, StoredImage]:
 
 
 def delete_study(storage: RDBStorage, name: str) -> None:
-    """Delete a study, its trials, and all rows of ours that hang on them; a worker on it will find it gone."""
+    """Delete a study, its trials, and all rows of ours that hang on them; a worker on it will find it gone.
+
+    Raises:
+        EnvironmentMissingError: a worker wrote to it at that moment; Optuna then leaves it as it was.
+    """
     optuna.delete_study(study_name=name, storage=storage)
+    if name in optuna.get_all_study_names(storage):
+        raise EnvironmentMissingError(
+            f"{name} is not deleted: a worker writes to it", "stop its workers, then repeat"
+        )
 
 
 def count_roles(engine: Engine, study_id: int) -> dict[str, int]:

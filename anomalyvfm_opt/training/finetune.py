@@ -73,7 +73,7 @@ def finetune(
     warmup = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / max(1, schedule.warmup_steps))
     )
-    batches = _draw_batches(images, schedule)
+    batches = _draw_batches(images, schedule, is_pinned=detector.backbone.device.type == "cuda")
     losses: list[float] = []
     for epoch in range(1, schedule.epochs + 1):
         total = 0.0
@@ -104,7 +104,9 @@ def _compute_loss(detector: Detector, batch: Tensor, labels: Tensor, masks: Tens
     return anomaly_loss(output.image_logit, output.mask_logit, output.confidence, labels.to(device), masks)
 
 
-def _draw_batches(images: TrainingSet, schedule: Schedule) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _draw_batches(
+    images: TrainingSet, schedule: Schedule, is_pinned: bool
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Endless batches: images (b, h, w, 3), labels (b,), masks (b, h, w); no image twice before all once."""
     half = schedule.batch_size // 2
     rng = np.random.default_rng(schedule.seed)
@@ -116,7 +118,7 @@ def _draw_batches(images: TrainingSet, schedule: Schedule) -> Iterator[tuple[Ten
         i, j = next(normals), next(anomalies)
         batch = torch.from_numpy(np.concatenate([images.normal[i], images.anomalous[j]]))
         masks = torch.from_numpy(np.concatenate([no_mask, images.masks[j]]))
-        if torch.cuda.is_available():
+        if is_pinned:
             batch, masks = batch.pin_memory(), masks.pin_memory()
         yield batch, labels, masks
 

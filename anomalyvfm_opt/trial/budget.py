@@ -1,7 +1,7 @@
 """The ticket: a study's permission to start one more trial.
 
 Used tickets are counted, never kept in a counter that could drift:
-used = complete + pruned + failed for good + held, where held are the leases of trials that are not finished.
+used = complete + pruned + failed for good + held, where held are the leases of trials that are not settled.
 A trial that is given back ends as FAIL with an outcome that is not final, so it frees its ticket, and its retry
 takes one like any other trial.
 """
@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.trial.lease import Lease
 
 _COUNT = text("""
@@ -20,8 +19,12 @@ _COUNT = text("""
            count(*) FILTER (WHERE t.state = 'FAIL' AND coalesce(o.is_final, false)) AS failed,
            count(*) FILTER (WHERE t.state = 'RUNNING') AS running,
            count(*) FILTER (WHERE t.state = 'WAITING') AS waiting,
-           (SELECT count(*) FROM anomalyvfm_opt.lease l LEFT JOIN trials held ON held.trial_id = l.trial_id
-             WHERE l.study_id = :study_id AND (l.trial_id IS NULL OR held.state = 'RUNNING')) AS held
+           (SELECT count(*) FROM anomalyvfm_opt.lease l
+              LEFT JOIN trials h ON h.trial_id = l.trial_id
+              LEFT JOIN anomalyvfm_opt.trial_outcome ho ON ho.trial_id = l.trial_id
+             WHERE l.study_id = :study_id
+               AND (l.trial_id IS NULL OR h.state = 'RUNNING' OR (h.state = 'FAIL' AND ho.trial_id IS NULL))
+           ) AS held
       FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
      WHERE t.study_id = :study_id
 """)
@@ -59,15 +62,11 @@ def take_ticket(engine: Engine, study_id: int, worker: str, grace_s: float) -> L
     """Take a ticket as a new lease, or None if the budget is used up or out.
 
     The study's row is locked while counting, so that two workers never take the last ticket both.
-
-    Raises:
-        UsageError: the study was deleted.
+    A study that was deleted has none.
     """
     with engine.begin() as connection:
         budget: Any = connection.scalar(_LOCK_STUDY, {"study_id": study_id})
-        if budget is None:
-            raise UsageError(f"study {study_id} is gone: somebody deleted it")
-        if _count(connection, study_id).used >= budget:
+        if budget is None or _count(connection, study_id).used >= budget:
             return None
         lease_id = connection.scalar(_INSERT_LEASE, {"study_id": study_id, "worker": worker, "grace_s": grace_s})
     return Lease(lease_id=int(lease_id), study_id=study_id, grace_s=grace_s)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _ATTACH = text("""
 """)
 _RENEW = text("""
     UPDATE anomalyvfm_opt.lease SET expires_at = now() + make_interval(secs => :grace_s)
-     WHERE lease_id = :lease_id
+     WHERE lease_id = :lease_id AND expires_at > now()
 """)
 _RELEASE = text("DELETE FROM anomalyvfm_opt.lease WHERE lease_id = :lease_id")
 
@@ -46,7 +46,7 @@ class Lease:
             raise LeaseLostError
 
     def renew(self, engine: Engine) -> bool:
-        """Extend the lease; False if it is gone."""
+        """Extend the lease; False if it has expired or is gone."""
         with engine.begin() as connection:
             updated = connection.execute(_RENEW, {"lease_id": self.lease_id, "grace_s": self.grace_s})
         return updated.rowcount > 0
@@ -95,5 +95,5 @@ class Heartbeat:
                 if not self._lease.renew(self._engine):
                     self._lost.set()
                     return
-            except DBAPIError as error:
-                _log.warning("heartbeat failed, will be tried again: %s", str(error.orig).strip())
+            except SQLAlchemyError as error:
+                _log.warning("heartbeat failed, will be tried again: %s", str(error).splitlines()[0])

@@ -128,22 +128,27 @@ class TrialLoop:
         if lease is None:
             return Turn.WAIT
         try:
-            trial = self._ask(lease)
+            trial = self._study.ask()
+            lease.attach(self._engine, trial._trial_id)
         except LeaseLostError:
-            return Turn.RAN
+            return Turn.RAN  # whoever reaps finds the trial
         except BaseException:
             lease.release(self._engine)
             raise
         self._run_trial(trial, lease)
         return Turn.RAN
 
-    def _ask(self, lease: Lease) -> optuna.Trial:
-        trial = self._study.ask()
-        lease.attach(self._engine, trial._trial_id)
+    def _suggest(self, trial: optuna.Trial) -> TrialRequest:
+        """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
         if self._is_sampled(trial):
             for name, distribution in self._distributions.items():
-                trial._suggest(name, distribution)  # what study.ask(SPACE) does, once we know the trial
-        return trial
+                trial._suggest(name, distribution)
+        first_number = trial.user_attrs.get("first_number", trial.number)
+        return TrialRequest(
+            number=trial.number,
+            parameters=self._read_parameters(trial),
+            seed=derive_seed("trial", self._record.spec.search.seed, self._record.name, first_number),
+        )
 
     def _is_sampled(self, trial: optuna.Trial) -> bool:
         """A reference outside the space (`frozen` always) is run without sampled parameters."""
@@ -160,15 +165,10 @@ class TrialLoop:
         return Parameters.from_suggested(trial.params)
 
     def _run_trial(self, trial: optuna.Trial, lease: Lease) -> None:
-        first_number = trial.user_attrs.get("first_number", trial.number)
-        request = TrialRequest(
-            number=trial.number,
-            parameters=self._read_parameters(trial),
-            seed=derive_seed("trial", self._record.spec.search.seed, self._record.name, first_number),
-        )
         with Heartbeat(self._engine, lease) as heartbeat:
             progress = _Progress(trial, heartbeat, self._check_signals)
             try:
+                request = self._suggest(trial)
                 result = self._prepare()(request, progress)
                 if heartbeat.is_lost:
                     raise LeaseLostError
@@ -185,11 +185,11 @@ class TrialLoop:
         self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value))
 
     def _tell(self, trial: optuna.Trial, request: TrialRequest, result: TrialResult) -> None:
+        for name, value in {**_describe(request), **result.attributes}.items():
+            trial.set_user_attr(name, value)  # refused if the trial was taken over
         write_scores(
             self._engine, trial._trial_id, result.metrics, result.image_keys, result.labels, result.scores
         )
-        for name, value in {**_describe(request), **result.attributes}.items():
-            trial.set_user_attr(name, value)
         self._study.tell(trial, result.value)
 
     def _settle(self, trial: optuna.Trial, lease: Lease, error: Exception) -> None:
@@ -201,9 +201,10 @@ class TrialLoop:
         where = (self._study, self._engine)
         if failure.outcome is Outcome.PREEMPTED:
             frozen = self._study._storage.get_trial(trial._trial_id)
-            give_back(*where, frozen, failure.outcome, failure.message, self._worker)
-        elif failure.outcome is Outcome.DIVERGED:
-            trial.set_constraint("diverged", 1.0)
+            if frozen.state is TrialState.RUNNING:
+                give_back(*where, frozen, failure.outcome, failure.message, self._worker)
+        elif failure.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY):
+            trial.set_constraint(str(failure.outcome), 1.0)
             finish(
                 *where,
                 trial._trial_id,

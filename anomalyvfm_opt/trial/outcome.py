@@ -7,7 +7,7 @@ from enum import StrEnum
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError
+from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, DoesNotFitError
 from anomalyvfm_opt.store.engine import explain_database_error
 from anomalyvfm_opt.trial.lease import LeaseLostError
 
@@ -17,6 +17,7 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     DIVERGED = "diverged"  # its parameters are to blame: pruned and marked infeasible, so that the sampler learns
+    OUT_OF_MEMORY = "out_of_memory"  # likewise
     PREEMPTED = "preempted"  # its worker was asked to stop, or stopped for a reason of its own: given back
     LOST = "lost"  # its worker died: found by a later worker and given back
     BUG = "bug"  # an error of ours: failed for good
@@ -56,6 +57,8 @@ def classify(error: Exception) -> Failure:
         return Failure(Outcome.PREEMPTED, str(error), stop=error)
     if isinstance(error, DivergedError):
         return Failure(Outcome.DIVERGED, str(error))
+    if isinstance(error, DoesNotFitError):
+        return Failure(Outcome.OUT_OF_MEMORY, str(error))
     if isinstance(error, AnomalyVFMOptError):
         return Failure(Outcome.PREEMPTED, str(error).splitlines()[0], stop=error)
     if isinstance(error, OperationalError | InterfaceError | StorageInternalError):

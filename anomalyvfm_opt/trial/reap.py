@@ -32,7 +32,10 @@ _ORPHANS = text("""
 """)
 _DROP_LEASE = text("DELETE FROM anomalyvfm_opt.lease WHERE trial_id = :trial_id")
 _DROP_EXPIRED = text("""
-    DELETE FROM anomalyvfm_opt.lease WHERE study_id = :study_id AND trial_id IS NULL AND expires_at < now()
+    DELETE FROM anomalyvfm_opt.lease l
+     WHERE l.study_id = :study_id AND l.expires_at < now()
+       AND (l.trial_id IS NULL
+            OR EXISTS (SELECT 1 FROM trials t WHERE t.trial_id = l.trial_id AND t.state IN ('COMPLETE', 'PRUNED')))
 """)
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext('reap'), :study_id)")
 
@@ -62,15 +65,18 @@ def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
 def give_back(
     study: optuna.Study, engine: Engine, trial: FrozenTrial, outcome: Outcome, message: str, worker: str
 ) -> None:
-    """End a trial that did not finish and let a copy of it wait, unless it has taken too many workers down."""
-    if not _end(study, trial._trial_id, TrialState.FAIL):
+    """End a trial that did not finish and let a copy of it wait, unless it has taken too many workers down.
+
+    Only the reaper may call this for a trial that is FAIL already: it holds the lock that keeps others away.
+    """
+    if trial.state is not TrialState.FAIL and not _end(study, trial._trial_id, TrialState.FAIL):
         return
-    losses = int(trial.user_attrs.get("losses", 0)) + (outcome is Outcome.LOST)
-    is_final = losses >= MAX_LOSSES
+    times_lost = int(trial.user_attrs.get("times_lost", 0)) + (outcome is Outcome.LOST)
+    is_final = times_lost >= MAX_LOSSES
     if not is_final and not _has_copy(study, trial):
         kept = {name: trial.user_attrs[name] for name in _KEPT_ATTRIBUTES if name in trial.user_attrs}
         first = trial.user_attrs.get("first_number", trial.number)
-        attributes = {**kept, "retry_of": trial.number, "first_number": first, "losses": losses}
+        attributes = {**kept, "retry_of": trial.number, "first_number": first, "times_lost": times_lost}
         study.enqueue_trial(_fixed_parameters(trial), user_attrs=attributes)
     _write_outcome(engine, trial._trial_id, outcome, message, worker, is_final=is_final)
 
@@ -94,14 +100,18 @@ def _end(study: optuna.Study, trial_id: int, state: TrialState) -> bool:
     try:
         return study._storage.set_trial_state_values(trial_id, state)
     except optuna.exceptions.UpdateFinishedTrialError:
-        return study._storage.get_trial(trial_id).state is TrialState.FAIL
+        return False
 
 
 def _write_outcome(
     engine: Engine, trial_id: int, outcome: Outcome, message: str, worker: str, *, is_final: bool
 ) -> None:
     row = insert(tables.trial_outcome).values(
-        trial_id=trial_id, outcome=str(outcome), is_final=is_final, message=message[-4000:], worker=worker
+        trial_id=trial_id,
+        outcome=str(outcome),
+        is_final=is_final,
+        message=message.replace("\x00", "")[-4000:],
+        worker=worker,
     )
     with engine.begin() as connection:
         connection.execute(row.on_conflict_do_nothing())

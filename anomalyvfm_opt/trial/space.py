@@ -23,7 +23,7 @@ def list_distributions(space: Space) -> dict[str, BaseDistribution]:
         space.learning_rate,
         space.synthesis_count,
     )
-    thirds = (5 / 9, 1 / 2)  # what Parameters breaks into three equal shares
+    thirds = (1 - (1 - 1 / 3) * (1 - 1 / 3), (1 / 3) / (1 - 1 / 3))  # to the last digit what v1.1 is enqueued with
     low, high = ((0.0, 0.0), (1.0, 1.0)) if space.synthesis_mix == "simplex" else (thirds, thirds)
     return {
         "adapter": CategoricalDistribution(space.adapter),

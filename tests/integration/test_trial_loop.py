@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import text
 
-from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, EnvironmentMissingError, UsageError
+from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
 from anomalyvfm_opt.store.studies import delete_study
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
@@ -38,6 +38,14 @@ def count_leases(bench: Bench) -> int:
 def expire_leases(bench: Bench) -> None:
     with bench.engine.begin() as connection:
         connection.execute(text("UPDATE anomalyvfm_opt.lease SET expires_at = now() - interval '1 s'"))
+
+
+def die_after_asking(bench: Bench) -> None:
+    """What a worker leaves behind that is killed right after it asked for a trial."""
+    lease = take_ticket(bench.engine, bench.record.study_id, "dead", 30.0)
+    assert lease is not None
+    trial = bench.study().ask()
+    lease.attach(bench.engine, trial._trial_id)
 
 
 def fail_with(error: Exception) -> Any:
@@ -138,10 +146,7 @@ def test_a_reference_that_is_given_back_stays_a_reference(bench: Bench) -> None:
 def test_a_dead_workers_trial_is_found_and_run_again(bench: Bench) -> None:
     """A worker that dies is one whose lease is no longer renewed: no `except` of it runs."""
     bench.loop().take_turn()
-    dead = bench.loop(worker="dead")
-    lease = take_ticket(bench.engine, bench.record.study_id, "dead", 30.0)
-    assert lease is not None
-    dead._ask(lease)
+    die_after_asking(bench)
     assert reap(bench.study(), bench.engine, "w2") == []  # its lease still lives
     expire_leases(bench)
     run_to_end(bench.loop(worker="w2"))
@@ -170,9 +175,7 @@ def test_a_reaper_that_dies_half_way_is_finished_by_the_next(bench: Bench) -> No
 
 def test_a_trial_that_kills_every_worker_is_given_up(bench: Bench) -> None:
     for _ in range(MAX_LOSSES):
-        lease = take_ticket(bench.engine, bench.record.study_id, "dead", 30.0)
-        assert lease is not None
-        bench.loop(worker="dead")._ask(lease)
+        die_after_asking(bench)
         expire_leases(bench)
         reap(bench.study(), bench.engine, "w2")
     usage = count_usage(bench.engine, bench.record.study_id)
@@ -226,6 +229,47 @@ def test_a_diverged_trial_is_pruned_and_marked_for_the_sampler(bench: Bench) -> 
     assert trial.state is TrialState.PRUNED
     assert trial.constraints == {"diverged": 1.0}
     assert count_usage(bench.engine, bench.record.study_id).used == 2
+
+
+def test_a_trial_that_does_not_fit_is_pruned_and_marked_for_the_sampler(bench: Bench) -> None:
+    bench.loop().take_turn()
+    bench.loop(fail_with(DoesNotFitError("CUDA out of memory"))).take_turn()
+    trial = bench.study().get_trials()[1]
+    assert (trial.state, trial.constraints) == (TrialState.PRUNED, {"out_of_memory": 1.0})
+
+
+def test_a_ticket_is_held_until_its_trial_is_settled(small_bench: Bench) -> None:
+    """Between FAIL and its outcome a trial is neither running nor counted as failed: its ticket must stay out."""
+    bench = small_bench
+    bench.loop().take_turn()
+    die_after_asking(bench)
+    trial = bench.study().get_trials()[1]
+    bench.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    assert take_ticket(bench.engine, bench.record.study_id, "rival", 30.0) is None
+    assert bench.loop().take_turn() is Turn.WAIT
+    expire_leases(bench)
+    run_to_end(bench.loop())
+    assert sorted(states(bench)) == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
+def test_a_trial_that_was_killed_while_telling_is_taken_up(bench: Bench) -> None:
+    bench.loop().take_turn()
+    die_after_asking(bench)
+    trial = bench.study().get_trials()[1]
+    bench.storage.set_trial_user_attr(trial._trial_id, "epoch_losses", [0.5, 0.4])
+    expire_leases(bench)
+    run_to_end(bench.loop())
+    assert states(bench).count("COMPLETE") == 6
+
+
+def test_a_trial_enqueued_outside_the_space_fails_without_taking_the_worker_down(bench: Bench) -> None:
+    bench.loop().take_turn()
+    bench.study().enqueue_trial({"rank": 3})
+    ended: list[Ended] = []
+    assert bench.loop(ended=ended).take_turn() is Turn.RAN
+    assert [e.outcome for e in ended] == [Outcome.BUG]
+    run_to_end(bench.loop())
+    assert count_usage(bench.engine, bench.record.study_id).used == 6
 
 
 def test_a_bug_fails_the_trial_and_three_in_a_row_stop_the_worker(bench: Bench) -> None:
@@ -290,8 +334,7 @@ def test_a_study_that_is_deleted_under_a_worker_ends_it_with_a_clear_line(bench:
     loop = bench.loop(run, ended=ended)
     loop.take_turn()
     assert [e.outcome for e in ended] == [Outcome.FENCED]
-    with pytest.raises(UsageError, match="somebody deleted it"):
-        loop.take_turn()
+    assert loop.take_turn() is Turn.WAIT  # and the next look at the list of studies no longer shows it
 
 
 def test_optuna_still_has_the_private_names_that_the_loop_leans_on(bench: Bench) -> None:
