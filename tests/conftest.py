@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from anomalyvfm_opt.data.demo import write_demo
 from anomalyvfm_opt.store.embedded import EmbeddedCluster
+from tests.integration.program import CATEGORY, FinishedStudy, Program, finish, write_spec
 
 
 @pytest.fixture
@@ -62,3 +64,20 @@ def database_url(postgres_url: str) -> Iterator[str]:
         with admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
         admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def program(running_cluster: EmbeddedCluster) -> Program:
+    """The program on that server, with a small data folder."""
+    data = running_cluster.home.parent / "data"
+    write_demo(data, image_size_px=64)
+    return Program(running_cluster, data)
+
+
+@pytest.fixture(scope="session")
+def finished_study(program: Program, tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
+    """A study of four trials that two workers side by side have finished."""
+    spec_file = write_spec(tmp_path_factory.mktemp("spec"), "tiny")
+    created = program.create(spec_file)
+    processes = [program.start("worker", "run", "--study", "tiny", "--threads", "1") for _ in range(2)]
+    return FinishedStudy(f"tiny/{CATEGORY}", spec_file, created, tuple(finish(process) for process in processes))
