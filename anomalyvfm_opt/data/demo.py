@@ -45,7 +45,7 @@ def write_demo(folder: Path, seed: int = 0, image_size_px: int = 128) -> list[st
         EnvironmentMissingError: scikit-image is not installed, or the folder cannot be written to.
     """
     marker = {"demo": _VERSION, "seed": seed, "image_size_px": image_size_px}
-    part = folder.absolute().with_name(f".{folder.absolute().name}.{secrets.token_hex(4)}.part")
+    part = folder.absolute().parent / f".{folder.absolute().name}.{secrets.token_hex(4)}.part"
     try:
         if _is_complete(folder, marker):
             return list(DEMO_CATEGORIES)
