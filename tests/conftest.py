@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests that need one."""
 
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from sqlalchemy import create_engine, make_url, text
 from anomalyvfm_opt.data.demo import write_demo
 from anomalyvfm_opt.store.embedded import EmbeddedCluster
 from tests.integration.program import CATEGORY, FinishedStudy, Program, finish, write_spec
+
+# A shell that starts pytest with & has it ignore SIGINT, and the programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
