@@ -59,7 +59,7 @@ def main() -> None:
         values = []
         for seed in range(options.seeds):
             fresh = derive_seed("fresh", record.name, seed)  # no trial's seed, and the same for both arms
-            result = workbench.run(TrialRequest(-1, parameters, fresh), Silent())
+            result = workbench.run(TrialRequest(-1, parameters, fresh, is_watched=False), Silent())
             values.append(result.value)
             print(f"  {name} seed {seed}: {result.value:.4f} by {result.attributes['scorer']}", flush=True)
         print(

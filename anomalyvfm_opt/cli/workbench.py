@@ -65,7 +65,7 @@ class Workbench:
             if request.parameters is None:
                 scores = self._score(Detector(self._backbone), request.seed)
             else:
-                scores, losses = self._train(request.parameters, request.seed, progress)
+                scores, losses = self._train(request.parameters, request, progress)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise DoesNotFitError(str(error).splitlines()[0]) from error
@@ -84,8 +84,9 @@ class Workbench:
             },
         )
 
-    def _train(self, p: Parameters, seed: int, progress: Progress) -> tuple[Scores, list[float]]:
+    def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> tuple[Scores, list[float]]:
         """Scores after the last epoch, and the loss of each."""
+        seed = request.seed
         last: list[Scores] = []
         with build_detector(
             self._backbone,
@@ -98,6 +99,8 @@ class Workbench:
         ) as detector:
 
             def finish_epoch(epoch: int, _loss: float) -> None:
+                if epoch < p.epochs and not request.is_watched:
+                    return
                 last[:] = [self._score(detector, seed)]
                 progress.report(epoch, self._exam.value(last[0], self._spec.scoring.objective)[0])
 

@@ -97,6 +97,11 @@ def test_a_trial_on_a_backbone_of_its_own_gives_the_same_numbers(program: Progra
     assert are_equal(run(bench, make_parameters(), 7), run(make_bench(program), make_parameters(), 7))
 
 
+def test_a_trial_that_nobody_watches_gives_the_same_numbers(bench: Workbench) -> None:
+    unwatched = bench.run(TrialRequest(0, make_parameters(), 1, is_watched=False), Silence())
+    assert are_equal(run(bench, make_parameters(), 1), unwatched)
+
+
 def test_the_frozen_detector_gives_the_same_numbers(bench: Workbench) -> None:
     first = run(bench, None, 7)
     run(bench, make_parameters(), 8)
