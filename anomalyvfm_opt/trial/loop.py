@@ -5,6 +5,7 @@ It is handed what it runs. The study stays a native Optuna study: any Optuna too
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
@@ -128,13 +129,13 @@ class TrialLoop:
         if lease is None:
             return Turn.WAIT
         try:
-            trial = self._study.ask()
-            lease.attach(self._engine, trial._trial_id)
+            with ExitStack() as undo:
+                undo.callback(lease.release, self._engine)
+                trial = self._study.ask()
+                lease.attach(self._engine, trial._trial_id)
+                undo.pop_all()
         except LeaseLostError:
             return Turn.RAN  # whoever reaps finds the trial
-        except BaseException:
-            lease.release(self._engine)
-            raise
         self._run_trial(trial, lease)
         return Turn.RAN
 

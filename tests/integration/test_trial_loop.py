@@ -7,52 +7,25 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import text
 
-from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, DoesNotFitError, EnvironmentMissingError
+from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
 from anomalyvfm_opt.store.studies import delete_study
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
 from anomalyvfm_opt.trial.lease import Heartbeat, LeaseLostError
-from anomalyvfm_opt.trial.loop import Ended, TrialLoop, Turn
+from anomalyvfm_opt.trial.loop import Ended, Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
 from anomalyvfm_opt.trial.reap import MAX_LOSSES, reap
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from tests.integration.conftest import KEYS, Bench, run_quickly
-
-
-def run_to_end(loop: TrialLoop) -> None:
-    while loop.take_turn() is not Turn.DONE:
-        pass
-
-
-def states(bench: Bench) -> list[str]:
-    return [trial.state.name for trial in bench.study().get_trials()]
-
-
-def count_leases(bench: Bench) -> int:
-    with bench.engine.connect() as connection:
-        return int(connection.scalar(text("SELECT count(*) FROM anomalyvfm_opt.lease")) or 0)
-
-
-def expire_leases(bench: Bench) -> None:
-    with bench.engine.begin() as connection:
-        connection.execute(text("UPDATE anomalyvfm_opt.lease SET expires_at = now() - interval '1 s'"))
-
-
-def die_after_asking(bench: Bench) -> None:
-    """What a worker leaves behind that is killed right after it asked for a trial."""
-    lease = take_ticket(bench.engine, bench.record.study_id, "dead", 30.0)
-    assert lease is not None
-    trial = bench.study().ask()
-    lease.attach(bench.engine, trial._trial_id)
-
-
-def fail_with(error: Exception) -> Any:
-    def run(_request: TrialRequest, _progress: Progress) -> TrialResult:
-        raise error
-
-    return run
+from tests.integration.trial_states import (
+    count_leases,
+    die_after_asking,
+    expire_leases,
+    fail_with,
+    run_to_end,
+    states,
+)
 
 
 def test_a_study_runs_to_its_budget_with_the_references_first(bench: Bench) -> None:
@@ -220,68 +193,6 @@ def test_the_heartbeat_keeps_a_lease_alive_past_its_grace(bench: Bench) -> None:
         assert heartbeat.is_lost
     with pytest.raises(LeaseLostError):
         lease.attach(bench.engine, bench.study().ask()._trial_id)
-
-
-def test_a_diverged_trial_is_pruned_and_marked_for_the_sampler(bench: Bench) -> None:
-    bench.loop().take_turn()
-    bench.loop(fail_with(DivergedError("loss nan in epoch 1"))).take_turn()
-    trial = bench.study().get_trials()[1]
-    assert trial.state is TrialState.PRUNED
-    assert trial.constraints == {"diverged": 1.0}
-    assert count_usage(bench.engine, bench.record.study_id).used == 2
-
-
-def test_a_trial_that_does_not_fit_is_pruned_and_marked_for_the_sampler(bench: Bench) -> None:
-    bench.loop().take_turn()
-    bench.loop(fail_with(DoesNotFitError("CUDA out of memory"))).take_turn()
-    trial = bench.study().get_trials()[1]
-    assert (trial.state, trial.constraints) == (TrialState.PRUNED, {"out_of_memory": 1.0})
-
-
-def test_a_ticket_is_held_until_its_trial_is_settled(small_bench: Bench) -> None:
-    """Between FAIL and its outcome a trial is neither running nor counted as failed: its ticket must stay out."""
-    bench = small_bench
-    bench.loop().take_turn()
-    die_after_asking(bench)
-    trial = bench.study().get_trials()[1]
-    bench.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-    assert take_ticket(bench.engine, bench.record.study_id, "rival", 30.0) is None
-    assert bench.loop().take_turn() is Turn.WAIT
-    expire_leases(bench)
-    run_to_end(bench.loop())
-    assert sorted(states(bench)) == ["COMPLETE", "COMPLETE", "FAIL"]
-
-
-def test_a_trial_that_was_killed_while_telling_is_taken_up(bench: Bench) -> None:
-    bench.loop().take_turn()
-    die_after_asking(bench)
-    trial = bench.study().get_trials()[1]
-    bench.storage.set_trial_user_attr(trial._trial_id, "epoch_losses", [0.5, 0.4])
-    expire_leases(bench)
-    run_to_end(bench.loop())
-    assert states(bench).count("COMPLETE") == 6
-
-
-def test_a_trial_enqueued_outside_the_space_fails_without_taking_the_worker_down(bench: Bench) -> None:
-    bench.loop().take_turn()
-    bench.study().enqueue_trial({"rank": 3})
-    ended: list[Ended] = []
-    assert bench.loop(ended=ended).take_turn() is Turn.RAN
-    assert [e.outcome for e in ended] == [Outcome.BUG]
-    run_to_end(bench.loop())
-    assert count_usage(bench.engine, bench.record.study_id).used == 6
-
-
-def test_a_bug_fails_the_trial_and_three_in_a_row_stop_the_worker(bench: Bench) -> None:
-    ended: list[Ended] = []
-    loop = bench.loop(fail_with(ZeroDivisionError("oops")), ended=ended)
-    assert loop.take_turn() is Turn.RAN
-    assert loop.take_turn() is Turn.RAN
-    with pytest.raises(AnomalyVFMOptError, match="failed one after the other"):
-        loop.take_turn()
-    assert states(bench) == ["FAIL"] * 3
-    assert count_usage(bench.engine, bench.record.study_id).failed == 3
-    assert "ZeroDivisionError: oops" in ended[0].message
 
 
 def test_waiting_workers_wait_for_what_others_may_give_back(small_bench: Bench) -> None:
