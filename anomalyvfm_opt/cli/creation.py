@@ -79,19 +79,14 @@ def _open_backbone(spec: Spec) -> Backbone:
 
 def _decode_all(split: Split, image_size_px: int) -> None:
     arrays = open_arrays(state_folder())
-    for records in (split.fit, split.held_out, split.search, split.locked):
+    for records in split.roles.values():
         if records:
             load_images(arrays, records, image_size_px)
     load_masks(arrays, (*split.search, *split.locked), image_size_px)
 
 
 def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256: str) -> NewStudy:
-    roles = {
-        "fit": split.fit,
-        "held_out": split.held_out,
-        "search": split.search,
-        "locked": split.locked,
-    }
+    roles = split.roles
     hashes = content_hashes([record for records in roles.values() for record in records])
 
     def store(role: str, r: ImageRecord) -> StoredImage:

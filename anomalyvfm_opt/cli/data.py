@@ -67,7 +67,7 @@ def split(
     from anomalyvfm_opt.data.split import content_hashes, divide, split_hash
 
     parts = divide(read_category(folder, category), lock)
-    roles = {"fit": parts.fit, "held_out": parts.held_out, "search": parts.search, "locked": parts.locked}
+    roles = parts.roles
     hashes = content_hashes([record for records in roles.values() for record in records])
     if as_json:
         keys = {role: [record.key for record in records] for role, records in roles.items()}

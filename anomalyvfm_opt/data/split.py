@@ -33,6 +33,11 @@ class Split:
     search: _Records
     locked: _Records
 
+    @property
+    def roles(self) -> dict[str, _Records]:
+        """Role -> its images."""
+        return {"fit": self.fit, "held_out": self.held_out, "search": self.search, "locked": self.locked}
+
 
 def divide(images: CategoryImages, lock: str) -> Split:
     """Divide a category's images; the outcome depends on names alone, not on their order.
@@ -84,8 +89,8 @@ def split_hash(split: Split, hashes: Mapping[str, str]) -> str:
     """
     rows = [
         [role, record.key, record.label, record.scene_id, hashes[record.key]]
-        for role in ("fit", "held_out", "search", "locked")
-        for record in getattr(split, role)
+        for role, records in split.roles.items()
+        for record in records
     ]
     return hashlib.sha256(json.dumps(sorted(rows), separators=(",", ":")).encode()).hexdigest()
 
