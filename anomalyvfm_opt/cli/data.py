@@ -11,11 +11,11 @@ from anomalyvfm_opt.cli.output import print_json, print_table, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anomalyvfm_opt.data.check import CategoryReport
+    from anomalyvfm_opt.data.check import CategoryReport, FolderReport
 
-_CHECK_COLUMNS = ("category", "part", "images", "scenes", "lights", "sizes px", "modes", "masks")
+_CHECK_COLUMNS = ("category", "part", "images", "scenes", "lights", "masks", "sizes px", "modes")
 
-app = typer.Typer(no_args_is_help=True, help="Image folders in the MVTec AD 2 layout.")
+app = typer.Typer(no_args_is_help=True, help="Folders of images: MVTec AD 2, MVTec AD, or plain.")
 
 
 @app.command("demo")
@@ -35,22 +35,17 @@ def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of categories.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Count the images of every category and name every file that cannot be used; exit 2 if there is one."""
-    from dataclasses import asdict
-
+    """Count the images of every category, name every file that is wrong; exit 2 if a category cannot be used."""
     from anomalyvfm_opt.data.check import check_folder
     from anomalyvfm_opt.errors import EXIT_USAGE
 
     report = check_folder(folder)
     if as_json:
-        usable = {category.name: category.is_usable for category in report.categories}
-        categories = [{**asdict(c), "usable": usable[c.name]} for c in report.categories]
-        print_json({"schema": 1, "folder": str(report.root), "categories": categories})
+        print_json(_to_json(report))
     else:
         rows = [row for category in report.categories for row in _describe(category)]
-        print_table(str(report.root), _CHECK_COLUMNS, rows, right=(2, 3))
-    for problem in report.problems:
-        say(f"problem: {problem}")
+        print_table(str(report.root), _CHECK_COLUMNS, rows, right=(2, 3, 4, 5))
+    _say_what_was_found(report)
     if not all(category.is_usable for category in report.categories):
         raise typer.Exit(EXIT_USAGE)
 
@@ -83,14 +78,64 @@ def split(
     say(f"hash {split_hash(parts, hashes)}")
 
 
+def _to_json(report: "FolderReport") -> dict[str, object]:
+    from dataclasses import asdict
+
+    categories = [
+        {**asdict(c), "problems": c.problems, "is_usable": c.is_usable, "usable": c.is_usable}
+        for c in report.categories
+    ]
+    return {
+        "schema": 1,
+        "folder": str(report.root),
+        "categories": categories,
+        "ignored": report.ignored,
+        "warnings": report.warnings,
+    }
+
+
+def _say_what_was_found(report: "FolderReport") -> None:
+    """Notes first, then warnings; what keeps a category from use comes last, where it is seen."""
+    for name in report.ignored:
+        say(f"note: {report.root / name} is no category: it has no train, validation, test or test_public folder")
+    for category in report.categories:
+        for note in (*_describe_lights(category), *category.information):
+            say(f"note: {note}")
+    for warning in (*report.warnings, *(line for category in report.categories for line in category.warnings)):
+        say(f"warning: {warning}")
+    for problem in (line for category in report.categories for line in category.errors):
+        say(f"problem: {problem}")
+    unusable = [category.name for category in report.categories if not category.is_usable]
+    if unusable:
+        say(f"{len(unusable)} of {len(report.categories)} categories cannot be used: {', '.join(unusable)}")
+
+
+def _describe_lights(category: "CategoryReport") -> "Iterator[str]":
+    """One line with the images of each light, if there are several."""
+    from collections import Counter
+
+    lights: Counter[str] = Counter()
+    for part in category.parts:
+        lights.update(part.lights)
+    if len(lights) > 1:
+        counts = ", ".join(f"{light or '(none)'} {count}" for light, count in sorted(lights.items()))
+        yield f"{category.name} has images under several lights: {counts}"
+
+
 def _describe(category: "CategoryReport") -> "Iterator[tuple[str, ...]]":
-    """Rows of the check table: one a part; what holds for the whole category stands in its first row."""
-    sizes = "-"
+    """Rows of the check table: one a part; what holds for the whole category stands in the last columns."""
+    sizes = ["-"]
     if category.smallest_px and category.largest_px:
-        sizes = " - ".join(dict.fromkeys(f"{w}x{h}" for w, h in (category.smallest_px, category.largest_px)))
-    modes = ", ".join(f"{mode} {count}" for mode, count in category.modes.items())
-    whole = (sizes, modes, str(category.masks))
+        ends = (f"{w}x{h}" for w, h in (category.smallest_px, category.largest_px))
+        sizes = [("" if i == 0 else "to ") + size for i, size in enumerate(dict.fromkeys(ends))]
+    modes = [f"{mode} {count}" for mode, count in category.modes.items()]
+    if not category.parts:
+        yield (category.name, "-", "0", "0", "0", "0", "-", "-")
     for index, part in enumerate(category.parts):
-        lights = ", ".join(f"{light or '(none)'} {count}" for light, count in part.lights.items())
-        name, shared = (category.name, whole) if index == 0 else ("", ("", "", ""))
-        yield (name, f"{part.part} {part.label}", str(part.images), str(part.scenes), lights, *shared)
+        name = (category.name, category.layout or "", "", "")[index]
+        place = f"test {part.label}" if part.part == "test" else part.part
+        lights = sum(light != "" for light in part.lights)
+        masks = str(category.masks) if part.label == "bad" else ""
+        size = sizes[index] if index < len(sizes) else ""
+        mode = ", ".join(modes[index:] if index == len(category.parts) - 1 else modes[index : index + 1])
+        yield (name, place, str(part.images), str(part.scenes), str(lights), masks, size, mode)

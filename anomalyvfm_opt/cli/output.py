@@ -1,6 +1,7 @@
 """stdout is data, stderr is messages and progress."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,11 +10,11 @@ import typer
 
 def say(message: str) -> None:
     """One line for a person, on stderr."""
-    typer.echo(message, err=True)
+    typer.echo(escape(message, sys.stderr.encoding), err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON document on stdout."""
+    """One JSON document on stdout, in ASCII."""
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
@@ -33,12 +34,42 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    def show(text: str) -> Text:  # plain: a file name may hold what rich would take for markup
+        return Text(escape(text, sys.stdout.encoding))
+
+    table = Table(
+        title=show(title) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # plain: a file name may hold what rich would take for markup
+        table.add_row(*map(show, row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
+
+
+def escape(text: str, encoding: str | None = None) -> str:
+    """Text that stays on its line and that a stream can write: what cannot be shown stands as in Python's source.
+
+    File names may hold line breaks, control codes, and bytes that are no characters (`\\xff`).
+
+    Args:
+        text: of any content.
+        encoding: of the stream; None for UTF-8.
+    """
+    shown = "".join(character if character.isprintable() else _escape_one(character) for character in text)
+    return shown.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
+
+
+def _escape_one(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is no character
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -30,7 +30,8 @@ class ArrayStore:
 
     Args:
         folder: made when first written to.
-        max_bytes: how much disk all arrays may take, unless a single one is larger.
+        max_bytes: how much disk all arrays may take, unless a single one is larger; with 0 nothing is kept, and
+            each process builds its arrays in its own memory.
     """
 
     def __init__(self, folder: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
@@ -49,7 +50,7 @@ class ArrayStore:
             dtype: of the array.
 
         Returns:
-            A read-only memory map.
+            Read-only: a memory map, or an array in memory where nothing is kept.
 
         Raises:
             EnvironmentMissingError: the folder cannot be written to, or its disk is full.
@@ -57,7 +58,11 @@ class ArrayStore:
         """
         if math.prod(shape) == 0:  # there is nothing to map
             return _freeze(np.zeros(shape, dtype))
-        path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_ARRAY_END}"
+        if self.max_bytes == 0:
+            blank = np.zeros(shape, dtype)
+            build(blank)
+            return _freeze(blank)
+        path = self._locate(key)
         array = self._open(path)
         if array is None:
             array = self._build(path, build, shape, dtype)
@@ -66,6 +71,13 @@ class ArrayStore:
                 f"{path} holds {array.dtype} {array.shape}, but {np.dtype(dtype)} {shape} was asked for"
             )
         return array
+
+    def holds(self, key: str) -> bool:
+        """Whether the array of a key is on the disk."""
+        return self._locate(key).is_file()
+
+    def _locate(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_ARRAY_END}"
 
     def _open(self, path: Path) -> np.ndarray | None:
         """Map a finished array, and note that it was used; None if it is not there."""

@@ -4,14 +4,18 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from anomalyvfm_opt.data.images import read_form, read_mask
+from anomalyvfm_opt.data.entries import is_broken_link, is_image, list_entries
+from anomalyvfm_opt.data.images import Form
+from anomalyvfm_opt.data.inspection import inspect
 from anomalyvfm_opt.data.layout import explained, find_layout, list_categories, list_folders
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
-from anomalyvfm_opt.data.split import count_scenes
+from anomalyvfm_opt.data.split import count_scenes, divide
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
+
+_FAINT_PEAK = 2**14  # of 16 bits: what cameras of 12 or 14 bits write into files of 16
 
 
 @dataclass(frozen=True)
@@ -39,23 +43,37 @@ class CategoryReport:
 
     Args:
         name: of the category.
+        layout: its name; None if the category has gone meanwhile.
         parts: train, validation, good test and bad test images.
         smallest_px: the least (width, height) of any image, each on its own; None if none can be read.
         largest_px: the greatest.
         modes: images by channel mode, in Pillow's words: `L` is grey, `RGB` colour, `I;16` grey of 16 bits.
         masks: bad images with a mask.
-        problems: one line each, naming a file or the category.
-        is_usable: whether a study can be made of it as it is; it can with some problems.
+        errors: why no study can be made of it, one line each, naming a file or the category.
+        warnings: what is wrong, and a study can be made in spite of it.
+        information: what to know before a study is made.
     """
 
     name: str
-    parts: tuple[PartReport, ...]
-    smallest_px: tuple[int, int] | None
-    largest_px: tuple[int, int] | None
-    modes: dict[str, int]
-    masks: int
-    problems: list[str]
-    is_usable: bool
+    layout: str | None
+    parts: tuple[PartReport, ...] = ()
+    smallest_px: tuple[int, int] | None = None
+    largest_px: tuple[int, int] | None = None
+    modes: dict[str, int] = field(default_factory=dict)
+    masks: int = 0
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    information: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """Errors and warnings."""
+        return [*self.errors, *self.warnings]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a study can be made of it as it is."""
+        return not self.errors
 
 
 @dataclass(frozen=True)
@@ -66,26 +84,18 @@ class FolderReport:
         root: the folder.
         categories: sorted by name.
         ignored: folders in it that hold no part of a category.
+        warnings: images and broken links that lie in it beside the categories.
     """
 
     root: Path
     categories: tuple[CategoryReport, ...]
     ignored: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def problems(self) -> list[str]:
-        """The problems of all categories."""
-        return [problem for category in self.categories for problem in category.problems]
-
-
-@dataclass(frozen=True)
-class _Inspection:
-    """One image: its form, if it can be read; what makes it unusable, and what is merely wrong."""
-
-    size_px: tuple[int, int] | None
-    mode: str | None
-    errors: tuple[str, ...]
-    warnings: tuple[str, ...]
+        """The problems of all categories, and those beside them."""
+        return [*(problem for category in self.categories for problem in category.problems), *self.warnings]
 
 
 def check_folder(root: Path) -> FolderReport:
@@ -93,11 +103,14 @@ def check_folder(root: Path) -> FolderReport:
 
     Raises:
         EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
-        UsageError: the folder is itself a category.
+        UsageError: the folder is itself a category, or holds the folder of categories.
     """
     names = list_categories(root)
     ignored = tuple(path.name for path in list_folders(root) if path.name not in names)
-    return FolderReport(root, tuple(_check_category(root / name) for name in names), ignored)
+    with explained(root):
+        lost = [path for path in list_entries(root) if is_image(path) or is_broken_link(path)]
+    warnings = tuple(f"{path} is not read: it lies in no category" for path in lost)
+    return FolderReport(root, tuple(_check_category(root / name) for name in names), ignored, warnings)
 
 
 def _check_category(folder: Path) -> CategoryReport:
@@ -106,28 +119,38 @@ def _check_category(folder: Path) -> CategoryReport:
         if layout is None:
             raise EnvironmentMissingError(f"{folder} has gone")
         with explained(folder):
-            images, strays = layout.read(folder), layout.find_strays(folder)
+            images = layout.read(folder)
+            warnings = layout.find_warnings(folder, images)
     except EnvironmentMissingError as error:
-        return CategoryReport(folder.name, (), None, None, {}, 0, [error.message], is_usable=False)
-    return _report(images, layout.find_faults(images), strays)
+        return CategoryReport(folder.name, layout.name if layout else None, errors=(str(error),))
+    return _report(layout.name, images, layout.find_faults(images), warnings)
 
 
-def _report(images: CategoryImages, faults: list[str], strays: list[str]) -> CategoryReport:
+def _report(layout: str, images: CategoryImages, faults: list[str], warnings: list[str]) -> CategoryReport:
     records = (*images.train, *images.validation, *images.test)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        seen = list(pool.map(_inspect, records))
-    errors = faults + [line for one in seen for line in one.errors]
-    warnings = [line for one in seen for line in one.warnings] + strays
-    sizes = [one.size_px for one in seen if one.size_px]
+        seen = list(pool.map(inspect, records))
+    forms = [one.form for one in seen if one.form]
+    errors = [*faults, *(line for one in seen for line in one.errors)]
+    warnings = [*(line for one in seen for line in one.warnings), *_find_faint(images.name, forms), *warnings]
+    information = []
+    if not faults:
+        try:
+            information = _describe_locks(images)
+        except BadDataError as error:
+            errors.append(str(error))
+    widths, heights = ([form.size_px[axis] for form in forms] for axis in (0, 1))
     return CategoryReport(
         name=images.name,
+        layout=layout,
         parts=_describe_parts(images),
-        smallest_px=(min(w for w, _ in sizes), min(h for _, h in sizes)) if sizes else None,
-        largest_px=(max(w for w, _ in sizes), max(h for _, h in sizes)) if sizes else None,
-        modes=dict(sorted(Counter(one.mode for one in seen if one.mode).items())),
+        smallest_px=(min(widths), min(heights)) if forms else None,
+        largest_px=(max(widths), max(heights)) if forms else None,
+        modes=dict(sorted(Counter(form.mode for form in forms).items())),
         masks=sum(record.mask is not None for record in images.test),
-        problems=errors + warnings,
-        is_usable=not errors,
+        errors=tuple(errors),
+        warnings=tuple(warnings),
+        information=tuple(information),
     )
 
 
@@ -148,29 +171,24 @@ def _count_lights(records: Iterable[ImageRecord]) -> dict[str, int]:
     return dict(sorted(Counter(record.light or "" for record in records).items()))
 
 
-def _inspect(record: ImageRecord) -> _Inspection:
+def _describe_locks(images: CategoryImages) -> list[str]:
+    """Which ways to lock are open.
+
+    Raises:
+        BadDataError: none is: there are too few images to divide.
+    """
+    divide(images, "all")
     try:
-        size_px, mode = read_form(record.path)
+        divide(images, "half")
     except BadDataError as error:
-        return _Inspection(None, None, (error.message,), ())
-    if record.label == GOOD:
-        return _Inspection(size_px, mode, (), ())
-    if record.mask is None:
-        return _Inspection(size_px, mode, (), (f"{record.path} is bad and has no mask",))
-    try:
-        mask = read_mask(record.mask)
-    except BadDataError as error:
-        return _Inspection(size_px, mode, (error.message,), ())
-    return _Inspection(
-        size_px, mode, (), _compare(record.mask, (mask.shape[1], mask.shape[0]), bool(mask.any()), size_px)
-    )
+        return [str(error)]
+    good, bad = (count_scenes(images.test, label) for label in (GOOD, BAD))
+    return [f"{images.name} has {good} good and {bad} bad scenes: lock: half is possible"]
 
 
-def _compare(path: Path, mask_px: tuple[int, int], is_marked: bool, image_px: tuple[int, int]) -> tuple[str, ...]:
-    """What is wrong with a mask, given its image's size."""
-    wrong = []
-    if mask_px != image_px:
-        wrong.append(f"{path} is {mask_px[0]}x{mask_px[1]} px, its image {image_px[0]}x{image_px[1]} px")
-    if not is_marked:
-        wrong.append(f"{path} marks no pixel")
-    return tuple(wrong)
+def _find_faint(category: str, forms: Iterable[Form]) -> list[str]:
+    """Whether images of 16 bits use so little of them that 8 bits show almost black."""
+    peak = max((form.peak for form in forms if form.peak is not None), default=_FAINT_PEAK)
+    if peak >= _FAINT_PEAK:
+        return []
+    return [f"{category}: 16-bit images reach {peak} of 65535, so they are read as almost black: rescale them"]

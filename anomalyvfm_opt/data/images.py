@@ -1,90 +1,174 @@
-"""Reads one image or mask file, whatever its mode, or says what is wrong with it."""
+"""Reads one image or mask file, whatever its format and mode, or says what is wrong with it."""
 
 import contextlib
+import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from anomalyvfm_opt.errors import BadDataError
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Of image and mask files, in any letter case."""
+
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # by content; Pillow would also start programs to read an EPS file
+_BROKEN = (OSError, SyntaxError, TypeError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow's decoders raise on files that are cut off or damaged."""
+_AGAIN = "copy it again, or save it as 8-bit PNG"
+_EIGHT_BITS = "save it with 8 bits a channel, or as grey of 16 bits"
+_SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+_DEEP_GREY = (*_SIXTEEN_BITS, "I", "F")
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # tags of a TIFF file
+_WHITE_IS_ZERO, _UNSIGNED = 0, 1
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+_HALF = 127  # of 8 bits
+
+# What Pillow has to say about a file comes out as an error of ours or not at all, never beside our messages.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class Form:
+    """What an image file holds.
+
+    Args:
+        size_px: (width, height), turned as the EXIF orientation says.
+        mode: channels, in Pillow's words: `L` is grey, `RGB` colour, `I;16` grey of 16 bits.
+        pages: of which the first is read; above 1 in some TIFF files.
+        peak: the largest value of grey of 16 bits; None in other modes.
+    """
+
+    size_px: tuple[int, int]
+    mode: str
+    pages: int
+    peak: int | None
 
 
 def read_image(path: Path) -> Image.Image:
     """An image as 8-bit RGB, turned as its EXIF orientation says.
 
     Grey is repeated in the three channels; 16 bits become 8 by the fixed factor 1/257, never by an image's own
-    extremes; what is transparent becomes black.
+    extremes; what is transparent becomes black; of several pages the first is read.
 
     Raises:
-        BadDataError: the file cannot be read or decoded.
+        BadDataError: the file cannot be read or decoded, or not without loss.
     """
     with _opened(path) as image:
         return _to_rgb(ImageOps.exif_transpose(image), path)
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A mask: bool (h, w), true where any colour channel is above 0.
+    """A mask: bool (h, w), true where any colour channel is not 0; in a JPEG file, where it is above half.
+
+    A JPEG file has faint noise around every edge, which would be taken for the defect.
 
     Raises:
-        BadDataError: the file cannot be read or decoded.
+        BadDataError: the file cannot be read or decoded, or not without loss.
     """
     with _opened(path) as image:
-        pixels = np.asarray(_flatten(ImageOps.exif_transpose(image)))
-    is_anomalous: np.ndarray = np.atleast_3d(pixels).max(axis=-1) > 0
+        is_lossy = image.format in ("JPEG", "MPO")
+        turned = ImageOps.exif_transpose(image)
+        pixels = np.atleast_3d(np.asarray(turned if turned.mode in _DEEP_GREY else _flatten(turned)))
+    is_marked: np.ndarray = pixels > _HALF if is_lossy else pixels != 0
+    is_anomalous: np.ndarray = np.any(is_marked, axis=-1)
     return is_anomalous
 
 
-def read_form(path: Path) -> tuple[tuple[int, int], str]:
-    """The (width, height) and the channel mode of an image, after decoding all of it.
+def read_form(path: Path) -> Form:
+    """What an image holds, after decoding all of it.
 
     Raises:
-        BadDataError: the file cannot be read or decoded.
+        BadDataError: the file cannot be read or decoded, or not without loss.
     """
     with _opened(path) as image:
         mode = image.mode
-        return _to_rgb(ImageOps.exif_transpose(image), path).size, mode
+        pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a telephone's extra views
+        peak = int(np.asarray(image).max()) if mode in _SIXTEEN_BITS else None
+        return Form(_to_rgb(ImageOps.exif_transpose(image), path).size, mode, pages, peak)
+
+
+def read_size_px(path: Path) -> tuple[int, int]:
+    """Height and width of an image, turned as its EXIF orientation says; only its header is read.
+
+    Raises:
+        BadDataError: the file or its header cannot be read.
+    """
+    with _opened(path, is_decoded=False) as image:
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED
+        is_turned &= image.format != "TIFF"  # whose size Pillow turns when it opens the file
+        return (image.width, image.height) if is_turned else (image.height, image.width)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, is_decoded: bool = True) -> Iterator[Image.Image]:
     """Open and decode: Pillow opens lazily, so that a file that is cut off fails only when it is loaded."""
     try:
         if path.stat().st_size == 0:
             raise BadDataError(f"{path} is an empty file", "copy it again")
-        with Image.open(path) as image:
-            image.load()
+        # by file and not by name: what Pillow maps into memory by name, it scrambles where a TIFF file is turned
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+            loss = _find_loss(image)
+            if loss:
+                raise BadDataError(f"{path} has {loss}, which cannot be read without loss", _EIGHT_BITS)
+            if is_decoded:
+                image.load()
             yield image
     except UnidentifiedImageError:
-        raise BadDataError(f"{path} is not an image, or its header is damaged", "copy it again") from None
+        raise BadDataError(
+            f"{path} is not an image, or its header is damaged, or its kind of pixels is unknown", _AGAIN
+        ) from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise BadDataError(f"{path} has more than {limit} million pixels", "cut it into smaller images") from None
     except _BROKEN as error:
+        if path.is_symlink() and not path.exists():
+            raise BadDataError(f"{path} is a broken link to {path.readlink()}", "copy the file itself") from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise BadDataError(f"cannot read {path}: {reason}", "copy it again") from None
+        raise BadDataError(f"cannot read {path}: {reason}", _AGAIN) from None
+
+
+def _find_loss(image: Image.Image) -> str | None:
+    """What Pillow would read wrongly without a word; seen before decoding, while the file's own form is known."""
+    if image.format not in ("PNG", "TIFF"):
+        return None
+    tiles = getattr(image, "tile", [])  # how the decoder was told to take the bytes: PNG `RGB;16B`, TIFF a tuple
+    layouts = [tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in tiles]
+    if image.mode not in _DEEP_GREY and any(";16" in layout for layout in layouts):
+        return "16 bits a channel"
+    if "I;12" in layouts:
+        return "12 bits a pixel"
+    tags = getattr(image, "tag_v2", {})
+    if image.mode in _SIXTEEN_BITS and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        return "16 bits a pixel of which 0 is white"
+    if image.mode not in _DEEP_GREY and tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] not in (_UNSIGNED, 4):
+        return "pixels with a sign"
+    return None
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_eight_bits(np.asarray(image), path)).convert("RGB")
-    return _flatten(image).convert("RGB")
+    if image.mode in _DEEP_GREY:
+        return Image.fromarray(_to_eight_bits(np.asarray(image), image.mode, path)).convert("RGB")
+    return _flatten(image)
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Palettes become colours, and what is transparent becomes black."""
+    """Every mode of 8 bits or fewer as RGB: what is transparent becomes black."""
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "black"), rgba).convert("RGB")
-    return image.convert("RGB") if image.mode in ("P", "PA") else image
+    return image.convert("RGB")
 
 
-def _to_eight_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
+def _to_eight_bits(pixels: np.ndarray, mode: str, path: Path) -> np.ndarray:
     """Grey of 16 bits, uint8 (h, w); other deep grey has no fixed white that could be scaled to 255."""
-    if pixels.dtype.kind == "f" or pixels.min() < 0 or pixels.max() > 65535:
-        raise BadDataError(
-            f"{path} has pixels outside of 16 bits ({pixels.min()} to {pixels.max()})", "use 8 or 16 bits"
-        )
+    if mode not in _SIXTEEN_BITS:
+        kind = "floating-point" if mode == "F" else "signed or 32-bit"
+        raise BadDataError(f"{path} has {kind} pixels ({pixels.min()} to {pixels.max()})", _EIGHT_BITS)
     return np.round(pixels.astype(np.float32) / 257).astype(np.uint8)

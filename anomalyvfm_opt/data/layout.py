@@ -7,18 +7,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from anomalyvfm_opt.data.mvtec_ad2 import MVTecAD2
-from anomalyvfm_opt.data.records import CategoryImages, ImageRecord
+from anomalyvfm_opt.data.entries import is_utf8
+from anomalyvfm_opt.data.mvtec_ad import MVTEC_AD, PLAIN
+from anomalyvfm_opt.data.mvtec_ad2 import MVTEC_AD2
+from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
 
 __all__ = ["CategoryImages", "ImageRecord", "Layout", "find_layout", "list_categories", "read_category"]
+
+_SHOWN_FAULTS = 3
 
 
 class Layout(Protocol):
     """A way to lay out the images of a category."""
 
-    expected: str
-    """What it looks like on disk, for messages."""
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def expected(self) -> str:
+        """What it looks like on disk, for messages."""
+        ...
 
     def is_category(self, folder: Path) -> bool:
         """Whether a folder holds any part of a category in this layout, complete or not."""
@@ -32,12 +43,13 @@ class Layout(Protocol):
         """Why a category cannot be used; empty if it can."""
         ...
 
-    def find_strays(self, folder: Path) -> list[str]:
-        """What lies where images are expected, and is not read."""
+    def find_warnings(self, folder: Path, images: CategoryImages) -> list[str]:
+        """What is not read, and what is missing, of a category that can be used in spite of it."""
         ...
 
 
-LAYOUTS: tuple[Layout, ...] = (MVTecAD2(),)
+LAYOUTS: tuple[Layout, ...] = (MVTEC_AD2, MVTEC_AD, PLAIN)
+"""A folder has the first that takes it; the last takes whatever is incomplete."""
 
 
 def list_categories(root: Path) -> list[str]:
@@ -45,13 +57,20 @@ def list_categories(root: Path) -> list[str]:
 
     Raises:
         EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
-        UsageError: the folder is itself a category.
+        UsageError: the folder is itself a category, or holds the folder of categories; or no database can keep
+            its name.
     """
-    names = [path.name for path in list_folders(root) if find_layout(path) is not None]
+    if not is_utf8(str(root.absolute())):
+        raise UsageError(f"the name of {root.absolute()} is not UTF-8", "rename the folder")
+    folders = list_folders(root)
+    names = [path.name for path in folders if find_layout(path) is not None]
     if names:
         return names
     if find_layout(root) is not None:
         raise UsageError(f"{root} is itself a category", f"give its parent folder: {root.absolute().parent}")
+    for folder in filter(_is_readable, folders):
+        if any(find_layout(path) is not None for path in list_folders(folder)):
+            raise UsageError(f"no category in {root}, but in {folder}", f"give that folder: {folder.absolute()}")
     raise EnvironmentMissingError(f"no category in {root}", f"expected {_describe_expected()}")
 
 
@@ -65,7 +84,8 @@ def read_category(root: Path, name: str) -> CategoryImages:
     Raises:
         EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
         UsageError: the folder has no such category, or is itself a category.
-        BadDataError: the category has no training images, or no good or no bad test images.
+        BadDataError: the category has no training images, or no good or no bad test images; or a name that
+            cannot be kept; or two images that share a mask.
     """
     known = list_categories(root)
     if name not in known:
@@ -78,15 +98,21 @@ def read_category(root: Path, name: str) -> CategoryImages:
         images = layout.read(folder)
     faults = layout.find_faults(images)
     if faults:
-        raise BadDataError("; ".join(faults), f"expected {layout.expected}")
+        rest = len(faults) - _SHOWN_FAULTS
+        more = f"; and {rest} more, which `data check` shows" if rest > 0 else ""
+        is_whole = images.train and {record.label for record in images.test} == {GOOD, BAD}
+        raise BadDataError(
+            "; ".join(faults[:_SHOWN_FAULTS]) + more, "" if is_whole else f"expected {layout.expected}"
+        )
     return images
 
 
 def find_layout(folder: Path) -> Layout | None:
     """The layout that a category's folder has; None if it is no category, or not ours to read (`lost+found`)."""
-    if not os.access(folder, os.R_OK | os.X_OK):
+    if not _is_readable(folder):
         return None
-    return next((layout for layout in LAYOUTS if layout.is_category(folder)), None)
+    with explained(folder):
+        return next((layout for layout in LAYOUTS if layout.is_category(folder)), None)
 
 
 def list_folders(root: Path) -> list[Path]:
@@ -108,6 +134,10 @@ def explained(folder: Path) -> Iterator[None]:
         raise EnvironmentMissingError(
             f"cannot read the data folder {folder}: {error.strerror}", f"expected {_describe_expected()}"
         ) from None
+
+
+def _is_readable(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _describe_expected() -> str:

@@ -16,6 +16,7 @@ class ImageRecord:
             holds the category folder, such as `can/test_public/good/003_regular.png`.
         label: `good` or `bad`.
         scene: the scene number in the file's name; None if there is none: then the image is its own scene.
+            Where each kind of defect has a folder of its own, that stands before it: `crack/003`.
         light: the light in the file's name, such as `overexposed`; None if there is none.
         mask: the file that marks the anomalous pixels of a bad image; None if there is none.
     """
@@ -29,7 +30,7 @@ class ImageRecord:
 
     @property
     def scene_id(self) -> str:
-        """The scene within its category and part: good/003 and bad/003 are two scenes."""
+        """The scene within its category and part: good/003, bad/003 and bad/crack/003 are three scenes."""
         return self.key if self.scene is None else f"{self.label}/{self.scene}"
 
 

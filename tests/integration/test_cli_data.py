@@ -1,7 +1,8 @@
 """The commands that need no database: data, spec, version, help."""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 
 from anomalyvfm_opt import __version__
 from anomalyvfm_opt.cli.main import app
+from anomalyvfm_opt.cli.output import escape
 from tests.integration.program import CATEGORY, Program, assert_one_error
+from tests.unit.data.folders import make_pixels, save_image, write_mvtec_ad, write_mvtec_ad2, write_plain
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared/data/real"
@@ -55,7 +58,81 @@ def test_check_names_a_file_that_cannot_be_used(program: Program, tmp_path: Path
     broken.write_bytes(b"no image")
     done = program.run("data", "check", str(folder))
     assert done.returncode == 2
-    assert f"problem: {broken}" in done.stderr or str(broken) in done.stderr
+    assert f"problem: {broken} is not an image" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("write", "layout", "bad", "masks"),
+    [
+        (write_mvtec_ad2, "MVTec AD 2", 4, 4),
+        (write_mvtec_ad, "MVTec AD", 5, 5),
+        (write_plain, "plain folders", 4, 0),
+    ],
+)
+def test_check_knows_every_layout(
+    program: Program, tmp_path: Path, write: Callable[..., Path], layout: str, bad: int, masks: int
+) -> None:
+    write(tmp_path, "item")
+    (item,) = program.run_json("data", "check", str(tmp_path))["categories"]
+    assert (item["layout"], item["masks"], item["parts"][-1]["images"]) == (layout, masks, bad)
+    assert (item["problems"], item["errors"], item["warnings"], item["usable"]) == ([], [], [], True)
+    assert len(item["information"]) == 1
+    done = program.run("data", "check", str(tmp_path))
+    assert layout in done.stdout
+    assert "note: item has " in done.stderr
+    assert "problem" not in done.stderr
+
+
+def test_odd_names_break_no_line(program: Program, tmp_path: Path) -> None:
+    base = write_plain(tmp_path / "data", "[red]a\nb")
+    (base / "train/good/line\nbreak \x1b[31m.txt").write_text("x")
+    latin = save_image(base / f"train/good/caf{os.fsdecode(bytes([0xE9]))}.png", make_pixels(0))
+    for environment in ({}, {"PYTHONIOENCODING": "ascii"}):
+        done = program.run("data", "check", str(tmp_path / "data"), **environment)
+        assert done.returncode == 2
+        assert "[red]a\\nb" in done.stdout
+        lines = done.stderr.splitlines()
+        assert [line.split(":")[0] for line in lines] == ["warning", "problem", "1 of 1 categories cannot be used"]
+        assert "line\\nbreak \\x1b[31m.txt is not read" in lines[0]
+        assert "caf\\xe9.png: its name is not UTF-8" in lines[1]
+    as_json = program.run("data", "check", str(tmp_path / "data"), "--json")
+    (category,) = json.loads(as_json.stdout)["categories"]
+    assert category["name"] == "[red]a\nb"
+    assert category["problems"][0].startswith(str(latin))
+
+
+def test_a_mask_of_another_size_is_a_problem(program: Program, tmp_path: Path) -> None:
+    base = write_plain(tmp_path, mask_end=".png")
+    save_image(base / "ground_truth/bad/001.png", make_pixels(0, 3, 4))
+    done = program.run("data", "check", str(tmp_path))
+    assert done.returncode == 2
+    assert "problem: " in done.stderr
+    assert "001.png is 4x3 px, its image 10x8 px" in done.stderr
+    assert "1 of 1 categories cannot be used: tile" in done.stderr
+
+
+def test_folders_that_are_no_categories_are_noted(program: Program, tmp_path: Path) -> None:
+    write_plain(tmp_path)
+    (tmp_path / "notes").mkdir()
+    checked = program.run("data", "check", str(tmp_path))
+    assert f"note: {tmp_path / 'notes'} is no category" in checked.stderr
+    assert program.run_json("data", "check", str(tmp_path))["ignored"] == ["notes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [
+        ("plain [red] text", None, "plain [red] text"),
+        ("a\nb\tc\x1b[0m", None, "a\\nb\\tc\\x1b[0m"),
+        ("Gehäuse 東京 e\u0301", None, "Gehäuse 東京 e\u0301"),
+        ("caf\udce9", None, "caf\\xe9"),
+        ("right\u202eleft\u2028", None, "right\\u202eleft\\u2028"),
+        ("lone \ud800", None, "lone \\ud800"),
+        ("Gehäuse", "ascii", "Geh\\xe4use"),
+    ],
+)
+def test_text_is_escaped_where_it_cannot_be_shown(text: str, encoding: str | None, expected: str) -> None:
+    assert escape(text, encoding) == expected
 
 
 @pytest.mark.parametrize(("lock", "search"), [("half", 31), ("all", 0)])
@@ -78,8 +155,10 @@ def test_real_images_are_usable(program: Program) -> None:
         for category in checked["categories"]
     }
     assert all(category["usable"] for category in checked["categories"])
-    assert images["deep_pcb"][("test", "bad")] == 90
-    assert images["magnetic_tile"][("test", "bad")] == 204
+    parts = (("train", "good"), ("validation", "good"), ("test", "good"), ("test", "bad"))
+    assert [images["magnetic_tile"][part] for part in parts] == [323, 49, 124, 204]
+    assert [images["deep_pcb"][part] for part in parts] == [250, 40, 90, 90]
+    assert {category["layout"] for category in checked["categories"]} == {"MVTec AD 2"}
 
 
 def test_all_shipped_specs_are_right(program: Program) -> None:

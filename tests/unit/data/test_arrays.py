@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.decoded import load_images
+from anomalyvfm_opt.data.geometry import Geometry
+from anomalyvfm_opt.data.records import ImageRecord
 from anomalyvfm_opt.errors import EXIT_ENVIRONMENT, BadDataError, EnvironmentMissingError
+from tests.unit.data.folders import save_image
 
 _SHAPE = (4, 5)
 
@@ -131,6 +135,44 @@ def test_the_array_unused_the_longest_makes_room(tmp_path: Path) -> None:
     assert store.get("a", _fill(9), (1000,), np.uint8)[0] == 1
     assert old[0] == 1
     assert store.get("b", _fill(9), (1000,), np.uint8)[0] == 9
+
+
+def test_an_array_larger_than_the_bound_is_built_and_is_the_only_one_kept(tmp_path: Path) -> None:
+    store = ArrayStore(tmp_path, max_bytes=2500)
+    store.get("small", _fill(1), (1000,), np.uint8)
+    assert (store.get("large", _fill(2), (9000,), np.uint8) == 2).all()
+    assert [path.stat().st_size for path in _files(tmp_path, ".npy")] == [9128]
+
+
+def test_with_no_room_at_all_nothing_is_kept(tmp_path: Path) -> None:
+    store = ArrayStore(tmp_path / "cache", max_bytes=0)
+    first = store.get("key", _fill(3), _SHAPE, np.float32)
+    second = store.get("key", _fill(4), _SHAPE, np.float32)
+    assert (first == 3).all()
+    assert (second == 4).all()
+    assert (second.dtype, second.flags.writeable) == (np.float32, False)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_no_room_on_a_full_store_leaves_what_others_keep(tmp_path: Path) -> None:
+    ArrayStore(tmp_path).get("key", _fill(3), _SHAPE, np.uint8)
+    before = _files(tmp_path, ".npy")
+    ArrayStore(tmp_path, max_bytes=0).get("key", _fill(4), _SHAPE, np.uint8)
+    assert _files(tmp_path, ".npy") == before
+
+
+def test_a_file_that_changed_within_its_size_is_decoded_anew(tmp_path: Path) -> None:
+    """Size and time are what a file is known by: here they differ by a nanosecond alone."""
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    path = save_image(tmp_path / "a.bmp", pixels)
+    record = ImageRecord(path, "can/train/good/a.bmp", "good", None, None, None)
+    store, size_bytes = ArrayStore(tmp_path / "cache"), path.stat().st_size
+    os.utime(path, ns=(10**18, 10**18))
+    assert load_images(store, [record], Geometry.square(4)).pixels.max() == 0
+    save_image(path, pixels + 9)
+    assert path.stat().st_size == size_bytes
+    os.utime(path, ns=(10**18, 10**18 + 1))
+    assert (load_images(store, [record], Geometry.square(4)).pixels == 9).all()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_an_unknown_category_is_answered_with_the_nearest(make_category: MakeCat
 def test_an_incomplete_category_says_what_it_lacks(make_category: MakeCategory, part: str) -> None:
     root = make_category()
     shutil.rmtree(root / "can" / part)
-    with pytest.raises(BadDataError, match=f"can has no PNG in {part}"):
+    with pytest.raises(BadDataError, match=f"can has no image in {part}"):
         read_category(root, "can")
 
 
