@@ -1,11 +1,18 @@
-"""`spec`: check a spec file."""
+"""`spec`: check, schema, diff."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.options import JsonOption
+from anomalyvfm_opt.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.spec.load import FindProblems
+    from anomalyvfm_opt.spec.model import Spec
 
 app = typer.Typer(no_args_is_help=True, help="Spec files: what to search, on what, for how much.")
 
@@ -13,17 +20,74 @@ app = typer.Typer(no_args_is_help=True, help="Spec files: what to search, on wha
 @app.command()
 def check(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Spec files.")]) -> None:
     """Check spec files; every mistake is shown as file:line:col: path: message."""
+    from anomalyvfm_opt.model.limits import find_limits_problems
+
+    for file, spec in zip(files, _load_all(files, find_limits_problems), strict=True):
+        references = ", ".join(spec.references) or "no references"
+        say(f"{file}: ok: {spec.name}, {spec.search.trials} trials a category with {references}")
+
+
+@app.command()
+def schema(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is stdout.")] = Path(
+        "schema/study.json"
+    ),
+) -> None:
+    """Write the JSON schema of specs, for editors."""
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.spec.schema import render_schema
+
+    text = render_schema()
+    if str(file) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{file}: cannot be written: {error.strerror}", "give another FILE, or - for stdout"
+        ) from None
+    say(f"{file}: written; a spec names it in its first line: # yaml-language-server: $schema=<path to it>")
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Spec file.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Spec file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show where two specs differ, defaults filled in; descriptions, which change no number, are left out."""
+    from anomalyvfm_opt.spec.difference import find_differences
+
+    old, new = (spec.content() for spec in _load_all((first, second)))
+    found = find_differences(old, new)
+    if as_json:
+        differences = [{"path": one.path, "a": one.old, "b": one.new} for one in found]
+        print_json({"schema": 1, "a": str(first), "b": str(second), "differences": differences})
+    elif found:
+        print_table(
+            "", ("field", str(first), str(second)), [(one.path, one.old_text, one.new_text) for one in found]
+        )
+    else:
+        typer.echo("no difference")
+
+
+def _load_all(files: Sequence[Path], find_problems: "FindProblems | None" = None) -> list["Spec"]:
+    """Specs of files.
+
+    Raises:
+        SpecError: the mistakes of all files together.
+    """
     from anomalyvfm_opt.errors import SpecError
     from anomalyvfm_opt.spec.load import load_spec
 
-    mistakes = []
+    specs, mistakes = [], []
     for file in files:
         try:
-            spec = load_spec(file)
+            specs.append(load_spec(file, find_problems))
         except SpecError as error:
             mistakes.append(str(error))
-        else:
-            references = ", ".join(spec.references) or "no references"
-            say(f"{file}: ok: {spec.name}, {spec.search.trials} trials a category with {references}")
     if mistakes:
         raise SpecError("\n".join(mistakes))
+    return specs

@@ -1,34 +1,44 @@
 """Read a spec file; every mistake is reported at once as `file:line:col: path: message`."""
 
-import difflib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from anomalyvfm_opt.errors import SpecError
+from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.validation import keep_sound_part, validate
 
-Location = tuple[int | str, ...]
+FindProblems = Callable[[Spec], Iterable[Problem]]
 
 
-def load_spec(path: Path) -> Spec:
+def load_spec(path: Path, find_problems: FindProblems | None = None) -> Spec:
     """Read and check one spec.
+
+    Args:
+        path: of the file.
+        find_problems: a further check, such as `model.limits.find_limits_problems`; what it finds is reported
+            with the rest. It looks at `data`, `backbone` and `search.space` alone: the rest may be a stand-in.
 
     Raises:
         SpecError: no such file, not YAML, an unknown or repeated key, or values that contradict each other;
             its message has one line for each mistake.
     """
     document = _parse(path)
-    try:
-        return Spec.model_validate(document)
-    except ValidationError as error:
-        lines = [_describe(path, document, problem) for problem in error.errors(include_url=False)]
-        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+    spec, problems = validate(document)
+    sound = spec or keep_sound_part(document)
+    if find_problems is not None and sound is not None:
+        problems += find_problems(sound)
+    if spec is None or problems:
+        places = sorted((*_locate(document, problem.path), str(problem)) for problem in problems)
+        lines = [f"{path}:{line}:{column}: {text}" for line, column, text in places]
+        raise SpecError("\n".join(dict.fromkeys(lines)))
+    return spec
 
 
 def _parse(path: Path) -> Any:
@@ -54,53 +64,22 @@ def _parse(path: Path) -> Any:
     ) as error:  # a tag or a date that cannot be read, too deep a nest
         raise SpecError(f"{path}: not YAML that a spec can be made of: {error}") from None
     if not isinstance(document, dict):
-        raise SpecError(f"{path}:1:1: a spec is a mapping of keys to values, not {type(document).__name__}")
+        kind = "is empty" if document is None else f"is a {'list' if isinstance(document, list) else 'value'}"
+        raise SpecError(f"{path}:1:1: a spec is a mapping of keys to values, and this {kind}")
     return document
 
 
-def _describe(path: Path, document: Any, problem: Any) -> str:
-    location: Location = problem["loc"]
-    line, column, known = _locate(document, location)
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        message = "unknown key" + _suggest(str(location[-1]), location[:-1])
-    elif problem["type"] not in ("missing", "value_error"):
-        message = f"{message}, not {problem['input']!r}"
-    return f"{path}:{line}:{column}: {'.'.join(known) or 'spec'}: {message}"
-
-
-def _locate(document: Any, location: Location) -> tuple[int, int, list[str]]:
-    """Line and column (from 1) of the deepest part of `location` that stands in the file, and the path to it.
-
-    Pydantic adds the names of union members to a location; those are not keys of the file and are left out.
-    """
+def _locate(document: Any, path: FieldPath) -> tuple[int, int]:
+    """Line and column (from 1) of the deepest part of a path that stands in the file."""
     node: Any = document
-    line, column = 1, 1
-    known: list[str] = []
-    for position, part in enumerate(location):
+    place = (0, 0)
+    for part in path:
         if isinstance(node, CommentedMap) and part in node:
-            line, column = _count_from_one(node.lc.key(part))
+            if part in (node.lc.data or {}):  # not so where it comes from a merged anchor
+                place = node.lc.key(part)
         elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line, column = _count_from_one(node.lc.item(part))
+            place = node.lc.item(part)
         else:
-            if isinstance(node, CommentedMap) and position == len(location) - 1:
-                known.append(str(part))  # a required key that is missing
             break
-        known.append(str(part))
         node = node[part]
-    return line, column, known
-
-
-def _count_from_one(mark: tuple[int, int]) -> tuple[int, int]:
-    return mark[0] + 1, mark[1] + 1
-
-
-def _suggest(key: str, parents: Location) -> str:
-    model: Any = Spec
-    for part in parents:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        model = field.annotation if field else None
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return ""
-    close = difflib.get_close_matches(key, model.model_fields, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(model.model_fields)}"
+    return place[0] + 1, place[1] + 1

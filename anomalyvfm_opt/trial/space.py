@@ -11,8 +11,8 @@ from optuna.distributions import (
 )
 
 from anomalyvfm_opt.spec.model import SearchSection
-from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.space import Space
+from anomalyvfm_opt.spec.parameters import Parameters, join_stick
+from anomalyvfm_opt.spec.space import Shares, Space
 
 
 def list_distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -23,8 +23,7 @@ def list_distributions(space: Space) -> dict[str, BaseDistribution]:
         space.learning_rate,
         space.synthesis_count,
     )
-    thirds = (1 - (1 - 1 / 3) * (1 - 1 / 3), (1 / 3) / (1 - 1 / 3))  # to the last digit what v1.1 is enqueued with
-    low, high = ((0.0, 0.0), (1.0, 1.0)) if space.synthesis_mix == "simplex" else (thirds, thirds)
+    low, high = _bound_mix(space.synthesis_mix)
     return {
         "adapter": CategoricalDistribution(space.adapter),
         "rank": CategoricalDistribution(space.rank),
@@ -38,6 +37,15 @@ def list_distributions(space: Space) -> dict[str, BaseDistribution]:
         "synthesis_count": IntDistribution(count.low, count.high, log=count.log),
         "synthesis_intensity": CategoricalDistribution(space.synthesis_intensity),
     }
+
+
+def _bound_mix(mix: Shares | str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Least and greatest `mix_u1` and `mix_u2`; fixed shares are to the last digit what a reference has."""
+    if mix == "simplex":
+        return (0.0, 0.0), (1.0, 1.0)
+    texture, structural, _ = mix.exact() if isinstance(mix, Shares) else (1 / 3, 1 / 3, 1 / 3)
+    fixed = join_stick(texture, structural)
+    return fixed, fixed
 
 
 def is_inside(parameters: Parameters, distributions: dict[str, BaseDistribution]) -> bool:

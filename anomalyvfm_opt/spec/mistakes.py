@@ -1,0 +1,154 @@
+"""What pydantic finds wrong in a spec, in words for people and at the fields' own paths."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from anomalyvfm_opt.spec.contradictions import CONTRADICTION, FieldPath, Problem
+from anomalyvfm_opt.spec.model import Spec
+
+# What a value should be, by the type of pydantic's error; filled in with the error's context.
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "string_too_long": "text of at most {max_length} characters",
+    "tuple_type": "a list",
+    "too_short": "a list with at least one entry",
+    "literal_error": "{expected}",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+}
+_EXPECTED_TEXT = {
+    "name": "letters, digits, _ . or -, and begin with a letter or digit",
+    "data.categories": "the name of a folder",
+}
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    """All that is said about one value: the members of a union each have their say."""
+
+    path: FieldPath
+    value: Any
+    expected: list[str] = field(default_factory=list)
+    choices: list[str] = field(default_factory=list)
+
+
+def describe_mistakes(error: ValidationError) -> list[Problem]:
+    """What is wrong in a spec's structure: unknown keys, missing and unsuitable values; no contradictions."""
+    problems: list[Problem] = []
+    unsuitable: dict[FieldPath, _Mistake] = {}
+    for details in error.errors(include_url=False):
+        path = _strip_tags(details)
+        if details["type"] == "extra_forbidden":
+            problems.append(Problem(path, f"unknown key; {_suggest_key(path)}"))
+        elif details["type"] == "invalid_key":
+            problems.append(Problem(path, "unknown key; keys are words"))
+        elif details["type"] == "missing":
+            problems.append(Problem(path, "is required, and not there"))
+        elif details["type"] == "value_error":
+            problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
+        elif details["type"] != CONTRADICTION:
+            mistake = unsuitable.setdefault(path, _Mistake(path, details["input"]))
+            mistake.expected.append(_say_expected(path, details))
+            if details["type"] == "literal_error":
+                mistake.choices.extend(re.findall(r"'([^']+)'", details["ctx"]["expected"]))
+    inner = {path[:length] for path, _ in problems for length in range(len(path))}
+    inner |= {path[:length] for path in unsuitable for length in range(len(path))}
+    # where a member of a union took the value and found a fault inside, the others' refusal says nothing
+    return [*problems, *(_say(mistake) for mistake in unsuitable.values() if mistake.path not in inner)]
+
+
+def _say(mistake: _Mistake) -> Problem:
+    message = f"should be {' or '.join(dict.fromkeys(mistake.expected))}, not {_show(mistake.value)}"
+    if isinstance(mistake.value, str) and mistake.choices:
+        close = difflib.get_close_matches(mistake.value.lower(), mistake.choices, n=1)
+        message += f"; did you mean {close[0]!r}?" if close else ""
+    return Problem(mistake.path, message)
+
+
+def _say_expected(path: FieldPath, details: Any) -> str:
+    kind = details["type"]
+    if kind in ("model_type", "model_attributes_type"):
+        return f"a mapping with {', '.join(_known_keys(path))}"
+    if kind == "string_pattern_mismatch":
+        names = [part for part in path if isinstance(part, str)]
+        return _EXPECTED_TEXT.get(".".join(names), f"text like {details['ctx']['pattern']}")
+    if kind in _EXPECTED:
+        limits = {name: _drop_zero(limit) for name, limit in details.get("ctx", {}).items()}
+        return _EXPECTED[kind].format(**limits)
+    return str(details["msg"]).removeprefix("Input should be ")
+
+
+def _drop_zero(limit: Any) -> Any:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _strip_tags(details: Any) -> FieldPath:
+    """The path of an error without the names of union members, which pydantic puts into it."""
+    parts = details["loc"]
+    last = len(parts) - 1 if details["type"] in ("extra_forbidden", "invalid_key") else len(parts)
+    return tuple(
+        part for i, part in enumerate(parts) if isinstance(part, int) or i == last or part in _all_names()
+    )
+
+
+def _suggest_key(path: FieldPath) -> str:
+    """What an unknown key might have been meant for."""
+    key, known = str(path[-1]), _known_keys(path[:-1])
+    close = difflib.get_close_matches(key.lower(), known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    elsewhere = [".".join(names) for names in _walk_fields(Spec) if names[-1] == key]
+    if len(elsewhere) == 1:
+        return f"did you mean {elsewhere[0]!r}?"
+    return f"known here: {', '.join(known)}"
+
+
+def _known_keys(path: FieldPath) -> Sequence[str]:
+    model: type[BaseModel] | None = Spec
+    for part in path:
+        found = model.model_fields.get(str(part)) if model else None
+        model = _find_model(found.annotation) if found else None
+    return list(model.model_fields) if model else []
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, be it one of several things that it may hold."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def _walk_fields(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    for name, found in model.model_fields.items():
+        yield (name,)
+        inner = _find_model(found.annotation)
+        for names in _walk_fields(inner) if inner else ():
+            yield (name, *names)
+
+
+@cache
+def _all_names() -> frozenset[str]:
+    return frozenset(names[-1] for names in _walk_fields(Spec))
