@@ -12,6 +12,7 @@ from PIL import Image
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.demo import write_demo
+from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.data.layout import list_categories, read_category
 
 IMAGE_SIZE_PX = 96
@@ -43,12 +44,13 @@ def main() -> None:
         records = [r for name in list_categories(data) for r in read_category(data, name).train]
         store = ArrayStore(Path(folder) / "cache")
         started = time.perf_counter()
-        stored = load_images(store, records, IMAGE_SIZE_PX)
+        geometry = Geometry.square(IMAGE_SIZE_PX)
+        stored = load_images(store, records, geometry).pixels
         first_s = time.perf_counter() - started
         plain = decode([record.path for record in records])
         if not np.array_equal(stored, plain):
             raise SystemExit("the store and Pillow disagree")
-        open_s = measure(lambda: load_images(store, records, IMAGE_SIZE_PX).sum())  # the sum reads every page
+        open_s = measure(lambda: load_images(store, records, geometry).pixels.sum())  # the sum reads every page
         plain_s = measure(lambda: decode([record.path for record in records]).sum())
     print(f"{len(records)} images of 256 px, read at {IMAGE_SIZE_PX} px (medians of {REPEATS})")
     print(f"the store, first time   {1000 * first_s:8.1f} ms")

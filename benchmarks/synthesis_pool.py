@@ -11,6 +11,7 @@ import numpy as np
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.demo import write_demo
+from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.synthesis.mixture import Mixture, make_pool
 from anomalyvfm_opt.synthesis.pools import PoolStore
@@ -36,14 +37,14 @@ def main() -> None:
         data = Path(folder) / "data"
         write_demo(data)
         arrays = ArrayStore(Path(folder) / "cache")
-        normals = load_images(arrays, read_category(data, "gravel").train, IMAGE_SIZE_PX)
+        normals = load_images(arrays, read_category(data, "gravel").train, Geometry.square(IMAGE_SIZE_PX))
         pools = PoolStore(arrays, normals, "demo", POOL_SIZE)
 
         def draw_set(seed: int) -> np.ndarray:
             return pools.draw(MIXTURE, seed)[0]
 
         def make_set(seed: int) -> np.ndarray:
-            made = [make_pool(k, MIXTURE.intensity, normals, n, seed) for k, n in MIXTURE.counts().items()]
+            made = [make_pool(k, MIXTURE.intensity, normals.pixels, n, seed) for k, n in MIXTURE.counts().items()]
             return np.concatenate([images for images, _ in made])
 
         started = time.perf_counter()

@@ -9,23 +9,26 @@ import numpy as np
 from PIL import Image
 
 from anomalyvfm_opt.data.arrays import ArrayStore
-from anomalyvfm_opt.data.images import read_image, read_mask
+from anomalyvfm_opt.data.frames import Frames
+from anomalyvfm_opt.data.geometry import Geometry, measure_content
+from anomalyvfm_opt.data.images import read_image, read_mask, read_size_px
 from anomalyvfm_opt.data.records import GOOD, ImageRecord
 from anomalyvfm_opt.errors import BadDataError
 
-_DECODER_VERSION = 1  # raise it with every change of what the functions below return
+PADDING = (124, 116, 104)  # ImageNet's mean colour: about zero to most backbones
+_DECODER_VERSION = 2  # raise it with every change of what the functions below return
 
 
-def load_images(store: ArrayStore, records: Sequence[ImageRecord], image_size_px: int) -> np.ndarray:
-    """Decode images as RGB and resize them (bicubic, antialiased) to squares.
+def load_images(store: ArrayStore, records: Sequence[ImageRecord], geometry: Geometry) -> Frames:
+    """Decode images as RGB and resize them (bicubic, antialiased) into frames.
 
     Args:
-        store: where the result is kept; a file that has changed since is decoded anew.
+        store: where the result is kept; a file that has changed since (by size or time) is decoded anew.
         records: n images.
-        image_size_px: side of the squares.
+        geometry: of the frames.
 
     Returns:
-        uint8 (n, image_size_px, image_size_px, 3), read-only.
+        Read-only frames.
 
     Raises:
         BadDataError: a file cannot be read; the message names it.
@@ -33,35 +36,45 @@ def load_images(store: ArrayStore, records: Sequence[ImageRecord], image_size_px
     """
 
     def fill(out: np.ndarray) -> None:
-        _for_each(records, lambda i, record: np.copyto(out[i], _decode_image(record, image_size_px)))
+        _for_each(records, lambda i, record: _decode_image(record, geometry, out[i]))
 
-    shape = (len(records), image_size_px, image_size_px, 3)
-    return store.get(_make_key("images", records, image_size_px), fill, shape, np.uint8)
+    shape = (len(records), *geometry.frame_px, 3)
+    pixels = store.get(_make_key("images", records, geometry), fill, shape, np.uint8)
+    return Frames(pixels, measure_content(geometry, [record.path for record in records]), geometry)
 
 
-def load_masks(store: ArrayStore, records: Sequence[ImageRecord], image_size_px: int) -> np.ndarray:
+def is_decoded(store: ArrayStore, records: Sequence[ImageRecord], geometry: Geometry) -> bool:
+    """Whether the store has these images already.
+
+    Raises:
+        BadDataError: a file has gone.
+    """
+    return store.holds(_make_key("images", records, geometry))
+
+
+def load_masks(store: ArrayStore, records: Sequence[ImageRecord], geometry: Geometry) -> np.ndarray:
     """Decode masks and resize them so that no defect vanishes: a pixel is 1 if any part of it is anomalous.
 
     Good images have zeros, and so have bad images without a mask: tell them apart by `has_mask`.
 
     Args:
-        store: where the result is kept; a file that has changed since is decoded anew.
+        store: where the result is kept; a file that has changed since (by size or time) is decoded anew.
         records: n images.
-        image_size_px: side of the squares.
+        geometry: of the frames.
 
     Returns:
-        uint8 {0, 1} (n, image_size_px, image_size_px), read-only.
+        uint8 {0, 1} (n, h, w), read-only.
 
     Raises:
-        BadDataError: a file cannot be read; the message names it.
+        BadDataError: a file cannot be read, or is not of its image's size; the message names it.
         EnvironmentMissingError: the store cannot be written to.
     """
 
     def fill(out: np.ndarray) -> None:
-        _for_each(records, lambda i, record: np.copyto(out[i], _decode_mask(record, image_size_px)))
+        _for_each(records, lambda i, record: _decode_mask(record, geometry, out[i]))
 
-    shape = (len(records), image_size_px, image_size_px)
-    return store.get(_make_key("masks", records, image_size_px), fill, shape, np.uint8)
+    shape = (len(records), *geometry.frame_px)
+    return store.get(_make_key("masks", records, geometry), fill, shape, np.uint8)
 
 
 def has_mask(record: ImageRecord) -> bool:
@@ -76,21 +89,31 @@ def _for_each(records: Sequence[ImageRecord], work: Callable[[int, ImageRecord],
             pass
 
 
-def _decode_image(record: ImageRecord, image_size_px: int) -> np.ndarray:
+def _decode_image(record: ImageRecord, geometry: Geometry, out: np.ndarray) -> None:
     image = read_image(record.path)
-    return np.asarray(image.resize((image_size_px, image_size_px), Image.Resampling.BICUBIC))
+    height, width = geometry.fit((image.height, image.width))
+    out[:height, :width] = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    out[height:] = PADDING
+    out[:height, width:] = PADDING
 
 
-def _decode_mask(record: ImageRecord, image_size_px: int) -> np.ndarray:
+def _decode_mask(record: ImageRecord, geometry: Geometry, out: np.ndarray) -> None:
     if record.mask is None:
-        return np.zeros((image_size_px, image_size_px), np.uint8)
+        return
+    mask = read_mask(record.mask)
+    image_px = read_size_px(record.path)
+    if mask.shape != image_px:
+        raise BadDataError(
+            f"{record.mask} is {mask.shape[1]}x{mask.shape[0]} px, its image {image_px[1]}x{image_px[0]} px",
+            "is it the mask of another image? `anomalyvfm-opt data check` lists all such files",
+        )
+    height, width = geometry.fit(image_px)
     # in floating point: in 8 bits, a single pixel's share of a large box would be rounded to 0
-    shares = Image.fromarray(read_mask(record.mask).astype(np.float32))
-    shares = shares.resize((image_size_px, image_size_px), Image.Resampling.BOX)
-    return (np.asarray(shares) > 0).astype(np.uint8)
+    shares = Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
+    out[:height, :width] = np.asarray(shares) > 0
 
 
-def _make_key(kind: str, records: Sequence[ImageRecord], image_size_px: int) -> str:
+def _make_key(kind: str, records: Sequence[ImageRecord], geometry: Geometry) -> str:
     """What the array depends on: which files, in which state, how large, decoded how."""
     files = [record.path if kind == "images" else record.mask for record in records]
     try:
@@ -98,4 +121,4 @@ def _make_key(kind: str, records: Sequence[ImageRecord], image_size_px: int) -> 
     except OSError as error:
         raise BadDataError(f"cannot read {error.filename}: {error.strerror}") from None
     rows = [[str(s[0].absolute()), s[1].st_size, s[1].st_mtime_ns] if s else None for s in states]
-    return json.dumps([kind, _DECODER_VERSION, image_size_px, rows])
+    return json.dumps([kind, _DECODER_VERSION, geometry.frame_px, geometry.keeps_aspect, rows])

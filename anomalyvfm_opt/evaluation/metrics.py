@@ -28,7 +28,11 @@ class Metrics:
 
 
 def evaluate(
-    scores: Numbers, labels: Numbers, maps: Numbers | None = None, masks: Numbers | None = None
+    scores: Numbers,
+    labels: Numbers,
+    maps: Numbers | None = None,
+    masks: Numbers | None = None,
+    is_image: Numbers | None = None,
 ) -> Metrics:
     """All metrics at once.
 
@@ -37,6 +41,7 @@ def evaluate(
         labels: 0 or 1 (n,).
         maps: float (m, h, w), or None.
         masks: 0 or not 0, (m, h, w), at the maps' resolution; None where there are no maps.
+        is_image: bool (m, h, w), False where there is padding, which counts for nothing; None if there is none.
 
     Raises:
         ValueError: as the single metrics, or only one of maps and masks is given.
@@ -45,9 +50,10 @@ def evaluate(
         raise ValueError("maps and masks are needed together, but only one of them was given")
     over_pixels: tuple[float | None, float | None, float | None] = (None, None, None)
     if maps is not None and masks is not None:
-        curve = _per_region_overlap(*_checked_maps(maps, masks), max(_AU_PRO_LIMITS))
+        checked = _checked_maps(maps, masks, is_image)
+        curve = _per_region_overlap(*checked, max(_AU_PRO_LIMITS))
         narrow, wide = (_normalised_area(*curve, limit) for limit in _AU_PRO_LIMITS)
-        over_pixels = (pixel_auroc(maps, masks), narrow, wide)
+        over_pixels = (_pixel_auroc(*checked), narrow, wide)
     return Metrics(auroc(scores, labels), average_precision(scores, labels), f1_max(scores, labels), *over_pixels)
 
 
@@ -93,8 +99,7 @@ def pixel_auroc(maps: Numbers, masks: Numbers) -> float:
     Raises:
         ValueError: shapes differ, a map value is NaN or infinite, or all pixels are of one class.
     """
-    maps, is_anomalous = _checked_maps(maps, masks)
-    return _auroc(maps[~is_anomalous], maps[is_anomalous])
+    return _pixel_auroc(*_checked_maps(maps, masks))
 
 
 def au_pro(maps: Numbers, masks: Numbers, fpr_limit: float) -> float:
@@ -118,6 +123,10 @@ def au_pro(maps: Numbers, masks: Numbers, fpr_limit: float) -> float:
     return _normalised_area(*_per_region_overlap(*_checked_maps(maps, masks), fpr_limit), fpr_limit)
 
 
+def _pixel_auroc(maps: Numbers, is_normal: Numbers, is_anomalous: Numbers) -> float:
+    return _auroc(maps[is_normal], maps[is_anomalous])
+
+
 def _auroc(normal: Numbers, anomalous: Numbers) -> float:
     """Pairs won plus half of those tied, counted in whole numbers by search in the sorted normal scores."""
     ranked = np.sort(normal)
@@ -135,13 +144,16 @@ def _threshold_counts(scores: Numbers, is_anomalous: Numbers) -> tuple[Numbers, 
     return true, last + 1, int(is_anomalous.sum())
 
 
-def _per_region_overlap(maps: Numbers, is_anomalous: Numbers, fpr_limit: float) -> tuple[Numbers, Numbers]:
+def _per_region_overlap(
+    maps: Numbers, is_normal: Numbers, is_anomalous: Numbers, fpr_limit: float
+) -> tuple[Numbers, Numbers]:
     """The curve from (0, 0) to its first point at or beyond the limit: rates and mean overlaps, float64 (k,).
 
     Only pixels that score at least as much as the normal pixel at the limit matter: the rest is never sorted.
     """
     weight = _region_weights(is_anomalous)[is_anomalous]  # float64 (p,), sums to 1
-    normal, anomalous = maps[~is_anomalous], maps[is_anomalous]
+    normal, anomalous = maps[is_normal], maps[is_anomalous]
+    n_normal = len(normal)
     needed = min(int(np.ceil(fpr_limit * len(normal))), len(normal))
     lowest = np.partition(normal, len(normal) - needed)[len(normal) - needed]
     normal = normal[normal >= lowest]
@@ -152,7 +164,7 @@ def _per_region_overlap(maps: Numbers, is_anomalous: Numbers, fpr_limit: float) 
     last = _last_of_ties(scores[order])
     false = np.cumsum(order < len(normal))[last]
     overlap = np.cumsum(gain[order])[last]
-    rate = false / (maps.size - len(weight))
+    rate = false / n_normal
     return np.concatenate([[0.0], rate]), np.concatenate([[0.0], np.minimum(overlap, 1.0)])
 
 
@@ -194,12 +206,19 @@ def _checked_scores(scores: Numbers, labels: Numbers) -> tuple[Numbers, Numbers]
     return scores, _both_classes(labels.astype(bool), "images")
 
 
-def _checked_maps(maps: Numbers, masks: Numbers) -> tuple[Numbers, Numbers]:
+def _checked_maps(
+    maps: Numbers, masks: Numbers, is_image: Numbers | None = None
+) -> tuple[Numbers, Numbers, Numbers]:
+    """The maps, and which of their pixels are normal and which anomalous: padding is neither."""
     maps, masks = np.asarray(maps), np.asarray(masks)
-    if maps.ndim != 3 or maps.shape != masks.shape:
+    if maps.ndim != 3 or maps.shape != masks.shape or (is_image is not None and is_image.shape != maps.shape):
         raise ValueError(f"maps {maps.shape} and masks {masks.shape} must both be (images, height, width)")
     _refuse_unusable(maps, "map values")
-    return maps, _both_classes(masks != 0, "pixels")
+    is_anomalous = masks != 0
+    if is_image is None:
+        return maps, ~_both_classes(is_anomalous, "pixels"), is_anomalous
+    _both_classes(is_anomalous[is_image], "pixels")
+    return maps, ~is_anomalous & is_image, is_anomalous & is_image
 
 
 def _refuse_unusable(values: Numbers, what: str) -> None:

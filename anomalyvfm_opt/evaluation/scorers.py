@@ -3,17 +3,20 @@
 `predictor` and `decoder` are the trained heads (AnomalyVFM). `mahalanobis` is the distance of the pooled
 feature to the normal images, with a Ledoit-Wolf covariance (there are fewer images than dimensions).
 `patch_knn` is the distance to the nearest normal patch (PatchCore, Roth et al. 2022; AnomalyDINO, Damm et
-al. 2025), the training-free rival. `ensemble` is the mean of the others' robust z-scores against normals that
+al. 2025), the training-free rival. An image in tiles has the score of its most anomalous tile, or that of its
+stitched map. `ensemble` is the mean of the others' robust z-scores against normals that
 nothing was fitted on.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyvfm_opt.evaluation.features import Features
+from anomalyvfm_opt.evaluation.features import TileFeatures
+from anomalyvfm_opt.evaluation.stitching import mark_tile_content, mean_of_top, stitch_maps, take_highest
 
 ENSEMBLE = "ensemble"
 _TOP_SHARE = 0.01  # an image score is the mean over this share of its map
@@ -38,41 +41,67 @@ class ScorerBank:
         seed: of that draw.
     """
 
-    def __init__(self, fit: Features, held_out: Features, memory_patches: int, seed: int) -> None:
-        self._memory = _thin_patches(fit.patches.flatten(0, 1), memory_patches, seed)
-        self._center, self._precision = _fit_gaussian(fit.pooled)
+    def __init__(self, fit: TileFeatures, held_out: TileFeatures, memory_patches: int, seed: int) -> None:
+        self._memory, pooled = _collect(fit, memory_patches, seed)
+        self._center, self._precision = _fit_gaussian(pooled)
         reference = self._score_alone(held_out).image
         self._location = {name: float(np.median(values)) for name, values in reference.items()}
         self._scale = {name: _robust_scale(values) for name, values in reference.items()}
 
-    def score(self, features: Features) -> Scores:
+    def score(self, features: TileFeatures) -> Scores:
         """Score images by every scorer that the detector has."""
         alone = self._score_alone(features)
         z = [(values - self._location[name]) / self._scale[name] for name, values in alone.image.items()]
         return replace(alone, image={**alone.image, ENSEMBLE: np.mean(z, axis=0)})
 
-    def _score_alone(self, features: Features) -> Scores:
+    def _score_alone(self, features: TileFeatures) -> Scores:
+        frames = features.frames
+        tiles: dict[str, list[np.ndarray]] = defaultdict(list)  # scores (b,) and maps (b, h, w) of tiles
+        for batch in features.batches:
+            if batch.image_logit is not None and batch.mask_probability is not None:
+                tiles["predictor"].append(_to_numpy(batch.image_logit).astype(np.float64))
+                tiles["decoder"].append(_to_numpy(batch.mask_probability))
+            tiles["mahalanobis"].append(_to_numpy(self._measure_pooled(batch.pooled)))
+            tiles["patch_knn"].append(_to_numpy(_nearest_distance(batch.patches, self._memory)))
         image: dict[str, np.ndarray] = {}
         maps: dict[str, np.ndarray] = {}
-        if features.image_logit is not None and features.mask_probability is not None:
-            image["predictor"] = _to_numpy(features.image_logit).astype(np.float64)
-            maps["decoder"] = _to_numpy(features.mask_probability)
-            image["decoder"] = _mean_of_top(features.mask_probability.flatten(1))
-        centred = features.pooled.double() - self._center
-        squared = torch.einsum("nd,de,ne->n", centred, self._precision, centred)
-        image["mahalanobis"] = _to_numpy(squared.clamp_min(0).sqrt())
-        distance = _nearest_distance(features.patches, self._memory)  # (n, gh * gw)
-        maps["patch_knn"] = _to_numpy(distance.reshape(-1, *features.grid))
-        image["patch_knn"] = _mean_of_top(distance)
+        for name, parts in tiles.items():
+            joined = np.concatenate(parts)
+            if joined.ndim == 1:
+                image[name] = take_highest(frames, joined)
+            else:
+                maps[name] = stitch_maps(frames, joined)
+                image[name] = mean_of_top(frames, maps[name], _TOP_SHARE)
         return Scores(image, maps)
 
+    def _measure_pooled(self, pooled: Tensor) -> Tensor:
+        """Mahalanobis distance of pooled features (b, d): float64 (b,)."""
+        centred = pooled.double() - self._center
+        return torch.einsum("nd,de,ne->n", centred, self._precision, centred).clamp_min(0).sqrt()
 
-def _thin_patches(patches: Tensor, most: int, seed: int) -> Tensor:
-    """At most `most` rows of (m, c), by a seeded draw; the order is kept."""
-    if len(patches) <= most:
-        return patches
-    chosen = np.sort(np.random.default_rng(seed).choice(len(patches), most, replace=False))
-    return patches[torch.from_numpy(chosen).to(patches.device)]
+
+def _collect(fit: TileFeatures, most: int, seed: int) -> tuple[Tensor, Tensor]:
+    """At most `most` patches (m, c) that are no padding, by a seeded draw, and all pooled features (t, d)."""
+    patches, pooled = [], []
+    chosen: np.ndarray | None = None
+    start = 0
+    for batch in fit.batches:
+        if chosen is None:
+            chosen = _draw_patches(mark_tile_content(fit.frames, batch.patches.shape[1]), most, seed)
+        rows = batch.patches.flatten(0, 2)  # (b * gh * gw, c)
+        first, last = np.searchsorted(chosen, (start, start + len(rows)))
+        patches.append(rows[torch.from_numpy(chosen[first:last] - start).to(rows.device)])
+        pooled.append(batch.pooled)
+        start += len(rows)
+    return torch.cat(patches), torch.cat(pooled)
+
+
+def _draw_patches(is_content: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Sorted indices of patches to keep, of bool (t, gh, gw)."""
+    candidates = np.flatnonzero(is_content)
+    if len(candidates) <= most:
+        return candidates
+    return candidates[np.sort(np.random.default_rng(seed).choice(len(candidates), most, replace=False))]
 
 
 def _fit_gaussian(pooled: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,20 +114,14 @@ def _fit_gaussian(pooled: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _nearest_distance(patches: Tensor, memory: Tensor) -> Tensor:
-    """Euclidean distance of each patch (n, p, c) to its nearest in memory (m, c): float32 (n, p)."""
+    """Euclidean distance of each patch (b, gh, gw, c) to its nearest in memory (m, c): float32 (b, gh, gw)."""
     memory_squared = memory.square().sum(dim=1)  # (m,)
     rows = []
-    for one_image in patches:
-        cross = one_image @ memory.T  # (p, m)
+    for one_tile in patches.flatten(1, 2):
+        cross = one_tile @ memory.T  # (p, m)
         nearest = (memory_squared - 2 * cross).min(dim=1).values
-        rows.append((nearest + one_image.square().sum(dim=1)).clamp_min(0).sqrt())
-    return torch.stack(rows)
-
-
-def _mean_of_top(values: Tensor) -> np.ndarray:
-    """Mean over the highest values of each row of (n, p): float64 (n,)."""
-    count = max(1, round(values.shape[1] * _TOP_SHARE))
-    return _to_numpy(values.double().topk(count, dim=1).values.mean(dim=1))
+        rows.append((nearest + one_tile.square().sum(dim=1)).clamp_min(0).sqrt())
+    return torch.stack(rows).reshape(patches.shape[:3])
 
 
 def _robust_scale(values: np.ndarray) -> float:

@@ -5,6 +5,7 @@ exam's own kind. Difficulty is fixed and moderate, sizes vary; one exam serves a
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,9 @@ from anomalyvfm_opt.synthesis.foreign import draw_foreign, perlin_noise
 from anomalyvfm_opt.synthesis.regions import Region, draw_length, place
 
 EXAM_KINDS = ("perlin", "cutpaste", "scar")
+
+Window = tuple[slice, slice]
+ChooseWindow = Callable[[int, np.random.Generator], Window]
 
 _EXAM_STREAM = 3  # keeps the exam's random numbers apart from those of pools and draws
 _LEAST_COVERAGE, _LEAST_LEVELS = 0.3, 12.0
@@ -114,7 +118,9 @@ def make_scar(image: Pixels, rng: np.random.Generator) -> Pair:
     return first_visible(image, attempt, _LEAST_COVERAGE, _LEAST_LEVELS)
 
 
-def make_exam(normals: Pixels, count: int, seed: int) -> tuple[Pixels, Pixels, list[str]]:
+def make_exam(
+    normals: Pixels, count: int, seed: int, choose_window: ChooseWindow | None = None
+) -> tuple[Pixels, Pixels, list[str]]:
     """The exam's anomalous images, evenly mixed: item i is of kind `EXAM_KINDS[i % 3]`.
 
     Every normal image is used once before any is used again; item i depends on (normals, seed, i) alone.
@@ -123,6 +129,8 @@ def make_exam(normals: Pixels, count: int, seed: int) -> tuple[Pixels, Pixels, l
         normals: normal images that no trial trains on, uint8 (n, h, w, 3).
         count: how many anomalous images.
         seed: 0 or more.
+        choose_window: given the number of a normal image and a source of randomness, the rows and columns that
+            hold its anomaly, and whose shorter side sets its size; None for the whole image.
 
     Returns:
         Images, uint8 (count, h, w, 3); masks, uint8 {0, 1} (count, h, w); kinds, `count` names.
@@ -135,12 +143,15 @@ def make_exam(normals: Pixels, count: int, seed: int) -> tuple[Pixels, Pixels, l
         raise ValueError("an exam needs at least one normal image, but there are none")
     generators = (make_perlin, make_cutpaste, make_scar)
     images = np.empty((count, *normals.shape[1:]), np.uint8)
-    masks = np.empty(images.shape[:3], np.uint8)
+    masks = np.zeros(images.shape[:3], np.uint8)
     for i in range(count):
         lap, turn = divmod(i, len(normals))
         order = np.random.default_rng((seed, _EXAM_STREAM, 0, lap)).permutation(len(normals))
         rng = np.random.default_rng((seed, _EXAM_STREAM, 1, i))
-        images[i], masks[i] = generators[i % 3](normals[order[turn]], rng)
+        chosen = int(order[turn])
+        window = choose_window(chosen, rng) if choose_window else (slice(None), slice(None))
+        images[i] = normals[chosen]
+        images[i][window], masks[i][window] = generators[i % 3](normals[chosen][window], rng)
     return images, masks, [EXAM_KINDS[i % 3] for i in range(count)]
 
 

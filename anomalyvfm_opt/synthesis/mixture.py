@@ -80,7 +80,14 @@ def make_pool(kind: str, intensity: float, normals: Pixels, size: int, seed: int
 
 
 def fill_pool(
-    images: Pixels, masks: Pixels, kind: str, intensity: float, normals: Pixels, seed: int, start: int = 0
+    images: Pixels,
+    masks: Pixels,
+    kind: str,
+    intensity: float,
+    normals: Pixels,
+    seed: int,
+    start: int = 0,
+    area_px: tuple[int, int] | None = None,
 ) -> None:
     """Writes items `start`, `start + 1`, ... of a pool into arrays that may be memory-mapped.
 
@@ -95,6 +102,8 @@ def fill_pool(
         normals: normal images, uint8 (n, h, w, 3); only a few are read per item.
         seed: 0 or more.
         start: number of the first item.
+        area_px: height and width of the part, from the top left, that holds anomalies: the rest may be padding.
+            None for all.
 
     Raises:
         KeyError: there is no such kind.
@@ -104,12 +113,16 @@ def fill_pool(
     if len(normals) == 0:
         raise ValueError("a pool needs at least one normal image, but there are none")
     generate = _GENERATORS[kind]
+    height, width = area_px or (normals.shape[1], normals.shape[2])
     level = round(1000 * intensity)
     for i in range(len(images)):
         rng = np.random.default_rng((seed, _POOL_STREAM, KINDS.index(kind), level, start + i))
         chosen = int(rng.integers(len(normals)))
-        others = _others(normals, chosen, rng)
-        images[i], masks[i] = generate(normals[chosen], others, intensity, rng)
+        others = _others(normals, chosen, rng)[:, :height, :width]
+        images[i], masks[i] = normals[chosen], 0
+        images[i, :height, :width], masks[i, :height, :width] = generate(
+            normals[chosen, :height, :width], others, intensity, rng
+        )
 
 
 def draw(mixture: Mixture, pool_size: int, seed: int) -> dict[str, NDArray[np.int64]]:

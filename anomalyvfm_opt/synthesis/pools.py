@@ -3,10 +3,13 @@
 import numpy as np
 
 from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture, draw, fill_pool
 
 _SEED = 20260  # one pool for all trials
-_VERSION = 1  # counts up when a generator changes what it makes
+_SQUARE_STREAM = 4
+_MOST_SQUARES = 512
+_VERSION = 2  # counts up when a generator changes what it makes
 
 
 class PoolStore:
@@ -14,16 +17,33 @@ class PoolStore:
 
     Args:
         arrays: the host's store.
-        normal: the images to train on, uint8 (n, h, w, 3).
+        normal: the images to train on.
         content: what identifies these images on any host.
         size: anomalies in each pool.
     """
 
-    def __init__(self, arrays: ArrayStore, normal: np.ndarray, content: str, size: int) -> None:
+    def __init__(self, arrays: ArrayStore, normal: Frames, content: str, size: int) -> None:
         self._arrays = arrays
-        self._normal = normal
-        self._content = content
+        self._content = f"{normal.geometry} {normal.common_px} {content}"
+        self._area_px = normal.common_px
         self._size = size
+        self._opened: dict[str, np.ndarray] = {}  # so that a store that keeps nothing fills a pool once
+        self._normal = self._cut_squares(normal) if normal.geometry.is_tiled else normal.pixels
+
+    def _cut_squares(self, normal: Frames) -> np.ndarray:
+        """What anomalies are made on where a network sees tiles: random ones, uint8 (n, tile, tile, 3)."""
+        wanted = len(normal) * len(normal.geometry.corners)
+        count = max(len(normal), min(wanted, _MOST_SQUARES))
+
+        def build(out: np.ndarray) -> None:
+            rng = np.random.default_rng((_SEED, _SQUARE_STREAM))
+            for index in range(count):
+                out[index] = normal.read_random_squares(np.array([index % len(normal)]), rng)[0]
+
+        side = normal.geometry.tile_px
+        return self._arrays.get(
+            f"squares {_VERSION} {count} {self._content}", build, (count, side, side, 3), np.uint8
+        )
 
     def draw(self, mixture: Mixture, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """A trial's anomalies: images uint8 (count, h, w, 3) and masks uint8 (count, h, w) of 0 and 1."""
@@ -37,7 +57,10 @@ class PoolStore:
         """One pool, uint8 (size, h, w, 4): the fourth channel is the mask."""
 
         def build(out: np.ndarray) -> None:
-            fill_pool(out[..., :3], out[..., 3], kind, intensity, self._normal, _SEED)
+            images, masks = out[..., :3], out[..., 3]
+            fill_pool(images, masks, kind, intensity, self._normal, _SEED, area_px=self._area_px)
 
-        key = f"pool {_VERSION} {kind} {intensity} {size} {self._normal.shape} {self._content}"
-        return self._arrays.get(key, build, (size, *self._normal.shape[1:3], 4), np.uint8)
+        key = f"pool {_VERSION} {kind} {intensity} {size} {self._content}"
+        if key not in self._opened:
+            self._opened[key] = self._arrays.get(key, build, (size, *self._normal.shape[1:3], 4), np.uint8)
+        return self._opened[key]

@@ -9,20 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.training.losses import anomaly_loss
 
 _DIVERGED_FACTOR = 10.0
+_PLACE_STREAM = 1  # keeps the places of squares apart from the order of images
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images to learn from, uint8 (n, h, w, 3); `masks` is uint8 (n_anomalous, h, w) of 0 and 1."""
+    """What to learn from. The anomalous images are as large as what the network sees at once."""
 
-    normal: np.ndarray
-    anomalous: np.ndarray
-    masks: np.ndarray
+    normal: Frames
+    anomalous: np.ndarray  # uint8 (m, tile, tile, 3)
+    masks: np.ndarray  # uint8 (m, tile, tile) of 0 and 1
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,21 @@ def _compute_loss(detector: Detector, batch: Tensor, labels: Tensor, masks: Tens
 def _draw_batches(
     images: TrainingSet, schedule: Schedule, is_pinned: bool
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Endless batches: images (b, h, w, 3), labels (b,), masks (b, h, w); no image twice before all once."""
+    """Endless batches: images (b, h, w, 3), labels (b,), masks (b, h, w); no image twice before all once.
+
+    Of a normal image in tiles, each turn takes a square at another place.
+    """
     half = schedule.batch_size // 2
     rng = np.random.default_rng(schedule.seed)
+    places = np.random.default_rng((schedule.seed, _PLACE_STREAM))
     normals = _shuffle_forever(len(images.normal), half, rng)
     anomalies = _shuffle_forever(len(images.anomalous), half, rng)
     labels = torch.cat([torch.zeros(half), torch.ones(half)])
     no_mask = np.zeros((half, *images.masks.shape[1:]), dtype=np.uint8)
     while True:
         i, j = next(normals), next(anomalies)
-        batch = torch.from_numpy(np.concatenate([images.normal[i], images.anomalous[j]]))
+        normal = images.normal.read_random_squares(i, places)
+        batch = torch.from_numpy(np.concatenate([normal, images.anomalous[j]]))
         masks = torch.from_numpy(np.concatenate([no_mask, images.masks[j]]))
         if is_pinned:
             batch, masks = batch.pin_memory(), masks.pin_memory()

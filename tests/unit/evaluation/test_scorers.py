@@ -3,21 +3,38 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from anomalyvfm_opt.evaluation.features import Features, extract_features
+from anomalyvfm_opt.data.frames import Frames
+from anomalyvfm_opt.data.geometry import Geometry
+from anomalyvfm_opt.evaluation.features import Features, TileFeatures, extract_features
 from anomalyvfm_opt.evaluation.scorers import ScorerBank
+from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 
 
-def make_features(n: int, shift: float = 0.0, seed: int = 0, has_heads: bool = True) -> Features:
+def make_batch(n: int, shift: float = 0.0, seed: int = 0, has_heads: bool = True) -> Features:
     rng = torch.Generator().manual_seed(seed)
     return Features(
-        patches=torch.randn(n, 16, 6, generator=rng) + shift,
+        patches=torch.randn(n, 4, 4, 6, generator=rng) + shift,
         pooled=torch.randn(n, 10, generator=rng) + shift,
-        grid=(4, 4),
         image_logit=torch.randn(n, generator=rng) + shift if has_heads else None,
         mask_probability=(torch.randn(n, 8, 8, generator=rng) + shift).sigmoid() if has_heads else None,
     )
+
+
+def wrap(*batches: Features) -> TileFeatures:
+    """Features as those of square frames of one tile each."""
+    n = sum(len(batch.pooled) for batch in batches)
+    return TileFeatures(make_frames(n, Geometry.square(64)), iter(batches))
+
+
+def make_frames(n: int, geometry: Geometry, content_px: tuple[int, int] | None = None) -> Frames:
+    pixels = np.zeros((n, *geometry.frame_px, 3), np.uint8)
+    return Frames(pixels, np.tile(content_px or geometry.frame_px, (n, 1)), geometry)
+
+
+def make_features(n: int, shift: float = 0.0, seed: int = 0, has_heads: bool = True) -> TileFeatures:
+    return wrap(make_batch(n, shift, seed, has_heads))
 
 
 @pytest.fixture
@@ -33,7 +50,7 @@ def test_every_scorer_ranks_far_images_above_near_ones(bank: ScorerBank) -> None
 
 
 def test_the_frozen_detector_has_the_training_free_scorers_only() -> None:
-    def frozen(n: int, seed: int) -> Features:
+    def frozen(n: int, seed: int) -> TileFeatures:
         return make_features(n, seed=seed, has_heads=False)
 
     scores = ScorerBank(frozen(30, 0), frozen(12, 1), memory_patches=10_000, seed=0).score(frozen(5, 2))
@@ -42,16 +59,16 @@ def test_the_frozen_detector_has_the_training_free_scorers_only() -> None:
 
 
 def test_patch_distances_are_those_of_an_exact_search(bank: ScorerBank) -> None:
-    memory, query = make_features(30).patches.flatten(0, 1), make_features(5, seed=2)
+    memory, query = make_batch(30).patches.flatten(0, 2), make_batch(5, seed=2)
     search = NearestNeighbors(n_neighbors=1).fit(memory.numpy())
-    expected, _ = search.kneighbors(query.patches.flatten(0, 1).numpy())
-    np.testing.assert_allclose(bank.score(query).maps["patch_knn"].ravel(), expected.ravel(), atol=1e-4)
+    expected, _ = search.kneighbors(query.patches.flatten(0, 2).numpy())
+    np.testing.assert_allclose(bank.score(wrap(query)).maps["patch_knn"].ravel(), expected.ravel(), atol=1e-4)
 
 
 def test_fewer_images_than_dimensions_still_give_a_finite_distance() -> None:
     rng = torch.Generator().manual_seed(0)
     wide = [
-        Features(torch.randn(n, 4, 3, generator=rng), torch.randn(n, 200, generator=rng), (2, 2), None, None)
+        wrap(Features(torch.randn(n, 2, 2, 3, generator=rng), torch.randn(n, 200, generator=rng), None, None))
         for n in (20, 8, 5)
     ]
     distances = ScorerBank(wide[0], wide[1], 1000, 0).score(wide[2]).image["mahalanobis"]
@@ -60,31 +77,89 @@ def test_fewer_images_than_dimensions_still_give_a_finite_distance() -> None:
 
 
 def test_scores_of_an_image_do_not_depend_on_its_neighbours(bank: ScorerBank) -> None:
-    both = make_features(6, seed=4)
-    one = Features(*(x[2:3] if isinstance(x, torch.Tensor) else x for x in vars(both).values()))
-    for name, alone in bank.score(one).image.items():
-        np.testing.assert_allclose(alone, bank.score(both).image[name][2:3], rtol=1e-5)
+    both = make_batch(6, seed=4)
+    one = Features(*(x[2:3] for x in vars(both).values()))
+    together = bank.score(wrap(both)).image
+    for name, alone in bank.score(wrap(one)).image.items():
+        np.testing.assert_allclose(alone, together[name][2:3], rtol=1e-5)
+
+
+def test_batches_make_no_difference() -> None:
+    """Neither to what is remembered nor to what is scored."""
+    fit, held_out, query = make_batch(30), make_batch(12, seed=1), make_batch(9, seed=2)
+
+    def cut(batch: Features) -> TileFeatures:
+        halves = (slice(0, 4), slice(4, None))
+        return wrap(*(Features(*(x[half] for x in vars(batch).values())) for half in halves))
+
+    whole = ScorerBank(wrap(fit), wrap(held_out), 100, 0).score(wrap(query))
+    parts = ScorerBank(cut(fit), cut(held_out), 100, 0).score(cut(query))
+    for name in whole.image:
+        np.testing.assert_allclose(whole.image[name], parts.image[name], rtol=1e-5)
+    np.testing.assert_allclose(whole.maps["patch_knn"], parts.maps["patch_knn"], rtol=1e-4)
 
 
 def test_the_memory_bank_is_thinned_by_its_seed() -> None:
-    fit, held_out, query = make_features(30), make_features(12, seed=1), make_features(4, seed=2)
-    maps = [ScorerBank(fit, held_out, 50, seed).score(query).maps["patch_knn"] for seed in (0, 0, 1)]
+    def score(most: int, seed: int) -> np.ndarray:
+        bank = ScorerBank(make_features(30), make_features(12, seed=1), most, seed)
+        return bank.score(make_features(4, seed=2)).maps["patch_knn"]
+
+    maps = [score(50, seed) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(maps[0], maps[1])
     assert (maps[0] != maps[2]).any()
-    full = ScorerBank(fit, held_out, 10_000, 0).score(query).maps["patch_knn"]
-    assert (maps[0] >= full - 1e-5).all()
+    assert (maps[0] >= score(10_000, 0) - 1e-5).all()
+
+
+def test_padding_is_neither_remembered_nor_scored() -> None:
+    """Half of each frame is padding whose patches are far away from all else: nobody notices."""
+    geometry = Geometry.square(64, keeps_aspect=True)
+
+    def half(n: int, seed: int, is_far: bool) -> TileFeatures:
+        batch = make_batch(n, seed=seed)
+        assert batch.mask_probability is not None
+        if is_far:
+            batch.patches[:, 2:] += 100
+            batch.mask_probability[:, 4:] = 1
+        return TileFeatures(make_frames(n, geometry, (32, 64)), iter([batch]))
+
+    scores = [
+        ScorerBank(half(20, 0, is_fit_far), half(8, 1, is_far), 10_000, 0).score(half(5, 2, is_far)).image
+        for is_fit_far, is_far in ((False, False), (True, True), (False, True))
+    ]
+    for other in scores[1:]:
+        for name in ("decoder", "patch_knn", "ensemble"):
+            np.testing.assert_allclose(other[name], scores[0][name], rtol=1e-5)
+
+
+def test_the_most_anomalous_tile_speaks_for_its_image() -> None:
+    geometry = Geometry((64, 128), 64, 64)
+
+    def tiled(n: int, seed: int, shift: float = 0.0) -> TileFeatures:
+        batch = make_batch(2 * n, seed=seed)
+        for values in vars(batch).values():
+            values[3] += shift  # the right tile of the second image
+        return TileFeatures(make_frames(n, geometry), iter([batch]))
+
+    scores = ScorerBank(tiled(20, 0), tiled(8, 1), 10_000, 0).score(tiled(4, 2, shift=20.0))
+    for name, values in scores.image.items():
+        assert values.shape == (4,)
+        assert values.argmax() == 1, name
+    assert scores.maps["patch_knn"].shape == (4, 4, 8)
+    assert scores.maps["patch_knn"][1, :, 4:].min() > scores.maps["patch_knn"][1, :, :4].max()
 
 
 def test_features_do_not_depend_on_the_batch_and_leave_the_mode_alone() -> None:
     backbone = Backbone("tf_efficientnet_lite0", "offline", (1, 2), None, 64)
     images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
-    whole, parts = (extract_features(Detector(backbone), images, size) for size in (5, 2))
-    torch.testing.assert_close(whole.patches, parts.patches, rtol=1e-4, atol=1e-4)
-    assert whole.image_logit is None
-    settings = {"adapter": "lora", "rank": 2, "alpha": 4.0, "targets": "attention", "adapted_blocks": 2}
-    with build_detector(backbone, **settings, seed=0) as detector:
+    frames = Frames(images, np.full((5, 2), 64), Geometry.square(64))
+    whole, parts = (list(extract_features(Detector(backbone), frames, size).batches) for size in (5, 2))
+    patches = torch.cat([part.patches for part in parts])
+    torch.testing.assert_close(whole[0].patches, patches, rtol=1e-4, atol=1e-4)
+    assert whole[0].image_logit is None
+    settings = AdapterSettings("lora", rank=2, alpha=4.0, targets="attention", adapted_blocks=2)
+    with build_detector(backbone, settings, seed=0) as detector:
         detector.train()
-        features = extract_features(detector, images, 4)
+        features = next(extract_features(detector, frames, 5).batches)
         assert detector.training
         assert not backbone.network.training
         assert features.mask_probability is not None

@@ -1,24 +1,19 @@
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from anomalyvfm_opt.data.frames import Frames
+from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.errors import DivergedError
+from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import build_detector
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.training.losses import anomaly_loss, focal_loss
 
-LORA: dict[str, Any] = {
-    "adapter": "lora",
-    "rank": 4,
-    "alpha": 8.0,
-    "targets": "attention",
-    "adapted_blocks": 2,
-    "seed": 1,
-}
+LORA = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2)
 SCHEDULE = Schedule(
     epochs=3,
     steps_per_epoch=4,
@@ -43,11 +38,17 @@ def images() -> TrainingSet:
     anomalous, masks = normal[:6].copy(), np.zeros((6, 64, 64), np.uint8)
     anomalous[:, 20:44, 20:44] = 255
     masks[:, 20:44, 20:44] = 1
-    return TrainingSet(normal, anomalous, masks)
+    return TrainingSet(make_frames(normal), anomalous, masks)
+
+
+def make_frames(pixels: np.ndarray, tile_px: int | None = None) -> Frames:
+    height, width = pixels.shape[1:3]
+    tile_px = tile_px or height
+    return Frames(pixels, np.tile((height, width), (len(pixels), 1)), Geometry((height, width), tile_px, tile_px))
 
 
 def train(backbone: Backbone, images: TrainingSet, schedule: Schedule) -> tuple[list[float], torch.Tensor]:
-    with build_detector(backbone, **LORA) as detector:
+    with build_detector(backbone, LORA, seed=1) as detector:
         losses = finetune(detector, images, schedule, lambda *_: None)
         with torch.no_grad():
             output = detector(torch.from_numpy(images.anomalous))
@@ -76,7 +77,7 @@ def test_an_epoch_is_a_number_of_steps_whatever_the_number_of_images(
 ) -> None:
     steps, epochs = [], []
     few = TrainingSet(images.normal, images.anomalous[:1], images.masks[:1])
-    with build_detector(backbone, **LORA) as detector:
+    with build_detector(backbone, LORA, seed=1) as detector:
         finetune(
             detector,
             few,
@@ -85,6 +86,16 @@ def test_an_epoch_is_a_number_of_steps_whatever_the_number_of_images(
             on_step=lambda: steps.append(1),
         )
     assert epochs == [(1, 4), (2, 8), (3, 12)]
+
+
+def test_tiled_frames_are_learned_from_in_squares(backbone: Backbone, images: TrainingSet) -> None:
+    """The same task on frames of two tiles: normal squares come from anywhere, and their loss is as low."""
+    wide = np.concatenate([images.normal.pixels, images.normal.pixels[::-1]], axis=2)
+    tiled = TrainingSet(make_frames(wide, tile_px=64), images.anomalous, images.masks)
+    assert tiled.normal.geometry.is_tiled
+    losses, _ = train(backbone, tiled, replace(SCHEDULE, epochs=6))
+    assert losses[-1] < losses[0] / 2
+    assert losses == train(backbone, tiled, replace(SCHEDULE, epochs=6))[0]
 
 
 def test_epoch_k_does_not_depend_on_how_many_follow(backbone: Backbone, images: TrainingSet) -> None:
@@ -100,7 +111,7 @@ def test_an_epoch_callback_can_stop_training(backbone: Backbone, images: Trainin
     def stop(_epoch: int, _loss: float) -> None:
         raise KeyboardInterrupt
 
-    with build_detector(backbone, **LORA) as detector, pytest.raises(KeyboardInterrupt):
+    with build_detector(backbone, LORA, seed=1) as detector, pytest.raises(KeyboardInterrupt):
         finetune(detector, images, SCHEDULE, stop)
     assert not any("lora" in name for name in backbone.network.state_dict())
 
