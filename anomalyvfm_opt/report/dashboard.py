@@ -1,5 +1,6 @@
 """optuna-dashboard on the study store."""
 
+import ipaddress
 import socket
 
 from optuna.storages import RDBStorage
@@ -7,29 +8,46 @@ from optuna.storages import RDBStorage
 from anomalyvfm_opt.errors import EnvironmentMissingError
 
 
-def serve_dashboard(storage: RDBStorage, port: int) -> None:
-    """Serve the dashboard on 127.0.0.1 until interrupted. It has no authentication, so it stays on this host.
+def serve_dashboard(storage: RDBStorage, host: str, port: int) -> None:
+    """Serve the dashboard until interrupted.
 
-    Raises:
-        EnvironmentMissingError: the port is taken.
+    Args:
+        storage: of the study store.
+        host: address to listen on, seen to be free by `check_address`. The dashboard has no authentication:
+            one that other hosts reach opens the studies to all of them.
+        port: the same of the port.
     """
     from optuna_dashboard import run_server
 
-    check_port(port)
-    run_server(storage, host="127.0.0.1", port=port)
+    run_server(storage, host=host, port=port)
 
 
-def check_port(port: int) -> None:
-    """See that a port of 127.0.0.1 is free.
+def check_address(host: str, port: int) -> None:
+    """See that an address is one of this host's and that the port is free there.
 
     Raises:
         EnvironmentMissingError: it is not.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise EnvironmentMissingError(
-                f"cannot listen on 127.0.0.1:{port}: {error.strerror}", "choose another with --port"
-            ) from None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"cannot listen on {format_address(host, port)}: {error.strerror}",
+            "choose another with --port, or --host",
+        ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this host can reach that address of its own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def format_address(host: str, port: int) -> str:
+    """`HOST:PORT` as URLs spell it: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

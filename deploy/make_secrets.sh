@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes the secrets of docker-compose.yml: secrets/database_password for the server, and the same password as
+# secrets/database_passfile, in libpq's format, for its clients. Never overwrites.
+#
+# usage: deploy/make_secrets.sh [DIR]     DIR: else secrets/ beside docker-compose.yml
+set -eu
+
+folder=${1:-$(dirname "$0")/../secrets}
+if [ -e "$folder" ]; then
+    echo "error: $folder is already there, and the database may have been made with its password" >&2
+    echo "hint: keep it; for new passwords see docs/deployment.md" >&2
+    exit 2
+fi
+password=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+[ ${#password} -eq 64 ] || { echo "error: /dev/urandom cannot be read" >&2; exit 3; }
+
+# The containers' users differ from the host's, so the files are open; the folder is closed to all but its owner.
+umask 077
+mkdir "$folder"
+printf '%s\n' "$password" >"$folder/database_password"
+printf 'database:5432:anomalyvfm_opt:anomalyvfm_opt:%s\n' "$password" >"$folder/database_passfile"
+chmod 0444 "$folder/database_password" "$folder/database_passfile"
+echo "made $folder/database_password and $folder/database_passfile" >&2
