@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from anomalyvfm_opt import __version__
-from anomalyvfm_opt.cli import dashboard, data, db, demo, spec, study, worker
-from anomalyvfm_opt.errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, AnomalyVFMOptError
+from anomalyvfm_opt.cli import dashboard, data, db, demo, doctor, spec, study, worker
+from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError
 
 app = typer.Typer(
     name="anomalyvfm-opt",
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.add_typer(db.app, name="db")
 app.add_typer(data.app, name="data")
 app.add_typer(spec.app, name="spec")
@@ -59,19 +60,20 @@ def run() -> None:
         sys.exit(0)
     except Exception as error:
         _show_traceback(is_debug)
-        if _is_database_error(error):
-            _complain(f"the database went away: {str(error).splitlines()[0]}", "see that it runs, then repeat")
-            sys.exit(EXIT_ENVIRONMENT)
+        if (fault := _explain_database_fault(error)) is not None:
+            _complain(fault.message, fault.hint)
+            sys.exit(fault.exit_code)
         _complain(f"bug: {type(error).__name__}: {error}", "repeat with --debug and report what it prints")
         sys.exit(EXIT_BUG)
 
 
-_DATABASE_ERRORS = ("OperationalError", "InterfaceError", "StorageInternalError")
+def _explain_database_fault(error: Exception) -> AnomalyVFMOptError | None:
+    """What to say if the database is away, full or closed to us; None if the error is something else."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
 
-
-def _is_database_error(error: Exception) -> bool:
-    """Whether it comes from SQLAlchemy or from Optuna's storage; asked by name, so that neither is imported."""
-    return any(parent.__name__ in _DATABASE_ERRORS for parent in type(error).__mro__)
+    return explain_database_error(error) if is_database_fault(error) else None
 
 
 def _show_traceback(is_wanted: bool) -> None:
