@@ -1,5 +1,7 @@
 """`db`: the embedded database, and the address of whichever is in use."""
 
+from typing import Annotated
+
 import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
@@ -9,13 +11,31 @@ app = typer.Typer(no_args_is_help=True, help="The study store: start, stop, look
 
 
 @app.command()
-def up() -> None:
+def up(
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="ADDRESS",
+            help="Let other hosts connect to this address of this host as well (0.0.0.0: to all of them); it is"
+            " kept. 127.0.0.1 goes back to this host alone.",
+        ),
+    ] = None,
+) -> None:
     """Start the embedded PostgreSQL; other commands do so by themselves."""
     from anomalyvfm_opt.store.embedded import EmbeddedCluster
     from anomalyvfm_opt.store.home import state_folder
+    from anomalyvfm_opt.store.listen import describe_reach
 
-    status = EmbeddedCluster(state_folder()).up()
+    cluster = EmbeddedCluster(state_folder())
+    status = cluster.up(listen)
     say(f"PostgreSQL {status.version} runs on 127.0.0.1:{status.port}, data in {status.data_dir}")
+    if urls := cluster.urls_for_others():
+        say(f"WARNING: it also listens on {status.listen}: {describe_reach(status.listen)} can connect.")
+        say("It asks for a password, but encrypts nothing: use it in a network that you trust.")
+        say(f"On the other hosts: copy {cluster.passfile} there, with mode 0600, then")
+        say("  export PGPASSFILE=THE_COPY")
+        say(f"  export ANOMALYVFM_OPT_DB_URL={urls[0]}")
 
 
 @app.command()
@@ -40,9 +60,8 @@ def status(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"schema": 1, **values})
     else:
-        print_table(
-            "", ("embedded PostgreSQL", ""), [(k, "-" if v is None else str(v)) for k, v in values.items()]
-        )
+        rows = [(k, "-" if v is None else str(v)) for k, v in values.items()]
+        print_table("", ("embedded PostgreSQL", ""), rows)
 
 
 @app.command()
@@ -56,11 +75,17 @@ def url(db: DatabaseOption = None) -> None:
 
 @app.command()
 def upgrade(db: DatabaseOption = None) -> None:
-    """Bring the tables, Optuna's and ours, to this program's version."""
+    """Bring the tables, Optuna's and ours, to this program's version; the same again is a no-op.
+
+    Do it while no worker runs. It may be interrupted and repeated: nothing is left half-done.
+    """
     from anomalyvfm_opt.store.engine import check_connection, make_engine, resolve_url
     from anomalyvfm_opt.store.schema import upgrade_database
 
     engine = make_engine(resolve_url(db))
     check_connection(engine)
     before, after = upgrade_database(engine)
-    say(f"schema version {before or '(none)'} -> {after}")
+    say(f"schema version {before.ours or '(none)'} -> {after.ours}")
+    say(f"Optuna's tables {before.optuna or '(none)'} -> {after.optuna}")
+    if before == after:
+        say("nothing to do")

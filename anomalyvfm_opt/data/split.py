@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.errors import BadDataError, UsageError
@@ -67,14 +68,16 @@ def content_hashes(records: Iterable[ImageRecord]) -> dict[str, str]:
     Raises:
         BadDataError: a file cannot be read.
     """
-    hashes = {}
-    for record in records:
-        try:
-            with record.path.open("rb") as file:
-                hashes[record.key] = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise BadDataError(f"cannot read {record.path}: {error.strerror}") from None
-    return hashes
+    return {record.key: _hash_file(record.path) for record in records}
+
+
+def mask_hashes(records: Iterable[ImageRecord]) -> dict[str, str]:
+    """Sha256 of the bytes of each image's mask, hexadecimal, by the image's key; images without one are left out.
+
+    Raises:
+        BadDataError: a file cannot be read.
+    """
+    return {record.key: _hash_file(record.mask) for record in records if record.mask is not None}
 
 
 def split_hash(split: Split, hashes: Mapping[str, str]) -> str:
@@ -95,9 +98,28 @@ def split_hash(split: Split, hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(rows), separators=(",", ":")).encode()).hexdigest()
 
 
+def masks_hash(hashes: Mapping[str, str]) -> str:
+    """What identifies a division's masks: sha256 over (image key, content hash), whatever their order.
+
+    Apart from `split_hash`, so that studies whose masks nobody hashed stay recognisable.
+
+    Args:
+        hashes: from `mask_hashes`, of all images.
+    """
+    return hashlib.sha256(json.dumps(sorted(hashes.items()), separators=(",", ":")).encode()).hexdigest()
+
+
 def count_scenes(records: Iterable[ImageRecord], label: str) -> int:
     """How many scenes of a label there are."""
     return len({record.scene_id for record in records if record.label == label})
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadDataError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _halve(images: CategoryImages) -> tuple[_Records, _Records]:

@@ -28,6 +28,11 @@ class Difference:
         """The new value for people."""
         return _show(self.new) if self.is_in_new else "(absent)"
 
+    @property
+    def line(self) -> str:
+        """`path: old -> new`."""
+        return f"{self.path}: {self.old_text} -> {self.new_text}"
+
 
 def find_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
     """The fields that differ, in the order of the spec; a list or a range is one field.
@@ -37,11 +42,6 @@ def find_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Dif
         new: content of the other.
     """
     return list(_compare(old, new))
-
-
-def list_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line for each field that differs, as `path: old -> new`."""
-    return [f"{found.path}: {found.old_text} -> {found.new_text}" for found in find_differences(old, new)]
 
 
 def _compare(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:

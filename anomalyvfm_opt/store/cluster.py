@@ -12,12 +12,14 @@ from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.binaries import Installation
+from anomalyvfm_opt.store.listen import LOCAL
 from anomalyvfm_opt.store.processes import command_of
 from anomalyvfm_opt.store.server_user import ServerUser
 
 USER = "anomalyvfm_opt"
 DATABASE = "anomalyvfm_opt"
 MAX_CONNECTIONS = 300  # up to four a worker (ours and Optuna's pools), and the dashboard
+_LISTEN_MARK = "# db up --listen"
 _LEFTOVER_WAIT_S = 20.0
 _UNSAFE_IN_SHELL = frozenset('"$`\\\n')  # pg_ctl puts paths between double quotes for a shell
 
@@ -33,7 +35,7 @@ class Postmaster:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the files are: `data/`, `log`, `port` (the last one used) and `password`.
+    """Where the files are: `data/`, `log`, `port` (the last one used), `listen` and `password`.
 
     The folder is 0700 and belongs to the server's user.
     """
@@ -63,6 +65,22 @@ class Cluster:
     def password(self) -> str:
         """The password of the only database user."""
         return (self.folder / "password").read_text().strip()
+
+    def listens_on(self) -> str:
+        """What `--listen` chose last; 127.0.0.1 for this host alone."""
+        path = self.folder / "listen"
+        return path.read_text().strip() if path.is_file() else LOCAL
+
+    def listen_on(self, chosen: str, user: ServerUser) -> None:
+        """Keep an address for the next start, and let our database user in from other hosts if it needs to be."""
+        if chosen == self.listens_on():
+            return
+        path = self.data / "pg_hba.conf"
+        kept = [line for line in path.read_text().splitlines() if not line.endswith(_LISTEN_MARK)]
+        if chosen != LOCAL:
+            kept.append(f"host {DATABASE} {USER} all scram-sha-256 {_LISTEN_MARK}")
+        write_private(path, "\n".join(kept) + "\n", user)
+        write_private(self.folder / "listen", f"{chosen}\n", user)
 
     def postmaster_pid(self) -> int | None:
         """The process id in `postmaster.pid`, which may be left over from a crash."""
@@ -104,7 +122,7 @@ class Cluster:
         write_private(self.folder / "password", secrets.token_urlsafe(32) + "\n", user)
         settings = {
             "max_connections": str(MAX_CONNECTIONS),
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": LOCAL,
             "unix_socket_directories": "",  # a socket's path must fit in 107 bytes; home's may not
         }
         with self.handed_over(user) as (folder, descriptors):

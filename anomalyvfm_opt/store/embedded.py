@@ -1,11 +1,13 @@
 """The embedded PostgreSQL: a server of our own in the state folder, shared by all processes of the host.
 
 It is started by whoever needs it first and outlives its starter; only `down` stops it. It listens on
-127.0.0.1 alone and asks for a password, which lies in a file that only the state folder's owner may read.
+127.0.0.1, and on one more address if it is told to, and asks for a password, which lies in a file that only the
+state folder's owner may read.
 """
 
 import os
 import secrets
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -16,14 +18,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from sqlalchemy.engine import URL
 
-from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.binaries import Installation, find_installation, make_runnable
 from anomalyvfm_opt.store.cluster import DATABASE, USER, Cluster, Postmaster, write_private
 from anomalyvfm_opt.store.home import ROOT_HOME, create_folder
+from anomalyvfm_opt.store.listen import LOCAL, can_bind, find_addresses, list_hosts, read_address
+from anomalyvfm_opt.store.passfile import format_line
 from anomalyvfm_opt.store.processes import find_processes, is_alive
 from anomalyvfm_opt.store.server_user import ServerUser, choose_server_user
 
-_ADDRESS = "127.0.0.1"
 _WAIT_S = 60.0
 _PORTS = range(15432, 32000)  # below the ports that Linux gives to outgoing connections
 _PORT_ATTEMPTS = 8
@@ -39,6 +42,7 @@ class ClusterStatus:
     port: int | None
     data_dir: Path
     version: str  # PostgreSQL's major version; empty before the first start
+    listen: str = LOCAL  # where other hosts may connect; 127.0.0.1 for this host alone
 
 
 class EmbeddedCluster:
@@ -57,22 +61,28 @@ class EmbeddedCluster:
         """The caller's password file in libpq's format."""
         return self.home / "postgres.passfile"
 
-    def up(self) -> ClusterStatus:
+    def up(self, listen: str | None = None) -> ClusterStatus:
         """Make the cluster if there is none, start it if it is not running; safe to call from anywhere.
 
         1. A server that accepts connections is left alone.
         2. Else, alone under a file lock: wait for one that is starting or stopping, clear up after one that
            was killed, run initdb the first time, and start.
 
+        Args:
+            listen: an address to listen on as well; None for what was chosen last, 127.0.0.1 for it alone.
+
         Raises:
-            EnvironmentMissingError: no programs, no usable folder, or the server does not start.
+            EnvironmentMissingError: no programs, no usable folder, not our address, or the server does not start.
+            UsageError: `listen` is not an address, or the server runs and listens elsewhere.
         """
+        wanted = None if listen is None else read_address(listen)
         create_folder(self.home)
         with self._explained():
             user = choose_server_user(self._cluster.folder)
-            if not self._is_ready() or not self._has_passfile():
+            is_kept = wanted in (None, self._cluster.listens_on())
+            if not is_kept or not self._is_ready() or not self._has_passfile():
                 with self._locked():
-                    self._up_alone(user)
+                    self._up_alone(user, wanted)
         return self.status()
 
     def down(self) -> bool:
@@ -114,6 +124,7 @@ class EmbeddedCluster:
                 port=(postmaster.port or None) if postmaster else None,
                 data_dir=self._cluster.data,
                 version=self._cluster.version(),
+                listen=self._cluster.listens_on(),
             )
 
     def url(self) -> str:
@@ -122,20 +133,28 @@ class EmbeddedCluster:
         Raises:
             EnvironmentMissingError: it is not running.
         """
+        return (
+            _make_url(LOCAL, self._find_port())
+            .update_query_dict({"passfile": str(self.passfile)})
+            .render_as_string()
+        )
+
+    def urls_for_others(self) -> list[str]:
+        """The URLs of the running database for other hosts, best first; they need a copy of `passfile`.
+
+        Raises:
+            EnvironmentMissingError: it is not running.
+        """
+        port = self._find_port()
+        return [_make_url(host, port).render_as_string() for host in list_hosts(self._cluster.listens_on())]
+
+    def _find_port(self) -> int:
         port = self.status().port
         if port is None:
             raise EnvironmentMissingError(
                 f"the embedded database in {self.home} is not running", "start it with: anomalyvfm-opt db up"
             )
-        url = URL.create(
-            "postgresql+psycopg2",
-            username=USER,
-            host=_ADDRESS,
-            port=port,
-            database=DATABASE,
-            query={"passfile": str(self.passfile)},
-        )
-        return url.render_as_string(hide_password=False)
+        return port
 
     def _find_postmaster(self) -> Postmaster | None:
         return self._cluster.postmaster() if self._cluster.data.is_dir() else None
@@ -144,11 +163,18 @@ class EmbeddedCluster:
         postmaster = self._find_postmaster()
         return postmaster is not None and postmaster.phase == "ready"
 
-    def _up_alone(self, user: ServerUser) -> None:
+    def _up_alone(self, user: ServerUser, wanted: str | None) -> None:
         """The body of `up`, under the lock."""
         self._cluster.prepare(user)
         self._wait_while_changing()
+        kept = self._cluster.listens_on()
+        if self._is_ready() and wanted not in (None, kept):
+            raise UsageError(
+                f"the embedded database runs already and listens on {kept}, not on {wanted}",
+                "stop it first, while no worker runs: anomalyvfm-opt db down",
+            )
         if not self._is_ready():
+            addresses = find_addresses(wanted or kept)
             version = self._cluster.version()
             installation = find_installation(int(version) if version else None)
             place = self.home if user.can_enter(self.home) else ROOT_HOME
@@ -156,9 +182,10 @@ class EmbeddedCluster:
             if not version:
                 self._cluster.create(installation, user)
             self._clear_after_crash()
-            self._start(installation, user)
+            self._cluster.listen_on(wanted or kept, user)
+            self._start(installation, user, addresses)
         if not self._has_passfile():
-            write_private(self.passfile, self._pass_line())
+            write_private(self.passfile, self._pass_lines())
 
     def _wait_while_changing(self) -> None:
         """Wait for a server that another process left starting (recovery may take long) or stopping."""
@@ -190,18 +217,22 @@ class EmbeddedCluster:
         if pid is not None and is_alive(pid):
             (self._cluster.data / "postmaster.pid").unlink(missing_ok=True)
 
-    def _start(self, installation: Installation, user: ServerUser) -> None:
+    def _start(self, installation: Installation, user: ServerUser, addresses: tuple[str, ...]) -> None:
         """Start on the port of last time; on others if a program has taken it."""
         kept = self._cluster.folder / "port"
         ports = [secrets.choice(_PORTS) for _ in range(_PORT_ATTEMPTS)]
         if kept.is_file() and (text := kept.read_text().strip()).isdigit():
             ports.insert(0, int(text))
         log = self._cluster.log
+        said = f"no free port at {', '.join(addresses)}"
         for port in ports:
+            if not all(can_bind(address, port) for address in addresses):
+                continue  # PostgreSQL would start all the same, on those that are free
             before = log.stat().st_size if log.is_file() else 0
             with self._cluster.handed_over(user) as (folder, descriptors):
                 command = [installation.program("pg_ctl"), "start", "--silent", "-w", "-t", f"{_WAIT_S:.0f}"]
                 options = f"-p {port} -c cluster_name={self._cluster.name()}"
+                options += f" -c listen_addresses={shlex.quote(','.join(addresses))}"
                 command += ["-D", f"{folder}/data", "-l", f"{folder}/log", "-o", options]
                 done = user.run(command, descriptors=descriptors)
             if done.returncode == 0:
@@ -216,12 +247,14 @@ class EmbeddedCluster:
             f"see {log}, or set ANOMALYVFM_OPT_DB_URL",
         )
 
-    def _pass_line(self) -> str:
-        return f"{_ADDRESS}:*:*:{USER}:{self._cluster.password()}\n"  # any port: it may change with a start
+    def _pass_lines(self) -> str:
+        """For any port, since it may change with a start."""
+        hosts = (LOCAL, *list_hosts(self._cluster.listens_on()))
+        return "".join(format_line(host, USER, self._cluster.password()) for host in hosts)
 
     def _has_passfile(self) -> bool:
         is_there = self.passfile.is_file() and self.passfile.stat().st_mode & 0o077 == 0
-        return is_there and self.passfile.read_text() == self._pass_line()
+        return is_there and self.passfile.read_text() == self._pass_lines()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -245,3 +278,7 @@ class EmbeddedCluster:
                 f"the embedded database in {self.home} cannot be used: {error.strerror} ({error.filename})",
                 "check the folder and its free space, or set ANOMALYVFM_OPT_HOME or ANOMALYVFM_OPT_DB_URL",
             ) from None
+
+
+def _make_url(host: str, port: int) -> URL:
+    return URL.create("postgresql+psycopg2", username=USER, host=host, port=port, database=DATABASE)

@@ -1,14 +1,16 @@
 """Which database, and how to connect to it: the team's PostgreSQL, or else the embedded one."""
 
 import os
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.store.causes import find_reason
 from anomalyvfm_opt.store.embedded import EmbeddedCluster
 from anomalyvfm_opt.store.home import state_folder
 
@@ -17,6 +19,7 @@ _DRIVER = "postgresql+psycopg2"  # a plain postgresql:// means psycopg 3 under S
 _ACCEPTED = ("postgresql", "postgres", _DRIVER)
 _SECRETS = ("password", "sslpassword")
 _EXAMPLE = "write postgresql://USER@HOST:PORT/DATABASE, with the password in a file named by PGPASSFILE"
+_CODES_OF_FAULTS = ("42501", "25006")  # no right; read-only: both are not among psycopg2's operational errors
 _CONNECT = {
     "connect_timeout": 10,
     "application_name": "anomalyvfm-opt",
@@ -25,50 +28,6 @@ _CONNECT = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
-# What libpq's or the server's message contains: the reason, and what to do.
-_CAUSES = (
-    (
-        ("password authentication failed",),
-        "wrong password for {user}, or no such user",
-        "check the password file (PGPASSFILE, or passfile= in the URL)",
-    ),
-    (
-        ("no password supplied",),
-        "no password for {user}",
-        "put it into a file of mode 0600 and name it by PGPASSFILE, or by passfile= in the URL",
-    ),
-    (
-        ("too many clients", "remaining connection slots", "too many connections"),
-        "too many connections",
-        "run fewer workers, or raise max_connections on the server",
-    ),
-    (
-        ("starting up", "shutting down", "recovery mode"),
-        "the server is starting or stopping",
-        "try again in a moment",
-    ),
-    (
-        ("server closed the connection", "terminating connection", "connection already closed"),
-        "the server closed the connection",
-        "see whether it still runs; for the embedded one: anomalyvfm-opt db status",
-    ),
-    (
-        ("could not translate host name",),
-        "the host of {address} is not known",
-        "check the host's name in --db or " + URL_VARIABLE,
-    ),
-    (
-        (
-            "Connection refused",
-            "timeout expired",
-            "No route to host",
-            "Network is unreachable",
-            "No such file or directory",
-        ),
-        "nothing answers at {address}",
-        "start the server or check host, port and firewall; for the embedded one: anomalyvfm-opt db up",
-    ),
-)
 
 
 def resolve_url(flag: str | None) -> str:
@@ -97,18 +56,31 @@ def normalise_url(given: str, source: str = "--db") -> str:
         source: where it came from, for the message.
 
     Raises:
-        UsageError: another database, another driver, or not a URL.
+        UsageError: another database, another driver, not a URL, or a password in it.
     """
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
-        scheme = given.partition("://")[0] if "://" in given else "it has no ://"
-        raise UsageError(f"{source}: not a database URL ({scheme})", _EXAMPLE) from None
+        fault = "it cannot be read" if "://" in given else "it has no ://"
+        raise UsageError(f"{source}: not a database URL ({fault})", _EXAMPLE) from None
+    _refuse_password(url, source)
     if url.drivername not in _ACCEPTED:
         raise UsageError(
             f"{source}: {shown(given)} is not a PostgreSQL URL for psycopg2 ({url.drivername})", _EXAMPLE
         )
     return url.set(drivername=_DRIVER).render_as_string(hide_password=False)
+
+
+def _refuse_password(url: URL, source: str) -> None:
+    """A password in a URL is seen by other users (in argv) and by logs. No part of the URL is shown here."""
+    is_misread = "@" in f"{url.host}{url.database}"  # an unquoted / or @ in a password moves it there
+    if url.password is None and not is_misread and "password" not in url.query and "sslpassword" not in url.query:
+        return
+    if "sslpassword" in url.query:
+        hint = "put sslpassword into a service file (PGSERVICEFILE), or use a key without a passphrase"
+    else:
+        hint = "take it out; write HOST:PORT:DATABASE:USER:PASSWORD into a file of mode 0600, named by PGPASSFILE"
+    raise UsageError(f"{source}: the URL has a password in it", hint)
 
 
 def shown(url: str) -> str:
@@ -168,22 +140,46 @@ def explain_database_error(error: BaseException, url: URL | None = None) -> Envi
         error: SQLAlchemy's, or one that it caused (Optuna wraps it).
         url: the database's, if known.
     """
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, DBAPIError):
-        cause = cause.__cause__
-    reason, hint = _find_reason(str(cause.orig if cause is not None else error), url)
+    cause = _find_cause(error)
+    message = str(cause.orig if cause is not None else error)
+    reason, hint = find_reason(message, _read_code(cause), url)
     name = "" if url is None else " " + shown(url.render_as_string(hide_password=False))
     return EnvironmentMissingError(f"cannot use the database{name}: {reason}", hint)
 
 
-def _find_reason(message: str, url: URL | None) -> tuple[str, str]:
-    """Reason and hint for what libpq said (its messages carry no code when a connection fails)."""
-    if missing := re.search(r'database "(.+)" does not exist', message):
-        return f"the server has no database {missing[1]!r}", f"make it: createdb {missing[1]}, or correct the URL"
-    user = f"user {url.username}" if url is not None and url.username else "the user"
-    address = "the server" if url is None else f"{url.host or 'the local socket'}, port {url.port or 5432}"
-    for needles, reason, hint in _CAUSES:
-        if any(needle in message for needle in needles):
-            return reason.format(user=user, address=address), hint
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[0] if lines else "no reason given", "check --db or " + URL_VARIABLE
+def is_database_fault(error: BaseException) -> bool:
+    """Whether an error says that the database is away, full or closed to us, not that a statement was wrong.
+
+    Args:
+        error: SQLAlchemy's, or one that it caused (Optuna wraps it).
+    """
+    cause = _find_cause(error)
+    return isinstance(cause, OperationalError | InterfaceError) or _read_code(cause) in _CODES_OF_FAULTS
+
+
+@contextmanager
+def explained(url: URL) -> Iterator[None]:
+    """Turn what the database refuses within a `with` into an error for a person.
+
+    Raises:
+        EnvironmentMissingError: the database is away, full or closed to us.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_database_fault(error):
+            raise
+        raise explain_database_error(error, url) from None
+
+
+def _find_cause(error: BaseException) -> DBAPIError | None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DBAPIError):
+        cause = cause.__cause__
+    return cause
+
+
+def _read_code(cause: DBAPIError | None) -> str | None:
+    """The SQLSTATE; None if the server sent none, as when a connection fails."""
+    code: str | None = getattr(cause.orig, "pgcode", None) if cause is not None else None
+    return code

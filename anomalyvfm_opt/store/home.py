@@ -21,14 +21,15 @@ def state_folder() -> Path:
     Raises:
         EnvironmentMissingError: it, or a parent of it, is a file or cannot be written to.
     """
-    folder = _locate()
+    folder = locate_state_folder()
     create_folder(folder)
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise EnvironmentMissingError(f"the state folder {folder} cannot be written to", _HINT)
     return folder
 
 
-def _locate() -> Path:
+def locate_state_folder() -> Path:
+    """Where the state folder is or would be; nothing is made."""
     given = os.environ.get(HOME_VARIABLE, "")
     if given:
         try:

@@ -1,76 +1,154 @@
-"""Create and upgrade the tables of a study store: Optuna's by Optuna, ours by Alembic."""
+"""Create and upgrade the tables of a study store: Optuna's by Optuna, ours by Alembic.
 
-import logging
+Tables are made where there are none. Tables of another version, which others may be using, change on `db upgrade`
+only. All of this happens under one advisory lock, Optuna's tables in one transaction and ours in another, so that
+a call that is interrupted leaves either as it was or as it should be, and may be repeated.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
 
-from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.store.engine import explained
+from anomalyvfm_opt.store.rights import check_may_create
+from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions, make_optuna_tables
 from anomalyvfm_opt.store.tables import SCHEMA
 
-HEAD = "0001"
-_PREPARE_LOCK = 0x616E6F6D616C79  # one key for the advisory lock under which tables are made ("anomaly")
+HEAD = "0002"
+_LOCK = 0x616E6F6D616C79  # one key for the advisory lock under which tables are made ("anomaly")
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Versions of the tables in a store; None where there are none."""
+
+    ours: str | None
+    optuna: str | None
 
 
 def prepare_database(engine: Engine) -> None:
     """Make the tables where there are none; several processes may call this at once.
 
     Raises:
+        EnvironmentMissingError: the tables are those of another version, or may not be made.
+        UsageError: the tables of another program are there.
+    """
+    with explained(engine.url):
+        with engine.connect() as connection:
+            found = _read_versions(connection)
+        _check_versions(found, may_be_older=False)
+        if found.ours is not None and found.optuna is not None:
+            return
+        with _alone(engine) as connection:
+            _bring_up(engine, connection)
+
+
+def is_prepared(engine: Engine) -> bool:
+    """Whether the tables are there; nothing is made.
+
+    Raises:
         EnvironmentMissingError: the tables are those of another version.
+        UsageError: the tables of another program are there.
     """
     with engine.connect() as connection:
-        version = _read_version(connection)
-        has_optuna = connection.scalar(text("SELECT to_regclass('studies')")) is not None
-    if version is None:
-        _upgrade(engine, with_optuna=not has_optuna)  # tables that others may use change on `db upgrade` only
-    elif version != HEAD:
-        raise EnvironmentMissingError(
-            f"the study store has schema version {version}, this program needs {HEAD}",
-            "run `anomalyvfm-opt db upgrade`" if version < HEAD else "upgrade this program",
-        )
+        found = _read_versions(connection)
+    _check_versions(found, may_be_older=False)
+    return found.ours is not None and found.optuna is not None
 
 
-def upgrade_database(engine: Engine) -> tuple[str | None, str]:
-    """Bring the tables, Optuna's and ours, to this program's version.
+def upgrade_database(engine: Engine) -> tuple[Versions, Versions]:
+    """Bring the tables, Optuna's and ours, to this program's version; make them where there are none.
 
     Returns:
-        The versions of our tables before (None if there were none) and after.
+        The versions before and after.
+
+    Raises:
+        EnvironmentMissingError: the tables are newer than this program, or may not be changed.
+        UsageError: the tables of another program are there.
     """
-    with engine.connect() as connection:
-        before = _read_version(connection)
-    _upgrade(engine, with_optuna=True)
-    return before, HEAD
+    with explained(engine.url), _alone(engine) as connection:
+        before = _bring_up(engine, connection, and_upgrade=True)
+        return before, _read_versions(connection)
 
 
-def _read_version(connection: Connection) -> str | None:
-    name = f"{SCHEMA}.schema_version"
-    if connection.scalar(text("SELECT to_regclass(:name)"), {"name": name}) is None:
+def _bring_up(engine: Engine, connection: Connection, *, and_upgrade: bool = False) -> Versions:
+    """Under the lock: make what is missing, and upgrade what is older if that is wanted; gives what it found."""
+    found = _read_versions(connection)
+    _check_versions(found, may_be_older=and_upgrade)
+    if found.ours is None or found.optuna is None:
+        check_may_create(connection, with_optuna=found.optuna is None)
+    connection.commit()  # Optuna's migration, on another connection, must not wait for what this one has read
+    if found.optuna != list_optuna_versions()[0]:
+        make_optuna_tables(engine.url.render_as_string(hide_password=False), and_upgrade=and_upgrade)
+    if found.ours != HEAD:
+        _migrate(connection)
+    return found
+
+
+def _read_versions(connection: Connection) -> Versions:
+    ours = _read_version(connection, f"{SCHEMA}.schema_version")
+    optuna = _read_version(connection, "alembic_version")
+    if optuna is not None and not _has_table(connection, "studies"):
+        raise UsageError(
+            f"the database has the tables of another program (alembic_version {optuna!r})",
+            "give the study store a database of its own: createdb NAME",
+        )
+    return Versions(ours, optuna)
+
+
+def _read_version(connection: Connection, table: str) -> str | None:
+    if not _has_table(connection, table):
         return None
-    version: str | None = connection.scalar(text(f"SELECT version_num FROM {name}"))  # noqa: S608 - a constant
+    version: str | None = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608 - a constant
     return version
 
 
-def _upgrade(engine: Engine, *, with_optuna: bool) -> None:
+def _has_table(connection: Connection, name: str) -> bool:
+    return connection.scalar(text("SELECT to_regclass(:name)"), {"name": name}) is not None
+
+
+def _check_versions(found: Versions, *, may_be_older: bool) -> None:
+    """Refuse tables of another version; those that are not there fit."""
+    head, known = list_optuna_versions()
+    for what, version, needed, is_older in (
+        ("schema version", found.ours, HEAD, (found.ours or "") < HEAD),
+        ("Optuna's tables of version", found.optuna, head, found.optuna in known),
+    ):
+        if version not in (None, needed) and not (is_older and may_be_older):
+            raise EnvironmentMissingError(
+                f"the study store has {what} {version}, this program needs {needed}",
+                UPGRADE_OURS if is_older else UPGRADE_PROGRAM,
+            )
+
+
+def _migrate(connection: Connection) -> None:
+    """Run our migrations in one transaction."""
     from alembic import command
     from alembic.config import Config
-    from optuna.storages import RDBStorage
 
-    logging.disable(logging.INFO)  # Optuna's migration sets loggers up by itself
+    if connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
+        connection.execute(
+            text(f"CREATE SCHEMA {SCHEMA}")
+        )  # IF NOT EXISTS would ask for the right even where it does
+    config = Config()
+    config.set_main_option("script_location", "anomalyvfm_opt.store:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)
+    connection.commit()
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A connection that holds the lock under which tables are made and changed; the server frees it if we die."""
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _PREPARE_LOCK})
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        connection.commit()
         try:
-            if with_optuna:
-                url = engine.url.render_as_string(hide_password=False)
-                storage = RDBStorage(url, skip_compatibility_check=True)
-                storage.upgrade()
-                storage.engine.dispose()
-            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-            config = Config()
-            config.set_main_option("script_location", "anomalyvfm_opt.store:migrations")
-            config.attributes["connection"] = connection
-            command.upgrade(config, HEAD)
-            connection.commit()
+            yield connection
         finally:
-            logging.disable(logging.NOTSET)
             connection.rollback()
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _PREPARE_LOCK})
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
             connection.commit()

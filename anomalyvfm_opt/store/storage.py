@@ -1,9 +1,18 @@
-"""Optuna's storage on the study store."""
+"""Optuna's storage on the study store, and the version of its tables."""
 
+import logging
+import warnings
+from pathlib import Path
+
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.engine import make_url
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.store.engine import engine_options
+from anomalyvfm_opt.store.engine import engine_options, explain_database_error, explained
+
+UPGRADE_OURS = "run `anomalyvfm-opt db upgrade`, while no worker runs"
+UPGRADE_PROGRAM = "upgrade this program: they were made by a newer one"
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -12,11 +21,51 @@ def open_storage(url: str) -> RDBStorage:
     It has no heartbeat of its own: our leases do that work.
 
     Raises:
-        EnvironmentMissingError: Optuna's tables are those of another version of Optuna.
+        EnvironmentMissingError: the database cannot be used, or its tables are those of another Optuna.
     """
     try:
-        return RDBStorage(url, engine_kwargs=engine_options(url), skip_table_creation=True)
+        with explained(make_url(url)):
+            return RDBStorage(url, engine_kwargs=engine_options(url), skip_table_creation=True)
+    except StorageInternalError as error:
+        raise explain_database_error(error, make_url(url)) from None
     except RuntimeError as error:
+        message = str(error).splitlines()[0]
+        is_older = "storage upgrade" in message
         raise EnvironmentMissingError(
-            f"Optuna's tables do not fit: {str(error).splitlines()[0]}", "run `anomalyvfm-opt db upgrade`"
+            f"Optuna's tables do not fit: {message}", UPGRADE_OURS if is_older else UPGRADE_PROGRAM
         ) from None
+
+
+def make_optuna_tables(url: str, *, and_upgrade: bool) -> None:
+    """Make Optuna's tables where they are missing; tables that are there stay as they are unless told otherwise.
+
+    Args:
+        url: of the database.
+        and_upgrade: bring older tables to the version of the installed Optuna, in one transaction.
+
+    Raises:
+        EnvironmentMissingError: the database cannot be used.
+    """
+    logging.disable(logging.INFO)  # Optuna's migration sets loggers up by itself
+    try:
+        with explained(make_url(url)), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # about the distributions that it replaces
+            storage = RDBStorage(url, engine_kwargs=engine_options(url), skip_compatibility_check=True)
+            try:
+                if and_upgrade:
+                    storage.upgrade()
+            finally:
+                storage.engine.dispose()
+    except StorageInternalError as error:
+        raise explain_database_error(error, make_url(url)) from None
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def list_optuna_versions() -> tuple[str, set[str]]:
+    """The version of the tables that the installed Optuna needs, and all that it knows."""
+    import optuna.storages._rdb as rdb
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(Path(rdb.__path__[0]) / "alembic"))
+    return script.get_current_head() or "", {revision.revision for revision in script.walk_revisions()}

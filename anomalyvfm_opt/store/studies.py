@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, Row, func, insert, select, text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.spec.difference import list_differences
+from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store import tables
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One image of a study's division, with the hash of its file's bytes."""
+    """One image of a study's division, with the hashes of its file's bytes and of its mask's, if it has one."""
 
     image_key: str
     role: str  # fit, held_out, search or locked
@@ -30,6 +30,7 @@ class StoredImage:
     scene: str
     light: str | None
     sha256: str
+    mask_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class StudyRecord:
     split_sha256: str
     weights_sha256: str
     budget: int
+    masks_sha256: str | None = None  # None in a study that is older than it: not known, so not compared
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class NewStudy:
     split_sha256: str
     weights_sha256: str
     images: tuple[StoredImage, ...]
+    masks_sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -82,7 +85,7 @@ def create_study(
         True if it was created (or its creation completed), False if it was there.
 
     Raises:
-        UsageError: a study of that name exists with another spec, data or weights; the difference is shown.
+        UsageError: a study of that name exists with another spec, data, masks or weights; the difference is shown.
     """
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": new.name})
@@ -229,6 +232,7 @@ def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
             split_sha256=new.split_sha256,
             weights_sha256=new.weights_sha256,
             budget=new.spec.search.trials,
+            masks_sha256=new.masks_sha256,
         )
     )
     rows = [{"study_id": study_id, **vars(image)} for image in new.images]
@@ -236,10 +240,17 @@ def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
 
 
 def _check_same(stored: StudyRecord, new: NewStudy) -> None:
-    differences = list_differences(stored.spec.content(), new.spec.content())
+    has_same_weights = stored.weights_sha256 == new.weights_sha256  # then it does not matter where they lie
+    differences = [
+        found.line
+        for found in find_differences(stored.spec.content(), new.spec.content())
+        if not (has_same_weights and found.path == "backbone.weights")
+    ]
     if stored.split_sha256 != new.split_sha256:
         differences.append(f"images (content hash): {stored.split_sha256[:12]} -> {new.split_sha256[:12]}")
-    if stored.weights_sha256 != new.weights_sha256:
+    if stored.masks_sha256 and new.masks_sha256 and stored.masks_sha256 != new.masks_sha256:
+        differences.append(f"masks (content hash): {stored.masks_sha256[:12]} -> {new.masks_sha256[:12]}")
+    if not has_same_weights:
         differences.append(f"weights (hash): {stored.weights_sha256[:12]} -> {new.weights_sha256[:12]}")
     if differences:
         raise UsageError(

@@ -69,6 +69,7 @@ study = Table(
     Column("weights_sha256", Text, nullable=False),
     Column("budget", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("masks_sha256", Text),  # NULL in a study that is older than it: not known, so not compared
 )
 
 study_image = Table(
@@ -81,6 +82,7 @@ study_image = Table(
     Column("scene", Text, nullable=False),
     Column("light", Text),
     Column("sha256", Text, nullable=False),
+    Column("mask_sha256", Text),
     CheckConstraint("role IN ('fit', 'held_out', 'search', 'locked')", name="study_image_role"),
 )
 

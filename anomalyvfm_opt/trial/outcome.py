@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, DoesNotFitError
-from anomalyvfm_opt.store.engine import explain_database_error
+from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
 from anomalyvfm_opt.trial.lease import LeaseLostError
 
 
@@ -61,6 +60,7 @@ def classify(error: Exception) -> Failure:
         return Failure(Outcome.OUT_OF_MEMORY, str(error))
     if isinstance(error, AnomalyVFMOptError):
         return Failure(Outcome.PREEMPTED, str(error).splitlines()[0], stop=error)
-    if isinstance(error, OperationalError | InterfaceError | StorageInternalError):
-        return Failure(Outcome.PREEMPTED, "the database went away", stop=explain_database_error(error))
+    if isinstance(error, StorageInternalError) or is_database_fault(error):
+        stop = explain_database_error(error)
+        return Failure(Outcome.PREEMPTED, stop.message, stop=stop)
     return Failure(Outcome.BUG, "".join(traceback.format_exception(error)))

@@ -44,18 +44,6 @@ def test_round_trip_survives_broken_connections(database_url: str) -> None:
     engine.dispose()
 
 
-def test_wrong_password(postgres_url: str) -> None:
-    error = refuse(postgres_url.replace("@", ":hunter2@"))
-    assert "wrong password for user anomalyvfm_opt" in error.message
-    assert "hunter2" not in str(error)
-
-
-def test_no_password(postgres_url: str, tmp_path: Path) -> None:
-    passfile = tmp_path / "empty"
-    passfile.touch(mode=0o600)
-    assert "no password" in refuse(changed(postgres_url, query={"passfile": str(passfile)})).message
-
-
 def test_no_such_database(postgres_url: str) -> None:
     assert "the server has no database 'elsewhere'" in refuse(changed(postgres_url, database="elsewhere")).message
 
@@ -76,19 +64,6 @@ def test_no_such_socket(tmp_path: Path) -> None:
     assert "nothing answers" in refuse(f"postgresql://me@/db?host={tmp_path}").message
 
 
-def test_too_many_connections(database_url: str) -> None:
-    admin = make_engine(database_url)
-    as_guest = database_url.replace("//anomalyvfm_opt@", "//guest:guest@")
-    with admin.begin() as connection:
-        connection.execute(text("CREATE ROLE guest LOGIN PASSWORD 'guest' CONNECTION LIMIT 0"))
-    try:
-        assert "too many connections" in refuse(as_guest).message
-    finally:
-        with admin.begin() as connection:
-            connection.execute(text("DROP ROLE guest"))
-        admin.dispose()
-
-
 def test_an_error_that_another_library_wrapped() -> None:
     try:
         try:
@@ -97,5 +72,5 @@ def test_an_error_that_another_library_wrapped() -> None:
             raise RuntimeError("An exception is raised during the commit.") from error
     except RuntimeError as error:
         explained = explain_database_error(error)
-    assert explained.message == "cannot use the database: nothing answers at the server"
+    assert explained.message == "cannot use the database: nothing answers at 127.0.0.1, port 1"
     assert os.linesep not in str(explained)

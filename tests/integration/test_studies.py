@@ -10,11 +10,11 @@ from alembic.migration import MigrationContext
 from optuna.trial import TrialState
 from sqlalchemy import text
 
-from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.report.summary import summarise, tabulate, to_json
-from anomalyvfm_opt.store import schema, tables
+from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.engine import make_engine
-from anomalyvfm_opt.store.schema import prepare_database, upgrade_database
+from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import create_study, delete_study, list_images, list_studies, load_study
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
@@ -49,20 +49,6 @@ def test_several_processes_prepare_a_new_database_at_once(database_url: str) -> 
     assert list_studies(make_engine(database_url)) == []
 
 
-@pytest.mark.parametrize(("version", "advice"), [("0000", "db upgrade"), ("9999", "upgrade this program")])
-def test_tables_of_another_version_are_refused_with_advice(bench: Bench, version: str, advice: str) -> None:
-    with bench.engine.begin() as connection:
-        connection.execute(text("UPDATE anomalyvfm_opt.schema_version SET version_num = :v"), {"v": version})
-    with pytest.raises(EnvironmentMissingError, match=advice):
-        prepare_database(bench.engine)
-
-
-def test_upgrade_says_from_where_to_where(database_url: str) -> None:
-    engine = make_engine(database_url)
-    assert upgrade_database(engine) == (None, schema.HEAD)
-    assert upgrade_database(engine) == (schema.HEAD, schema.HEAD)
-
-
 def test_the_same_study_again_is_a_no_op(bench: Bench) -> None:
     assert create_study(bench.storage, bench.engine, make_new_study(make_spec()), REFERENCES) is False
     assert len(bench.study().get_trials()) == 1
@@ -74,6 +60,27 @@ def test_a_changed_spec_is_refused_with_the_difference(bench: Bench) -> None:
     changed = replace(make_new_study(make_spec()), split_sha256="other")
     with pytest.raises(UsageError, match=r"images \(content hash\): split -> other"):
         create_study(bench.storage, bench.engine, changed, REFERENCES)
+
+
+def test_changed_masks_are_refused_where_both_sides_are_known(database_url: str) -> None:
+    engine = make_engine(database_url)
+    prepare_database(engine)
+    storage = open_storage(database_url)
+    new = make_new_study(make_spec())
+    known = replace(new, masks_sha256="masks", images=tuple(replace(i, mask_sha256="11") for i in new.images))
+    assert create_study(storage, engine, known, REFERENCES)
+    record = load_study(engine, new.name)
+    assert record.masks_sha256 == "masks"
+    assert {image.mask_sha256 for image in list_images(engine, record.study_id).values()} == {"11"}
+    assert create_study(storage, engine, known, REFERENCES) is False
+    with pytest.raises(UsageError, match=r"masks \(content hash\): masks -> other"):
+        create_study(storage, engine, replace(known, masks_sha256="other"), REFERENCES)
+
+
+def test_masks_that_nobody_hashed_are_not_compared(bench: Bench) -> None:
+    assert bench.record.masks_sha256 is None
+    new = replace(make_new_study(make_spec()), masks_sha256="masks")
+    assert create_study(bench.storage, bench.engine, new, REFERENCES) is False
 
 
 def test_two_creations_at_once_make_one_study(database_url: str) -> None:
@@ -146,3 +153,13 @@ def test_a_summary_counts_and_names_the_best(bench: Bench) -> None:
     while summarise(bench.storage, bench.engine, bench.record).state != "finished":
         loop.take_turn()
     assert to_json(summarise(bench.storage, bench.engine, bench.record))["trials"]["complete"] == 6
+
+
+def test_the_same_weights_in_another_place_are_the_same_study(bench: Bench) -> None:
+    """Weights are known by their hash; where the file lies is no part of a study."""
+    new = make_new_study(make_spec())
+    backbone = new.spec.backbone.model_copy(update={"weights": "/elsewhere/model.safetensors"})
+    moved = replace(new, spec=new.spec.model_copy(update={"backbone": backbone}))
+    assert create_study(bench.storage, bench.engine, moved, REFERENCES) is False
+    with pytest.raises(UsageError, match=r"backbone.weights: pretrained -> /elsewhere"):
+        create_study(bench.storage, bench.engine, replace(moved, weights_sha256="other"), REFERENCES)

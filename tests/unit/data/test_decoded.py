@@ -60,7 +60,7 @@ def test_a_truncated_image_is_named_and_nothing_is_kept(make_category: MakeCateg
     records = read_category(make_category(), "can").train
     records[2].path.write_bytes(records[2].path.read_bytes()[:150])
     with pytest.raises(BadDataError, match=r"002_regular\.png.*truncated"):
-        load_images(store, records, Geometry.square(4)).pixels
+        load_images(store, records, Geometry.square(4))
     assert not list(store.folder.glob("*.npy"))
 
 
@@ -68,7 +68,7 @@ def test_an_image_that_has_gone_is_named(make_category: MakeCategory, store: Arr
     records = read_category(make_category(), "can").train
     records[1].path.unlink()
     with pytest.raises(BadDataError, match=r"001_regular\.png"):
-        load_images(store, records, Geometry.square(4)).pixels
+        load_images(store, records, Geometry.square(4))
 
 
 def test_the_smallest_defect_of_a_large_image_does_not_vanish(tmp_path: Path, store: ArrayStore) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalyvfm_opt.data.layout import CategoryImages, ImageRecord, read_category
-from anomalyvfm_opt.data.split import content_hashes, divide, split_hash
+from anomalyvfm_opt.data.split import content_hashes, divide, mask_hashes, masks_hash, split_hash
 from anomalyvfm_opt.errors import BadDataError, UsageError
 from tests.unit.data.conftest import MakeCategory
 
@@ -155,3 +155,20 @@ def test_a_file_that_has_gone_is_named(make_category: MakeCategory) -> None:
     records[1].path.unlink()
     with pytest.raises(BadDataError, match=r"001_regular\.png"):
         content_hashes(records)
+
+
+def test_masks_have_a_hash_of_their_own(make_category: MakeCategory) -> None:
+    test = read_category(make_category(), "can").test
+    masked = [record for record in test if record.mask is not None]
+    hashes = mask_hashes(test)
+    assert masked
+    assert sorted(hashes) == sorted(record.key for record in masked)
+    original = masks_hash(hashes)
+    assert masks_hash(mask_hashes(reversed(test))) == original
+    mask = masked[0].mask
+    assert mask is not None
+    mask.write_bytes(mask.read_bytes() + b"\0")
+    assert masks_hash(mask_hashes(test)) != original
+    mask.unlink()
+    with pytest.raises(BadDataError, match=mask.name):
+        mask_hashes(test)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.spec.difference import find_differences, list_differences
+from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec
 
 SOUND: dict[str, Any] = {"name": "x", "data": {"image_size_px": 518, "lock": "half"}, "search": {"trials": 5}}
@@ -43,7 +43,9 @@ def change(section: str, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_a_difference_is_a_readable_line(section: str, fields: dict[str, Any], line: str) -> None:
-    assert list_differences(Spec.model_validate(SOUND).content(), change(section, **fields)) == [line]
+    assert [
+        found.line for found in find_differences(Spec.model_validate(SOUND).content(), change(section, **fields))
+    ] == [line]
 
 
 @given(content=CONTENTS)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.spec.difference import list_differences
+from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 
@@ -81,4 +81,8 @@ def test_equal_references_are_run_once() -> None:
 
 def test_differences_are_field_by_field() -> None:
     old, new = {"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 1, "c": 3}, "e": 0}
-    assert list_differences(old, new) == ["a.c: 2 -> 3", "d: [1] -> (absent)", "e: (absent) -> 0"]
+    assert [found.line for found in find_differences(old, new)] == [
+        "a.c: 2 -> 3",
+        "d: [1] -> (absent)",
+        "e: (absent) -> 0",
+    ]

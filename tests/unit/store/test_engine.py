@@ -5,7 +5,8 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.store import engine
 from anomalyvfm_opt.store.engine import URL_VARIABLE, make_engine, normalise_url, resolve_url, shown
 
-FULL = "postgresql+psycopg2://me:p%40ss%2Fw@host:5433/db?sslmode=require"
+FULL = "postgresql+psycopg2://me@host:5433/db?sslmode=require"
+WITH_PASSWORD = FULL.replace("me@", "me:p%40ss%2Fw@")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
@@ -31,8 +32,35 @@ def test_other_databases_are_refused_without_showing_the_password(url):
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        WITH_PASSWORD.replace("p%40ss%2Fw", "hunter2"),
+        "postgresql://me:hunter2@host/db",
+        "postgres://me:@host/db",
+        "postgresql://me:hun@hunter2@host/db",
+        "postgresql://me:hun/hunter2@host/db",
+        "postgresql://me/you:hunter2@host/db",
+        "postgresql://me:hun?hunter2@host/db",
+        "postgresql://me:hun#hunter2@host:5432/db",
+        "postgresql://me:hun:hunter2@[::1]/db",
+        "postgresql://me@host/db?password=hunter2",
+        "postgresql://me@host/db?sslmode=require&sslpassword=hunter2",
+    ],
+)
+def test_a_password_in_the_url_is_refused_and_never_shown(monkeypatch, url):
+    monkeypatch.setenv(URL_VARIABLE, url)
+    for flag, source in ((url, "--db"), (None, URL_VARIABLE)):
+        with pytest.raises(UsageError, match=f"^{source}: the URL has a password in it") as caught:
+            resolve_url(flag)
+        assert "PG" in caught.value.hint
+        assert "hun" not in str(caught.value)
+    with pytest.raises(UsageError, match="password"):
+        make_engine(url)
+
+
 def test_shown_hides_every_password():
-    assert shown(FULL) == "postgresql+psycopg2://me:***@host:5433/db?sslmode=require"
+    assert shown(WITH_PASSWORD) == "postgresql+psycopg2://me:***@host:5433/db?sslmode=require"
     assert shown("postgresql://h/db?password=x&sslpassword=y&user=u") == "postgresql://h/db?user=u"
 
 

@@ -1,0 +1,71 @@
+"""What a database user needs to be allowed, and the SQL that allows it."""
+
+import re
+
+from sqlalchemy import Connection, text
+
+from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.tables import SCHEMA
+
+_RIGHTS = text("""
+    SELECT current_user AS role, current_database() AS database, coalesce(current_schema(), 'public') AS schema,
+           to_regnamespace(:ours) IS NOT NULL AS has_ours,
+           has_database_privilege(current_database(), 'CREATE') AS may_make_ours,
+           coalesce(has_schema_privilege(to_regnamespace(:ours)::oid, 'CREATE'), false) AS may_fill_ours,
+           coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_make_tables
+""")
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_DENIED = re.compile(r'permission denied for (\w+) "?([^"\n]+)"?')
+
+
+def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
+    """Whether the connected user may make the tables; asked before, so that all that is missing is said at once.
+
+    Args:
+        connection: to the study store.
+        with_optuna: whether Optuna's tables are to be made as well.
+
+    Raises:
+        EnvironmentMissingError: with the SQL that the administrator runs.
+    """
+    row = connection.execute(_RIGHTS, {"ours": SCHEMA}).one()
+    role = quote(row.role)
+    grants = []
+    if row.has_ours and not row.may_fill_ours:
+        grants.append(f"GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role};")
+    if not row.has_ours and not row.may_make_ours:
+        grants.append(f"GRANT CREATE ON DATABASE {quote(row.database)} TO {role};")
+    if with_optuna and not row.may_make_tables:
+        grants.append(f"GRANT USAGE, CREATE ON SCHEMA {quote(row.schema)} TO {role};")
+    if grants:
+        raise EnvironmentMissingError(
+            f"user {row.role} may not make the tables in database {row.database!r}",
+            f"the administrator runs there: {' '.join(grants)}",
+        )
+
+
+def describe_grant(message: str, role: str) -> str:
+    """The SQL that allows what the server denied.
+
+    Args:
+        message: the server's, of SQLSTATE 42501.
+        role: who was denied.
+    """
+    denied = _DENIED.search(message)
+    kind, name = (denied[1], denied[2]) if denied else ("", "")
+    if kind == "database":
+        right = "CONNECT" if "CONNECT" in message else "CREATE"
+        return f"GRANT {right} ON DATABASE {quote(name)} TO {quote(role)};"
+    if kind == "schema" and name != SCHEMA:
+        return f"GRANT USAGE, CREATE ON SCHEMA {quote(name)} TO {quote(role)};"
+    schemas = f"public, {SCHEMA}"
+    return (
+        f"GRANT USAGE ON SCHEMA {schemas} TO {quote(role)};"
+        f" GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schemas} TO {quote(role)};"
+        f" GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schemas} TO {quote(role)};"
+    )
+
+
+def quote(name: str) -> str:
+    """A name as SQL wants it: quoted unless it is plain."""
+    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
