@@ -2,21 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from inspect import signature
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model.weights import (
-    fetch_weights,
-    find_weights_file,
-    hash_weights,
-    load_offline_weights,
-)
+from anomalyvfm_opt.model.network import check_patches, create_network, resolve_blocks
+from anomalyvfm_opt.model.weights import hash_weights
 
 
 @dataclass(frozen=True)
@@ -62,13 +54,14 @@ class Backbone:
         self.weights = weights
         self.image_size_px = image_size_px
         self.device = torch.device(device)
-        self.network = _create_network(name, weights, image_size_px)
+        self.network = create_network(name, weights, image_size_px)
+        decoder_indices, decoder_depth = resolve_blocks(name, self.network, decoder_blocks)
+        patch_indices, patch_depth = resolve_blocks(name, self.network, patch_blocks or decoder_blocks)
+        check_patches(self.network, image_size_px)
         self.weights_sha256 = hash_weights(self.network)
         self.network.to(memory_format=torch.channels_last).to(self.device)
         self.network.eval().requires_grad_(False)
         self.is_transformer = hasattr(self.network, "patch_embed")
-        decoder_indices, decoder_depth = _resolve_blocks(name, self.network, decoder_blocks)
-        patch_indices, patch_depth = _resolve_blocks(name, self.network, patch_blocks or decoder_blocks)
         self.n_blocks = max(decoder_depth, patch_depth)
         self._indices = sorted({*decoder_indices, *patch_indices})
         self._decoder_positions = [self._indices.index(index) for index in decoder_indices]
@@ -76,7 +69,6 @@ class Backbone:
         mean, std = (self.network.pretrained_cfg[key] for key in ("mean", "std"))
         self._mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(std, device=self.device).view(1, 3, 1, 1) * 255
-        self._check_patches()
         with torch.no_grad():
             probe = torch.zeros(1, image_size_px, image_size_px, 3, dtype=torch.uint8)
             features = self.features(self.normalise(probe))
@@ -86,18 +78,6 @@ class Backbone:
     def is_random(self) -> bool:
         """Random weights: for tests; whatever shows a result must say so."""
         return self.weights == "random"
-
-    def _check_patches(self) -> None:
-        """See that patches cover the image: what is left over at an edge would shift every map."""
-        if not self.is_transformer:
-            return
-        side = self.network.patch_embed.patch_size[0]
-        if self.image_size_px % side:
-            below = self.image_size_px // side * side
-            raise UsageError(
-                f"data.image_size_px {self.image_size_px} is not a multiple of the patch size {side}",
-                f"use {below} or {below + side}",
-            )
 
     def normalise(self, images: Tensor) -> Tensor:
         """From uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w), channels last."""
@@ -122,18 +102,20 @@ class Backbone:
         return maps
 
     def _run_transformer(self, x: Tensor) -> tuple[Sequence[Tensor], Tensor | None]:
+        has_prefix = self.network.num_prefix_tokens > 0
         outputs = self.network.forward_intermediates(
             x,
             indices=self._indices,
             norm=True,
             stop_early=True,
             intermediates_only=True,
-            return_prefix_tokens=True,
+            return_prefix_tokens=has_prefix,
         )
-        if self.network.num_prefix_tokens == 0:
+        if not has_prefix:
             return outputs, None
         maps, prefix_tokens = zip(*outputs, strict=True)
-        return maps, prefix_tokens[-1][:, 0]
+        has_class_token = getattr(self.network, "cls_token", None) is not None  # else the first is a register
+        return maps, prefix_tokens[-1][:, 0] if has_class_token else None
 
 
 def _stack_maps(maps: Sequence[Tensor]) -> Tensor:
@@ -142,73 +124,3 @@ def _stack_maps(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat(
         [m if m.shape[2:] == finest else F.interpolate(m, finest, mode="bilinear") for m in maps], dim=1
     )
-
-
-def _create_network(name: str, weights: str, image_size_px: int) -> Any:
-    """Build a timm network; timm itself fits position embeddings in a weights file to the image size."""
-    import timm
-
-    known = _find_config(name)
-    if known is None:
-        close = ", ".join(timm.list_models(f"*{name.split('.')[0]}*")[:3])
-        raise UsageError(f"backbone.name: timm has no model {name!r}", f"close to it: {close}" if close else "")
-    options: dict[str, Any] = {"img_size": image_size_px} if known.fixed_input_size else {}
-    if weights in ("offline", "random"):
-        network = _build(name, options)
-    else:
-        file = fetch_weights(known.hf_hub_id) if weights == "pretrained" else find_weights_file(Path(weights))
-        network = _build(name, {**options, "pretrained": True, "pretrained_cfg_overlay": {"file": str(file)}})
-        _check_loaded(network, _build(name, options), file)
-    if weights == "offline":
-        load_offline_weights(name, network)
-    return network
-
-
-def _build(name: str, options: dict[str, Any]) -> Any:
-    import timm
-
-    state = torch.random.get_rng_state()
-    torch.manual_seed(0)  # random weights are the same in each worker
-    try:
-        network = timm.create_model(name, num_classes=0, **options)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UsageError(f"timm cannot build {name!r} with {options}: {reason}") from None
-    finally:
-        torch.random.set_rng_state(state)
-    return network
-
-
-def _check_loaded(network: Any, fresh: Any, file: Path) -> None:
-    """See that every random tensor was replaced: timm passes over what a file lacks without a word."""
-    drawn = {name: p for name, p in fresh.named_parameters() if p.std() > 0}
-    left = [name for name, p in network.named_parameters() if name in drawn and torch.equal(p, drawn[name])]
-    if left:
-        raise UsageError(f"backbone.weights: {file} lacks {len(left)} tensors of the backbone, first {left[0]!r}")
-
-
-def _find_config(name: str) -> Any:
-    """timm's notes on a model, or None if there is no such model or no such weights tag."""
-    import timm
-
-    try:
-        return timm.get_pretrained_cfg(name, allow_unregistered=False)
-    except RuntimeError:
-        return None
-
-
-def _resolve_blocks(name: str, network: Any, blocks: Sequence[int]) -> tuple[list[int], int]:
-    """Non-negative feature indices, and how many of `network.blocks` run to reach the last of them."""
-    forward = getattr(network, "forward_intermediates", None)
-    is_known = "return_prefix_tokens" in signature(forward).parameters if forward else False
-    if not hasattr(network, "blocks") or not (is_known or hasattr(network, "stage_ends")):
-        raise UsageError(
-            f"backbone.name: {name!r} has no blocks that can be adapted",
-            "use a ViT or EfficientNet-like timm model with forward_intermediates",
-        )
-    ends: list[int] = list(getattr(network, "stage_ends", range(1, len(network.blocks) + 1)))
-    for index in blocks:
-        if not -len(ends) <= index < len(ends):
-            raise UsageError(f"backbone: block {index} is not among the {len(ends)} blocks of {name}")
-    indices = sorted({index % len(ends) for index in blocks})
-    return indices, ends[indices[-1]]

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from anomalyvfm_opt.model.adapter import adapted
+from anomalyvfm_opt.model.adapter import AdapterSettings, adapted
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.heads import Decoder, Predictor
 
@@ -69,26 +69,9 @@ class Detector(nn.Module):
 
 
 @contextmanager
-def build_detector(
-    backbone: Backbone,
-    *,
-    adapter: str,
-    rank: int,
-    alpha: float,
-    targets: str,
-    adapted_blocks: int | str,
-    seed: int,
-) -> Iterator[Detector]:
+def build_detector(backbone: Backbone, settings: AdapterSettings, seed: int) -> Iterator[Detector]:
     """A detector with a fresh adapter and fresh heads, all drawn from `seed`; taken apart at the end."""
-    with adapted(
-        backbone,
-        adapter=adapter,
-        rank=rank,
-        alpha=alpha,
-        targets=targets,
-        adapted_blocks=adapted_blocks,
-        seed=seed,
-    ) as peft_model:
+    with adapted(backbone, settings, seed) as peft_model:
         state = torch.random.get_rng_state()
         torch.manual_seed(seed + 1)
         try:

@@ -1,23 +1,17 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.model.adapter import list_targets, match_targets
+from anomalyvfm_opt.model.adapter import AdapterSettings, list_targets, match_targets
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 
 CNN = ("tf_efficientnet_lite0", "offline", (1, 2, 3), None, 64)
 VIT = ("vit_tiny_patch16_224", "random", (5, 11), None, 64)
-LORA: dict[str, Any] = {
-    "adapter": "lora",
-    "rank": 4,
-    "alpha": 8.0,
-    "targets": "attention",
-    "adapted_blocks": "all",
-    "seed": 1,
-}
+LORA = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention", adapted_blocks="all")
 
 
 @pytest.fixture(scope="module", params=[CNN, VIT], ids=["cnn", "vit"])
@@ -43,7 +37,7 @@ def test_offline_weights_classify_like_imagenet() -> None:
     assert Backbone(CNN[0], "random", *CNN[2:]).weights_sha256 == random.weights_sha256
 
 
-def test_patchess_have_the_finest_grid(backbone: Backbone, images: torch.Tensor) -> None:
+def test_patches_have_the_finest_grid(backbone: Backbone, images: torch.Tensor) -> None:
     features = backbone.features(backbone.normalise(images))
     side = 16 if not backbone.is_transformer else 4
     assert features.decoder.shape == (3, backbone.map_channels, side, side)
@@ -61,8 +55,8 @@ def test_patch_blocks_have_a_grid_of_their_own(images: torch.Tensor) -> None:
 
 def test_step_zero_equals_the_frozen_model(backbone: Backbone, images: torch.Tensor) -> None:
     frozen = Detector(backbone)(images)
-    for adapter in ("lora", "rslora", "dora"):
-        with build_detector(backbone, **{**LORA, "adapter": adapter}) as detector:
+    for kind in ("lora", "rslora", "dora"):
+        with build_detector(backbone, replace(LORA, kind=kind), seed=1) as detector:
             adapted = detector(images)
             torch.testing.assert_close(adapted.patches, frozen.patches, rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(adapted.pooled, frozen.pooled, rtol=1e-4, atol=1e-4)
@@ -70,7 +64,7 @@ def test_step_zero_equals_the_frozen_model(backbone: Backbone, images: torch.Ten
 
 def test_the_backbone_is_as_before_after_a_trial(backbone: Backbone, images: torch.Tensor) -> None:
     before, frozen = state_of(backbone), Detector(backbone)(images)
-    with build_detector(backbone, **LORA) as detector:
+    with build_detector(backbone, LORA, seed=1) as detector:
         optimizer = torch.optim.SGD(detector.adapter_parameters() + detector.head_parameters(), lr=1.0)
         for _ in range(2):  # B is zero at first, so A gets a gradient only in the second step
             output = detector.train()(images)
@@ -87,7 +81,7 @@ def test_the_backbone_is_as_before_after_a_trial(backbone: Backbone, images: tor
 
 
 def test_only_the_adapter_of_the_last_blocks_can_learn(backbone: Backbone) -> None:
-    with build_detector(backbone, **{**LORA, "adapted_blocks": 2}) as detector:
+    with build_detector(backbone, replace(LORA, adapted_blocks=2), seed=1) as detector:
         names = [name for name, p in backbone.network.named_parameters() if p.requires_grad]
         assert names
         assert all("lora_" in name for name in names)
@@ -97,7 +91,7 @@ def test_only_the_adapter_of_the_last_blocks_can_learn(backbone: Backbone) -> No
 
 
 def test_the_network_stays_in_eval_mode_while_heads_train(backbone: Backbone) -> None:
-    with build_detector(backbone, **LORA) as detector:
+    with build_detector(backbone, LORA, seed=1) as detector:
         detector.train()
         assert not any(module.training for module in backbone.network.modules())
 
@@ -118,7 +112,7 @@ def test_a_cnn_gains_expanding_convolutions_with_the_mlp() -> None:
 
 def test_seeds_decide_adapter_and_heads(backbone: Backbone) -> None:
     def draw(seed: int) -> list[torch.Tensor]:
-        with build_detector(backbone, **{**LORA, "seed": seed}) as detector:
+        with build_detector(backbone, LORA, seed) as detector:
             return [p.detach().clone() for p in detector.adapter_parameters() + detector.head_parameters()]
 
     first, again, other = draw(1), draw(1), draw(2)
@@ -143,37 +137,3 @@ def test_seeds_decide_adapter_and_heads(backbone: Backbone) -> None:
 def test_mistakes_in_the_backbone_are_named(arguments: tuple[Any, ...], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         Backbone(*arguments)
-
-
-def test_weights_from_a_file_are_those_of_the_file(tmp_path: Any) -> None:
-    from safetensors.torch import save_file
-
-    source = Backbone("vit_tiny_patch16_224", "random", (11,), None, 32)
-    weights = {name: (tensor + 0.5).contiguous() for name, tensor in source.network.state_dict().items()}
-    save_file(weights, tmp_path / "own.safetensors")
-    loaded = Backbone("vit_tiny_patch16_224", str(tmp_path / "own.safetensors"), (11,), None, 32)
-    assert loaded.weights_sha256 != source.weights_sha256
-    assert torch.equal(loaded.network.state_dict()["norm.weight"], weights["norm.weight"])
-    larger = Backbone("vit_tiny_patch16_224", str(tmp_path / "own.safetensors"), (11,), None, 64)
-    assert larger.network.pos_embed.shape[1] == 1 + 16  # fitted from 1 + 4
-
-
-def test_weights_that_the_hub_does_not_give_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(EnvironmentMissingError, match=r"timm/vit_tiny_patch16_224.*cannot be fetched") as caught:
-        Backbone("vit_tiny_patch16_224", "pretrained", (11,), None, 32)
-    assert "safetensors file" in caught.value.hint
-
-
-def test_a_file_that_does_not_fit_is_refused(tmp_path: Any) -> None:
-    from safetensors.torch import save_file
-
-    save_file({"norm.weight": torch.zeros(192)}, tmp_path / "part.safetensors")
-    with pytest.raises(UsageError, match="lacks"):
-        Backbone("vit_tiny_patch16_224", str(tmp_path / "part.safetensors"), (11,), None, 32)
-    (tmp_path / "text.safetensors").write_text("not tensors")
-    with pytest.raises(UsageError, match="not a safetensors file"):
-        Backbone("vit_tiny_patch16_224", str(tmp_path / "text.safetensors"), (11,), None, 32)

@@ -1,0 +1,204 @@
+"""timm's networks: built by name, filled with weights, and asked what they can give."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from inspect import signature
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.model.weights import (
+    fetch_weights,
+    find_weights_file,
+    load_offline_weights,
+    read_shapes,
+    read_weights,
+)
+
+_FITTED = ("pos_embed", "relative_position", "rel_pos")  # tensors that timm fits to the image size
+
+
+def create_network(name: str, weights: str, image_size_px: int) -> Any:
+    """A timm network with its weights; position embeddings in a file are fitted to the image size.
+
+    Raises:
+        UsageError: a model or a size that cannot be used, or a file of another model.
+        EnvironmentMissingError: the weights are not to be had.
+    """
+    known = find_config(name)
+    if known is None:
+        raise UsageError(f"backbone.name: timm has no model {name!r}", _suggest_names(name))
+    options: dict[str, Any] = {"img_size": image_size_px} if known.fixed_input_size else {}
+    if weights in ("offline", "random"):
+        network = build_network(name, options)
+        if weights == "offline":
+            load_offline_weights(name, network)
+        return network
+    with torch.device("meta"):  # without memory: mistakes are to show before gigabytes are fetched
+        outline = build_network(name, options)
+    resolve_blocks(name, outline, (-1,))
+    check_patches(outline, image_size_px)
+    if weights == "pretrained":
+        tagged = f"{known.architecture}.{known.tag}" if known.tag else known.architecture
+        return _fill_network(name, options, fetch_weights(tagged, known.hf_hub_id))
+    file = find_weights_file(Path(weights))
+    _check_shapes(name, outline, file)
+    return _fill_network(name, options, file)
+
+
+def build_network(name: str, options: dict[str, Any]) -> Any:
+    """A timm network with random weights, the same in each process.
+
+    Raises:
+        UsageError: timm cannot build it with these options.
+    """
+    try:
+        return _create(name, options)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"timm cannot build {name!r} with {options}: {_first_words(error)}") from None
+
+
+def _create(name: str, options: dict[str, Any]) -> Any:
+    import timm
+
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        network = timm.create_model(name, num_classes=0, **options)
+    finally:
+        torch.random.set_rng_state(state)
+    for module in network.modules():
+        if getattr(module, "q_bias", None) is not None:
+            module.qkv_bias_separate = True  # else timm passes qkv's weight by the layer, and LoRA is never run
+    return network
+
+
+def _fill_network(name: str, options: dict[str, Any], file: Path) -> Any:
+    """The network with a file's tensors, all of its own among them."""
+    given = read_weights(file)
+    missing, n_own = _list_missing(name, options, given, file)
+    if missing:
+        raise UsageError(
+            f"backbone.weights: {file} lacks {len(missing)} of the {n_own} tensors of {name},"
+            f" first {missing[0]!r}",
+            f"its own are named otherwise, such as {min(given)!r}" if len(missing) == n_own else "",
+        )
+    return _create_filled(name, options, given, file)
+
+
+def _list_missing(
+    name: str, options: dict[str, Any], given: dict[str, Tensor], file: Path
+) -> tuple[list[str], int]:
+    """The network's tensors that a file lacks, and how many it has.
+
+    timm alone knows how names and sizes in a file are to be changed, and passes over what the file lacks without a
+    word. So a network is filled with NaN for each value: what is a number then is not from the file.
+    """
+    nothing = torch.tensor(float("nan"))
+    blank = {key: nothing.expand(t.shape) if t.is_floating_point() else t for key, t in given.items()}
+    own = _create_filled(name, options, blank, file).state_dict()
+    own = {key: t for key, t in own.items() if t.is_floating_point()}
+    return [key for key, t in own.items() if not t.isnan().any()], len(own)
+
+
+def _create_filled(name: str, options: dict[str, Any], given: dict[str, Tensor], file: Path) -> Any:
+    # another number of classes than asked for makes timm drop a classifier and overlook what else is too much
+    source = {"state_dict": given, "custom_load": False, "num_classes": 1}
+    if find_config(name).classifier is None:
+        source["classifier"] = ()
+    try:
+        with _hushed_timm():
+            network = _create(name, {**options, "pretrained": True, "pretrained_cfg_overlay": source})
+    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        # all that timm's conversions raise on tensors of another model
+        raise UsageError(f"backbone.weights: {file} does not fit {name}: {_first_words(error)}") from error
+    network.pretrained_cfg.pop("state_dict")
+    return network
+
+
+def _check_shapes(name: str, outline: Any, file: Path) -> None:
+    """See that equal names have equal shapes; timm itself would resample the patches of another model."""
+    given = read_shapes(file)
+    for key, tensor in outline.state_dict().items():
+        own, other = tuple(tensor.shape), given.get(key)
+        if other and own != other and not any(part in key for part in _FITTED):
+            raise UsageError(f"backbone.weights: {file} is of another model: {key} is {other}, in {name} {own}")
+
+
+@contextmanager
+def _hushed_timm() -> Iterator[None]:
+    """Keep timm from printing and logging what it leaves out of a file."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_words(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+
+
+def find_config(name: str) -> Any:
+    """timm's notes on a model, or None if there is no such model or no such weights tag."""
+    import timm
+
+    try:
+        return timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        return None
+
+
+def _suggest_names(name: str) -> str:
+    import timm
+
+    close = ", ".join(timm.list_models(f"*{name.split('.')[0]}*", pretrained=True)[:3])
+    return f"close to it: {close}" if close else ""
+
+
+def resolve_blocks(name: str, network: Any, blocks: Sequence[int]) -> tuple[list[int], int]:
+    """Non-negative feature indices, and how many of `network.blocks` run to reach the last of them.
+
+    Raises:
+        UsageError: a model without blocks, or one that lacks the block.
+    """
+    forward = getattr(network, "forward_intermediates", None)
+    is_vit = hasattr(network, "patch_embed")
+    has_maps = "return_prefix_tokens" in signature(forward).parameters if forward and is_vit else bool(forward)
+    if not hasattr(network, "blocks") or not has_maps or not (is_vit or hasattr(network, "stage_ends")):
+        raise UsageError(
+            f"backbone.name: {name!r} has no blocks that can be adapted",
+            "use a ViT (DINOv2, DINOv3, SigLIP 2, ...) or an EfficientNet-like CNN of timm",
+        )
+    ends: list[int] = list(range(1, len(network.blocks) + 1) if is_vit else network.stage_ends)
+    for index in blocks:
+        if not -len(ends) <= index < len(ends):
+            raise UsageError(f"backbone: block {index} is not among the {len(ends)} blocks of {name}")
+    indices = sorted({index % len(ends) for index in blocks})
+    return indices, ends[indices[-1]]
+
+
+def check_patches(network: Any, image_size_px: int) -> None:
+    """See that patches cover the image: what is left over at an edge would shift every map.
+
+    Raises:
+        UsageError: the size is not a multiple of a ViT's patch.
+    """
+    if not hasattr(network, "patch_embed"):
+        return
+    side = network.patch_embed.feat_ratio()
+    if image_size_px % side:
+        below = image_size_px // side * side
+        raise UsageError(
+            f"the network's input of {image_size_px} px (data.image_size_px, or data.tiles.size_px with tiles)"
+            f" is not a multiple of the patch size {side}",
+            f"use {below} or {below + side}" if below else f"use {side}",
+        )
