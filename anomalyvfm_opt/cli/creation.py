@@ -8,21 +8,41 @@ import torch
 
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.store import Store
-from anomalyvfm_opt.cli.workbench import load_backbone, open_arrays
+from anomalyvfm_opt.cli.workbench import check_tiles, load_backbone, open_arrays
+from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images, load_masks
+from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.layout import ImageRecord, list_categories, read_category
-from anomalyvfm_opt.data.split import Split, content_hashes, divide, split_hash
+from anomalyvfm_opt.data.records import BAD, GOOD
+from anomalyvfm_opt.data.split import (
+    Split,
+    content_hashes,
+    count_scenes,
+    divide,
+    mask_hashes,
+    masks_hash,
+    split_hash,
+)
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.model.weights import resolve_weights
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study
 from anomalyvfm_opt.trial.space import is_inside, list_distributions
+from anomalyvfm_opt.verdict.resolution import resolve_mean
 
 
-def create_studies(store: Store, spec: Spec, data: Path, categories: Sequence[str]) -> list[str]:
+def create_studies(
+    store: Store,
+    spec: Spec,
+    data: Path,
+    categories: Sequence[str],
+    arrays: ArrayStore | None = None,
+    weights: Path | None = None,
+) -> list[str]:
     """Create one study a category, with its references waiting first.
 
     Every category is read and every image decoded before the first study is written, so that a bad file
@@ -33,6 +53,8 @@ def create_studies(store: Store, spec: Spec, data: Path, categories: Sequence[st
         spec: what to search.
         data: folder of categories.
         categories: a choice among the spec's; empty for all.
+        arrays: where decoded images are kept; None for the host's store with its default bound.
+        weights: a file with the backbone's weights; None for what the spec says.
 
     Returns:
         The names of the studies.
@@ -40,16 +62,31 @@ def create_studies(store: Store, spec: Spec, data: Path, categories: Sequence[st
     root = data.expanduser().resolve()
     names = choose_categories(spec, root, categories)
     splits = {name: divide(read_category(root, name), spec.data.lock) for name in names}
-    backbone = _open_backbone(spec)
+    backbone = _open_backbone(spec, weights)
+    arrays = arrays or open_arrays(state_folder())
     for split in splits.values():
-        _decode_all(split, spec.data.image_size_px)
+        geometry = choose_geometry(spec.data, split.fit)
+        check_tiles(backbone, geometry)
+        _decode_all(arrays, split, geometry)
     for name, split in splits.items():
         new = _prepare(spec, name, root, split, backbone.weights_sha256)
         is_new = create_study(store.storage, store.engine, new, _list_references(spec, name))
         _announce(new, split, is_new)
+    _announce_resolution(list(splits.values()))
     if backbone.is_random:
         say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
     return [spec.study_name(name) for name in names]
+
+
+def anchor_weights(spec: Spec, folder: Path) -> Spec:
+    """The spec with the path of a weights file made absolute: workers start in other folders.
+
+    Args:
+        spec: as written.
+        folder: which a relative path starts from: the spec file's.
+    """
+    weights = resolve_weights(spec.backbone.weights, folder)
+    return spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": weights})})
 
 
 def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list[str]:
@@ -69,28 +106,28 @@ def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list
     return list(dict.fromkeys(categories)) or listed
 
 
-def _open_backbone(spec: Spec) -> Backbone:
+def _open_backbone(spec: Spec, weights: Path | None) -> Backbone:
     """Load the weights now, so that a mistake shows here and not in a worker."""
-    backbone = load_backbone(spec, torch.device("cpu"))
+    backbone = load_backbone(spec, torch.device("cpu"), weights)
     for targets in spec.search.space.targets:
         match_targets(backbone, targets, "all")
     return backbone
 
 
-def _decode_all(split: Split, image_size_px: int) -> None:
-    arrays = open_arrays(state_folder())
+def _decode_all(arrays: ArrayStore, split: Split, geometry: Geometry) -> None:
     for records in split.roles.values():
         if records:
-            load_images(arrays, records, image_size_px)
-    load_masks(arrays, (*split.search, *split.locked), image_size_px)
+            load_images(arrays, records, geometry)
+    load_masks(arrays, (*split.search, *split.locked), geometry)
 
 
 def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256: str) -> NewStudy:
     roles = split.roles
-    hashes = content_hashes([record for records in roles.values() for record in records])
+    everything = [record for records in roles.values() for record in records]
+    hashes, masks = content_hashes(everything), mask_hashes(everything)
 
     def store(role: str, r: ImageRecord) -> StoredImage:
-        return StoredImage(r.key, role, r.label, r.scene_id, r.light, hashes[r.key])
+        return StoredImage(r.key, role, r.label, r.scene_id, r.light, hashes[r.key], masks.get(r.key))
 
     return NewStudy(
         spec=spec,
@@ -99,6 +136,7 @@ def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256
         split_sha256=split_hash(split, hashes),
         weights_sha256=weights_sha256,
         images=tuple(store(role, record) for role, records in roles.items() for record in records),
+        masks_sha256=masks_hash(masks),
     )
 
 
@@ -122,3 +160,14 @@ def _announce(new: NewStudy, split: Split, is_new: bool) -> None:
         f" {len(split.fit)} normal images to train on, {len(split.held_out)} held out,"
         f" {len(split.search)} to search on, {len(split.locked)} locked"
     )
+
+
+def _announce_resolution(splits: Sequence[Split]) -> None:
+    """Before GPU hours are spent: what the locked images could show."""
+    scenes = [(count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD)) for split in splits]
+    resolution = resolve_mean(scenes)
+    if resolution is None:
+        say("the locked images are of too few scenes to show any gain: a verdict will be inconclusive")
+        return
+    of = f"the mean over these {len(splits)} categories" if len(splits) > 1 else "this category"
+    say(f"smallest gain that the locked images could show for {of}: about {resolution.smallest_gain:.3f} AUROC")

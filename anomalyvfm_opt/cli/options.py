@@ -27,6 +27,25 @@ DeviceOption = Annotated[
     str,
     typer.Option("--device", metavar="D", help="auto, cpu, cuda or cuda:N.", envvar="ANOMALYVFM_OPT_DEVICE"),
 ]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        envvar="ANOMALYVFM_OPT_WEIGHTS",
+        help="Safetensors file with the backbone's weights, where this host has them; else the spec's.",
+    ),
+]
+CacheOption = Annotated[
+    float,
+    typer.Option(
+        "--cache-gib",
+        min=0,
+        metavar="N",
+        envvar="ANOMALYVFM_OPT_CACHE_GIB",
+        help="Disk for decoded images and synthetic anomalies; 0 keeps them in memory.",
+    ),
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", min=1, metavar="N", help="CPU threads of this worker; else torch's default."),

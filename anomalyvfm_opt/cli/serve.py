@@ -14,12 +14,12 @@ import torch
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.signals import StopSignals
 from anomalyvfm_opt.cli.store import Store
-from anomalyvfm_opt.cli.workbench import Workbench, load_backbone, open_arrays
+from anomalyvfm_opt.cli.workbench import Workbench, load_backbone
+from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import ImageRecord, read_category
-from anomalyvfm_opt.data.split import Split, content_hashes
+from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.studies import StoredImage, StudyRecord, list_images
 from anomalyvfm_opt.trial.loop import Ended, TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import Outcome
@@ -33,6 +33,8 @@ class WorkerOptions:
     """What `worker run` was told."""
 
     data: Path | None
+    weights: Path | None  # a file instead of what the spec says
+    arrays: ArrayStore
     max_trials: int | None
     keep_running: bool
     device: torch.device
@@ -105,14 +107,14 @@ class Worker:
     def _build_workbench(self, record: StudyRecord) -> Workbench:
         root = (self._options.data or Path(record.data_dir)).expanduser()
         split = find_images(record, list_images(self._store.engine, record.study_id), root)
-        arrays = open_arrays(state_folder())
-        return Workbench(record.spec, split, record.split_sha256, self._open_backbone(record), arrays)
+        backbone = self._open_backbone(record)
+        return Workbench(record.spec, split, record.split_sha256, backbone, self._options.arrays)
 
     def _open_backbone(self, record: StudyRecord) -> Backbone:
         section = record.spec.backbone
-        key = (section, record.spec.data.image_size_px)
+        key = (section, record.spec.data.input_size_px)
         if key not in self._backbones:
-            self._backbones[key] = load_backbone(record.spec, self._options.device)
+            self._backbones[key] = load_backbone(record.spec, self._options.device, self._options.weights)
         backbone = self._backbones[key]
         if backbone.weights_sha256 != record.weights_sha256:
             raise UsageError(
@@ -128,7 +130,7 @@ def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path)
 
     Raises:
         EnvironmentMissingError: the folder, or images of it, are not there.
-        BadDataError: images differ from those that the study was created with.
+        BadDataError: images or masks differ from those that the study was created with.
     """
     images = read_category(root, record.category)
     found = {r.key: r for r in (*images.train, *images.validation, *images.test)}
@@ -147,11 +149,28 @@ def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path)
             " this worker does not join",
             "restore them, or create a study under another name",
         )
+    if record.masks_sha256 is not None:
+        _check_masks(record, needed, found, root)
 
     def pick(role: str) -> tuple[ImageRecord, ...]:
         return tuple(found[key] for key in sorted(needed) if needed[key].role == role)
 
     return Split(record.lock, pick("fit"), pick("held_out"), pick("search"), ())
+
+
+def _check_masks(
+    record: StudyRecord, needed: dict[str, StoredImage], found: dict[str, ImageRecord], root: Path
+) -> None:
+    hashes = mask_hashes([found[key] for key in needed])
+    changed = sorted(key for key, image in needed.items() if hashes.get(key) != image.mask_sha256)
+    if changed:
+        mask = found[changed[0]].mask
+        first = f"{changed[0]}, whose mask is {mask}" if mask is not None else f"{changed[0]}, which has none now"
+        raise BadDataError(
+            f"the masks of {len(changed)} images of {record.name} in {root} are not those of the study,"
+            f" first of {first}; this worker does not join",
+            "restore them, or create a study under another name",
+        )
 
 
 def count_outcomes(ended: list[Ended]) -> str:

@@ -6,10 +6,15 @@ from typing import Annotated
 
 import typer
 
-from anomalyvfm_opt.cli.options import DatabaseOption, DataOption, JsonOption
+from anomalyvfm_opt.cli.options import CacheOption, DatabaseOption, DataOption, JsonOption, WeightsOption
 from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.plan import plan
+from anomalyvfm_opt.cli.transfer import export_one, import_one
 
 app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")
+app.command("plan")(plan)
+app.command("export")(export_one)
+app.command("import")(import_one)
 StudyArgument = Annotated[str, typer.Argument(metavar="S", help="A study, <spec>/<category>.")]
 
 
@@ -20,18 +25,24 @@ def create(
     category: Annotated[
         list[str] | None, typer.Option("--category", metavar="C", help="Only this category; may be repeated.")
     ] = None,
+    weights: WeightsOption = None,
+    cache_gib: CacheOption = 64.0,
     db: DatabaseOption = None,
 ) -> None:
     """Create one study for each category of a spec; the same again is a no-op."""
-    from anomalyvfm_opt.cli.creation import create_studies
+    from anomalyvfm_opt.cli.creation import anchor_weights, create_studies
     from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.cli.workbench import open_arrays
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.model.limits import find_limits_problems
     from anomalyvfm_opt.spec.load import load_spec
+    from anomalyvfm_opt.store.home import state_folder
 
-    spec = load_spec(file)
     if data is None:
         raise UsageError("study create needs the images", "give --data DIR, or set ANOMALYVFM_OPT_DATA")
-    create_studies(open_store(db), spec, data, category or [])
+    spec = anchor_weights(load_spec(file, find_limits_problems), file.parent)
+    arrays = open_arrays(state_folder(), cache_gib)
+    create_studies(open_store(db), spec, data, category or [], arrays, weights)
     say(f"next: anomalyvfm-opt worker run --study {spec.name}   (as many workers as you like)")
 
 

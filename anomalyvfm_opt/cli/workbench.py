@@ -10,13 +10,16 @@ import numpy as np
 import torch
 
 from anomalyvfm_opt import __version__
-from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.arrays import DEFAULT_MAX_BYTES, ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
+from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import DoesNotFitError
 from anomalyvfm_opt.evaluation.exam import set_exam
 from anomalyvfm_opt.evaluation.features import extract_features
 from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
+from anomalyvfm_opt.evaluation.stitching import check_grid
+from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.spec.model import Spec
@@ -43,14 +46,15 @@ class Workbench:
     def __init__(self, spec: Spec, split: Split, content: str, backbone: Backbone, arrays: ArrayStore) -> None:
         self._spec = spec
         self._backbone = backbone
-        size = spec.data.image_size_px
-        self._normal = load_images(arrays, split.fit, size)
+        geometry = choose_geometry(spec.data, split.fit)
+        check_tiles(backbone, geometry)
+        self._normal = load_images(arrays, split.fit, geometry)
         n_fit = min(len(self._normal), spec.scoring.fit_images)
         self._fit_indices = (
             np.linspace(0, len(self._normal) - 1, n_fit).round().astype(int)
         )  # over the whole series
         self._pools = PoolStore(arrays, self._normal, content, spec.search.space.synthesis_count.high)
-        self._exam = set_exam(arrays, split, size, spec.scoring.exam_images)
+        self._exam = set_exam(arrays, split, geometry, spec.scoring.exam_images)
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
         """One trial: fine-tune, score after each epoch, and answer with the last epoch's scores.
@@ -88,15 +92,8 @@ class Workbench:
         """Scores after the last epoch, and the loss of each."""
         seed = request.seed
         last: list[Scores] = []
-        with build_detector(
-            self._backbone,
-            adapter=p.adapter,
-            rank=p.rank,
-            alpha=p.alpha,
-            targets=p.targets,
-            adapted_blocks=p.adapted_blocks,
-            seed=seed,
-        ) as detector:
+        settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks)
+        with build_detector(self._backbone, settings, seed) as detector:
 
             def finish_epoch(epoch: int, _loss: float) -> None:
                 if epoch < p.epochs and not request.is_watched:
@@ -123,7 +120,7 @@ class Workbench:
         )
 
     def _score(self, detector: Detector, seed: int) -> Scores:
-        fit = self._normal[self._fit_indices]
+        fit = self._normal.choose(self._fit_indices)
         bank = ScorerBank(
             extract_features(detector, fit, _SCORING_BATCH, with_heads=False),
             extract_features(detector, self._exam.calibration, _SCORING_BATCH),
@@ -154,19 +151,33 @@ def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
     }
 
 
-def load_backbone(spec: Spec, device: torch.device) -> Backbone:
-    """The backbone that a spec names, with its weights."""
+def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None) -> Backbone:
+    """The backbone that a spec names, with its weights, or with those of a file instead."""
     section = spec.backbone
     return Backbone(
         section.name,
-        section.weights,
+        str(weights) if weights else section.weights,
         section.decoder_blocks,
         section.patch_blocks,
-        spec.data.image_size_px,
+        spec.data.input_size_px,
         device,
     )
 
 
-def open_arrays(state_folder: Path) -> ArrayStore:
-    """The store of decoded images that all processes of this host share."""
-    return ArrayStore(state_folder / "cache")
+def check_tiles(backbone: Backbone, geometry: Geometry) -> None:
+    """See that the maps of a backbone's tiles can be put together.
+
+    Raises:
+        UsageError: the tiles' sizes do not fit its maps.
+    """
+    if geometry.is_tiled:
+        blank = torch.zeros(1, geometry.tile_px, geometry.tile_px, 3, dtype=torch.uint8)
+        with torch.no_grad():
+            features = backbone.features(backbone.normalise(blank))
+        for maps in (features.patches, features.decoder):
+            check_grid(geometry, maps.shape[2])
+
+
+def open_arrays(state_folder: Path, gib: float = DEFAULT_MAX_BYTES / 2**30) -> ArrayStore:
+    """The store of decoded images that all processes of this host share; with 0 GiB, one of this process alone."""
+    return ArrayStore(state_folder / "cache", int(gib * 2**30))

@@ -4,7 +4,14 @@ from typing import Annotated
 
 import typer
 
-from anomalyvfm_opt.cli.options import DatabaseOption, DataOption, DeviceOption, ThreadsOption
+from anomalyvfm_opt.cli.options import (
+    CacheOption,
+    DatabaseOption,
+    DataOption,
+    DeviceOption,
+    ThreadsOption,
+    WeightsOption,
+)
 from anomalyvfm_opt.cli.output import say
 
 app = typer.Typer(no_args_is_help=True, help="Workers pull trials from the study store and run them.")
@@ -28,6 +35,8 @@ def run_worker(
     keep_running: Annotated[
         bool, typer.Option("--keep-running", help="Wait for new studies instead of ending.")
     ] = False,
+    weights: WeightsOption = None,
+    cache_gib: CacheOption = 64.0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     grace_s: Annotated[
@@ -50,6 +59,8 @@ def run_worker(
     from anomalyvfm_opt.cli.selection import select_studies
     from anomalyvfm_opt.cli.serve import Worker, WorkerOptions, count_outcomes
     from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.cli.workbench import open_arrays
+    from anomalyvfm_opt.store.home import state_folder
     from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 
     store = open_store(db)
@@ -58,7 +69,8 @@ def run_worker(
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
     limit_threads(threads)
-    options = WorkerOptions(data, max_trials, keep_running, choose_device(device), grace_s)
+    arrays = open_arrays(state_folder(), cache_gib)
+    options = WorkerOptions(data, weights, arrays, max_trials, keep_running, choose_device(device), grace_s)
     say(f"worker {options.name} on {options.device}")
     worker = Worker(store, options, lambda: select_studies(store.engine, names))
     try:

@@ -41,6 +41,7 @@ _TINY: dict[str, Any] = {
         "startup_trials": 2,
         "space": {
             "adapter": ["lora"],
+            "rank": [4, 16],
             "epochs": {"low": 1, "high": 2},
             "synthesis_count": {"low": 8, "high": 16},
             "synthesis_intensity": [1.0],

@@ -1,0 +1,167 @@
+"""`study plan`: print what a spec's studies would cost and could show."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anomalyvfm_opt.cli.options import (
+    CacheOption,
+    DatabaseOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    ThreadsOption,
+    WeightsOption,
+)
+from anomalyvfm_opt.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.cli.planning import CategoryPlan, Plan
+    from anomalyvfm_opt.trial.cost import Range
+    from anomalyvfm_opt.verdict.resolution import Resolution
+
+_COLUMNS = ("study", "images", "trials left", "time", "start", "cache", "locked scenes", "smallest gain")
+
+
+def plan(
+    file: Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file, as in studies/.")],
+    data: DataOption = None,
+    category: Annotated[
+        list[str] | None, typer.Option("--category", metavar="C", help="Only this category; may be repeated.")
+    ] = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    cache_gib: CacheOption = 64.0,
+    db: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a few steps on this device: trials, hours, disk, and the smallest gain the data could show.
+
+    Nothing is written. Hours are those of one worker as the measured one: two such workers need half of them.
+    """
+    from anomalyvfm_opt.cli.creation import anchor_weights
+    from anomalyvfm_opt.cli.device import choose_device, limit_threads
+    from anomalyvfm_opt.cli.peek import peek_usage
+    from anomalyvfm_opt.cli.planning import plan_studies
+    from anomalyvfm_opt.cli.workbench import open_arrays
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.model.limits import find_limits_problems
+    from anomalyvfm_opt.spec.load import load_spec
+    from anomalyvfm_opt.store.home import locate_state_folder
+
+    spec = anchor_weights(load_spec(file, find_limits_problems), file.parent)
+    if data is None:
+        raise UsageError("study plan needs the images", "give --data DIR, or set ANOMALYVFM_OPT_DATA")
+    limit_threads(threads)
+    chosen = choose_device(device)
+    cache = open_arrays(locate_state_folder(), cache_gib)
+    done = peek_usage(db)
+    say(f"measuring a few steps of {spec.name} on {chosen} ...")
+    found = plan_studies(spec, data, category or [], chosen, cache, done, weights)
+    if as_json:
+        print_json(to_json(found, str(chosen), cache.folder))
+        return
+    print_plan(found, "GPU" if chosen.type == "cuda" else "CPU", cache.folder)
+
+
+def print_plan(found: "Plan", unit: str, folder: Path) -> None:
+    """The plan as a table on stdout, with what it stands on."""
+    rows = [_to_row(study) for study in found.studies]
+    print_table(f"time: of one worker on one {unit}, low - high (expected)", _COLUMNS, rows, right=(2, 5))
+    costs = found.probe.costs
+    say(
+        f"measured on {found.measured_on}: {costs.step:.3g} s a step, {costs.scoring:.3g} s to score an epoch,"
+        f" {found.probe.decode_s:.3g} s to decode an image"
+    )
+    if len(found.studies) > 1:
+        say(f"all studies: {_show_time(found.seconds)} on one {unit}, {_show_bytes(found.cache_bytes)} of cache")
+        say(f"smallest gain of the mean over {len(found.studies)} categories: {_show_gain(found.mean_resolution)}")
+    say(_describe_disk(found.cache_bytes, folder))
+
+
+def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
+    """The `study plan --json` object (schema 1)."""
+    from dataclasses import asdict
+
+    return {
+        "schema": 1,
+        "device": device,
+        "studies": [
+            {
+                "name": study.name,
+                "trials": study.trials,
+                "done": study.done,
+                "seconds": asdict(study.seconds),
+                "start_seconds": study.start_seconds,
+                "cache_bytes": study.cache_bytes,
+                "is_decoded": study.is_decoded,
+                "images": study.geometry.describe(),
+                "locked_scenes": {"good": study.locked_scenes[0], "bad": study.locked_scenes[1]},
+                **_gain_to_json(study.resolution),
+            }
+            for study in found.studies
+        ],
+        "total": {
+            "seconds": asdict(found.seconds),
+            "cache_bytes": found.cache_bytes,
+            **_gain_to_json(found.mean_resolution),
+        },
+        "measured": {
+            "category": found.measured_on,
+            "step_seconds": found.probe.costs.step,
+            "scoring_seconds": found.probe.costs.scoring,
+            "decode_seconds": found.probe.decode_s,
+            "anomaly_seconds": found.probe.pool_s,
+        },
+        "cache_folder": str(folder),
+    }
+
+
+def _gain_to_json(resolution: "Resolution | None") -> dict[str, float | None]:
+    return {
+        "half_width": resolution.half_width if resolution else None,
+        "smallest_gain": resolution.smallest_gain if resolution else None,
+    }
+
+
+def _to_row(study: "CategoryPlan") -> tuple[str, ...]:
+    left = f"{max(0, study.trials - study.done)} of {study.trials}"
+    start = f"{study.start_seconds:.0f} s" + (" (images decoded)" if study.is_decoded else "")
+    good, bad = study.locked_scenes
+    return (
+        study.name,
+        study.geometry.describe(),
+        left,
+        _show_time(study.seconds),
+        start,
+        _show_bytes(study.cache_bytes),
+        f"{good} good, {bad} bad",
+        _show_gain(study.resolution),
+    )
+
+
+def _show_time(seconds: "Range") -> str:
+    """In minutes up to two hours, then in hours."""
+    unit, name = (60, "min") if seconds.high < 7200 else (3600, "h")
+    low, expected, high = (f"{value / unit:.3g}" for value in (seconds.low, seconds.expected, seconds.high))
+    return f"{low} - {high} {name} ({expected})"
+
+
+def _show_bytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _show_gain(resolution: "Resolution | None") -> str:
+    return "too few scenes" if resolution is None else f"{resolution.smallest_gain:.3f}"
+
+
+def _describe_disk(needed: int, folder: Path) -> str:
+    """How the cache's need compares with the free disk."""
+    import shutil
+
+    place = next(path for path in (folder, *folder.parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
+    warning = "" if needed < free else ": NOT ENOUGH, the least used arrays are made anew each time"
+    return f"disk: {_show_bytes(needed)} of cache, {_show_bytes(free)} free at {place}{warning}"

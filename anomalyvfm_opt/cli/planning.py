@@ -1,0 +1,179 @@
+"""`study plan`: what a spec's studies would cost and could show, before anything is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anomalyvfm_opt.cli.creation import choose_categories
+from anomalyvfm_opt.cli.probe import Probe, measure
+from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.decoded import is_decoded
+from anomalyvfm_opt.data.frames import Frames
+from anomalyvfm_opt.data.geometry import Geometry, choose_geometry, measure_content
+from anomalyvfm_opt.data.layout import ImageRecord, read_category
+from anomalyvfm_opt.data.records import BAD, GOOD
+from anomalyvfm_opt.data.split import Split, count_scenes, divide
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.synthesis.mixture import KINDS
+from anomalyvfm_opt.trial.cost import Range, draw_parameters, expect_seconds
+from anomalyvfm_opt.verdict.resolution import Resolution, resolve, resolve_mean
+
+_NOTHING = Range(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class CategoryPlan:
+    """What one study would take.
+
+    Args:
+        name: of the study.
+        geometry: of its images.
+        trials: the budget.
+        done: tickets of it that are used already; 0 for a new study.
+        seconds: of the trials that are left, on one worker, without its start.
+        start_seconds: decoding and making synthetic anomalies, once a host; images that the cache has are free.
+        cache_bytes: disk that the study's arrays take.
+        is_decoded: whether the cache has its images already.
+        locked_scenes: good and bad ones.
+        resolution: what these could show; None if they are too few to say.
+    """
+
+    name: str
+    geometry: Geometry
+    trials: int
+    done: int
+    seconds: Range
+    start_seconds: float
+    cache_bytes: int
+    is_decoded: bool
+    locked_scenes: tuple[int, int]
+    resolution: Resolution | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plans of a spec's studies, and what they were reckoned from."""
+
+    studies: tuple[CategoryPlan, ...]
+    measured_on: str
+    probe: Probe
+    mean_resolution: Resolution | None
+
+    @property
+    def seconds(self) -> Range:
+        """Of all studies together on one worker, with its start."""
+        start = sum(study.start_seconds for study in self.studies)
+        return sum((study.seconds for study in self.studies), Range(start, start, start))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Disk that the arrays of all studies take."""
+        return sum(study.cache_bytes for study in self.studies)
+
+
+def plan_studies(
+    spec: Spec,
+    data: Path,
+    categories: Sequence[str],
+    device: torch.device,
+    cache: ArrayStore,
+    done: Mapping[str, int],
+    weights: Path | None = None,
+) -> Plan:
+    """Measure the first category, and reckon the others from it by the number of their tiles.
+
+    Args:
+        spec: what would be searched.
+        data: folder of categories.
+        categories: a choice among the spec's; empty for all.
+        device: to measure on.
+        cache: the host's store of arrays, only looked at.
+        done: used tickets of the studies that exist, by name.
+        weights: a file with the backbone's weights; None for what the spec says.
+
+    Raises:
+        AnomalyVFMOptError: what `study create` would raise.
+    """
+    root = data.expanduser().resolve()
+    names = choose_categories(spec, root, categories)
+    splits = {name: divide(read_category(root, name), spec.data.lock) for name in names}
+    measured_on = names[0]
+    probe = measure(spec, splits[measured_on], device, weights)
+    base = _count_scored(spec, splits[measured_on])
+    studies = []
+    for name, split in splits.items():
+        factor = _count_scored(spec, split) / base
+        studies.append(
+            _plan(spec, name, split, probe, factor, cache, done.get(spec.study_name(name), 0), len(names))
+        )
+    return Plan(tuple(studies), measured_on, probe, resolve_mean([study.locked_scenes for study in studies]))
+
+
+def _plan(
+    spec: Spec,
+    category: str,
+    split: Split,
+    probe: Probe,
+    factor: float,
+    cache: ArrayStore,
+    done: int,
+    categories: int,
+) -> CategoryPlan:
+    geometry = choose_geometry(spec.data, split.fit)
+    space = spec.search.space
+    images = [record for records in split.roles.values() for record in records]
+    is_there = is_decoded(cache, split.fit, geometry)
+    anomalies = len(KINDS) * len(space.synthesis_intensity) * space.synthesis_count.high
+    is_done = done >= spec.search.trials
+    start = anomalies * probe.pool_s + (0.0 if is_there else len(images) * probe.decode_s)
+    scenes = (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD))
+    return CategoryPlan(
+        name=spec.study_name(category),
+        geometry=geometry,
+        trials=spec.search.trials,
+        done=done,
+        seconds=_NOTHING if is_done else _reckon(spec, category, probe, factor, done),
+        start_seconds=0.0 if is_done else start,
+        cache_bytes=_count_bytes(geometry, len(images), len(split.search) + len(split.locked), anomalies),
+        is_decoded=is_there,
+        locked_scenes=scenes,
+        resolution=resolve(*scenes, categories=categories),
+    )
+
+
+def _reckon(spec: Spec, category: str, probe: Probe, factor: float, done: int) -> Range:
+    """Seconds of the trials that are left; references are run first."""
+    run_as = distinct_references(spec.references, category)
+    references = [reference_parameters(name, category) for name, other in run_as.items() if name == other]
+    return expect_seconds(
+        probe.costs.scale(factor),
+        references[done:],
+        draw_parameters(spec.search.space),
+        spec.search.trials - done,
+        max(0, spec.search.startup_trials - done),
+        spec.training.steps_per_epoch,
+    )
+
+
+def _count_scored(spec: Spec, split: Split) -> int:
+    """Tiles that one scoring looks at: of normal images to fit on, of held-out ones, and of the exam."""
+    geometry = choose_geometry(spec.data, split.fit)
+    tiles = _count_tiles(geometry, split.fit) / len(split.fit)
+    n_fit = min(len(split.fit), spec.scoring.fit_images)
+    exam = spec.scoring.exam_images * tiles if spec.data.lock == "all" else _count_tiles(geometry, split.search)
+    return round(n_fit * tiles + _count_tiles(geometry, split.held_out) + exam)
+
+
+def _count_tiles(geometry: Geometry, records: Sequence[ImageRecord]) -> int:
+    content_px = measure_content(geometry, [record.path for record in records])
+    return len(Frames(np.empty((len(records), 0)), content_px, geometry).tiles)
+
+
+def _count_bytes(geometry: Geometry, images: int, labelled: int, anomalies: int) -> int:
+    """Decoded images (3 bytes a pixel), masks (1), and synthetic anomalies with theirs (4)."""
+    frame = geometry.frame_px[0] * geometry.frame_px[1]
+    return frame * (3 * images + labelled) + 4 * anomalies * geometry.tile_px**2

@@ -1,0 +1,102 @@
+"""What trials will cost, from the seconds that their parts took on this device."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import optuna
+
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.space import Space
+from anomalyvfm_opt.trial.space import list_distributions
+
+_DRAWS = 400
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class PartCosts:
+    """Seconds of a trial's parts.
+
+    Args:
+        step: of one optimiser step of plain LoRA on attention in all blocks.
+        adapters, targets, blocks: how much longer or shorter a step takes with each choice.
+        scoring: of an epoch's end: all images through the detector and the scorers.
+        frozen: of a trial without an adapter.
+        fixed: of a trial beside steps and scoring: adapter in and out, metrics, database.
+    """
+
+    step: float
+    adapters: dict[str, float]
+    targets: dict[str, float]
+    blocks: dict[int | str, float]
+    scoring: float
+    frozen: float
+    fixed: float
+
+    def scale(self, factor: float) -> "PartCosts":
+        """The same on a category with `factor` times as many images to score; steps take as long."""
+        scored = {name: factor * getattr(self, name) for name in ("scoring", "frozen", "fixed")}
+        return replace(self, **scored)
+
+    def count_seconds(self, parameters: Parameters | None, steps_per_epoch: int) -> float:
+        """Of one trial; `parameters` is None for the frozen detector."""
+        if parameters is None:
+            return self.frozen
+        p = parameters
+        step = self.step * self.adapters[p.adapter] * self.targets[p.targets] * self.blocks[p.adapted_blocks]
+        return self.fixed + p.epochs * (steps_per_epoch * step + self.scoring)
+
+
+@dataclass(frozen=True)
+class Range:
+    """An expected amount, and one that is as likely to be low or high as the search turns out."""
+
+    low: float
+    expected: float
+    high: float
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(self.low + other.low, self.expected + other.expected, self.high + other.high)
+
+
+def draw_parameters(space: Space, count: int = _DRAWS) -> list[Parameters]:
+    """Random points of a space, the same each time."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=_SEED))
+    distributions = list_distributions(space)
+    return [Parameters.from_suggested(study.ask(distributions).params) for _ in range(count)]
+
+
+def expect_seconds(
+    costs: PartCosts,
+    references: Sequence[Parameters | None],
+    draws: Sequence[Parameters],
+    trials: int,
+    startup_trials: int,
+    steps_per_epoch: int,
+) -> Range:
+    """Seconds of a study on one worker.
+
+    Random trials cost what the space's draws cost on average. Where the sampler goes afterwards cannot be known:
+    `low` has it settle on trials as cheap as the cheapest quarter's dearest, `high` on the dearest quarter's
+    cheapest, and both allow for a tenth in the measurement.
+
+    Args:
+        costs: measured.
+        references: that are run, None for frozen; they count among the trials.
+        draws: random points of the space.
+        trials: the study's budget.
+        startup_trials: random ones before the sampler begins; references are among them.
+        steps_per_epoch: optimiser steps.
+    """
+    fixed = sum(costs.count_seconds(p, steps_per_epoch) for p in references)
+    sampled = max(0, trials - len(references))
+    seconds = [costs.count_seconds(p, steps_per_epoch) for p in draws]
+    mean = statistics.fmean(seconds)
+    cheap, _, dear = statistics.quantiles(seconds, n=4)
+    random_ones = min(sampled, max(0, startup_trials - len(references)))
+    searched = sampled - random_ones
+    certain = fixed + random_ones * mean
+    low, high = (certain + searched * value for value in (min(cheap, mean), max(dear, mean)))
+    return Range(0.9 * low, certain + searched * mean, 1.1 * high)

@@ -1,0 +1,1 @@
+"""Is a gain real, and what could be seen at all?"""

@@ -1,0 +1,86 @@
+"""`study plan`: reckons before anything is written, and writes nothing itself."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.place import Place
+from tests.integration.program import CATEGORY, FinishedStudy, Program, assert_one_error, write_spec
+
+
+def plan(program: Program, spec: Path, data: Path, *arguments: str, **environment: str) -> dict[str, object]:
+    done = program.run(
+        "study", "plan", str(spec), "--data", str(data), "--threads", "1", "--json", *arguments, **environment
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_a_plan_is_reckoned_and_nothing_is_written(program: Program, place: Place) -> None:
+    """Neither a state folder is made, nor a row in the store, nor a file left in the temporary folder."""
+    home, temporary = place.folder / "home", place.folder / "temporary"
+    temporary.mkdir()
+    before = place.count_rows()
+    environment = {**place.server.environment, "ANOMALYVFM_OPT_HOME": str(home), "TMPDIR": str(temporary)}
+    found = plan(program, write_spec(place.folder, "planned"), place.data, **environment)
+    assert place.count_rows() == before
+    assert not home.exists()
+    assert not [path for path in temporary.iterdir() if path.name.startswith("anomalyvfm-opt")]
+    (study,) = found["studies"]  # type: ignore[misc]
+    assert study["name"] == f"planned/{CATEGORY}"
+    assert (study["trials"], study["done"], study["is_decoded"]) == (4, 0, False)
+    assert 0 < study["seconds"]["low"] < study["seconds"]["expected"] < study["seconds"]["high"]
+    assert study["start_seconds"] > 0
+    assert study["images"] == "64x64 px"
+    assert study["locked_scenes"] == {"good": 12, "bad": 12}
+    assert 0.05 < study["half_width"] < study["smallest_gain"] < 0.4
+    total = found["total"]["seconds"]  # type: ignore[index]
+    assert total["expected"] == pytest.approx(study["seconds"]["expected"] + study["start_seconds"])
+
+
+def test_what_is_done_is_not_counted_again(program: Program, finished_study: FinishedStudy) -> None:
+    """Of a finished study nothing is left, and its images are in the cache."""
+    found = plan(program, finished_study.spec_file, program.data, "--category", CATEGORY)
+    (study,) = found["studies"]  # type: ignore[misc]
+    assert (study["done"], study["is_decoded"]) == (4, True)
+    assert study["seconds"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
+    assert study["start_seconds"] == 0
+
+
+def test_the_table_says_what_it_stands_on(program: Program, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, "shown", data={"lock": "all"})
+    done = program.run("study", "plan", str(spec), "--data", str(program.data), "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    for category in ("brick", "grass", "gravel"):
+        assert f"shown/{category}" in done.stdout
+    assert "4 of 4" in done.stdout
+    assert "one CPU" in done.stdout
+    assert "measured on brick" in done.stderr
+    assert "smallest gain of the mean over 3 categories" in done.stderr
+
+
+def test_creation_says_what_the_locked_images_could_show(finished_study: FinishedStudy) -> None:
+    assert (
+        "smallest gain that the locked images could show for this category: about 0."
+        in finished_study.created.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        ((), 2, "--data DIR"),
+        (("--data", "{folder}/none"), 3, "{folder}/none"),
+        (("--data", "{data}", "--category", "brik"), 2, "did you mean 'brick'"),
+        (("--data", "{data}", "--db", "postgresql://u@127.0.0.1:1/x"), 3, "nothing answers"),
+    ],
+)
+def test_a_mistake_is_one_clear_error(
+    program: Program, tmp_path: Path, arguments: tuple[str, ...], exit_code: int, words: str
+) -> None:
+    places = {"folder": tmp_path, "data": program.data}
+    spec = str(write_spec(tmp_path, "planned"))
+    done = program.run("study", "plan", spec, *(argument.format(**places) for argument in arguments))
+    assert words.format(**places) in assert_one_error(done, exit_code)
