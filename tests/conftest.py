@@ -12,6 +12,8 @@ from sqlalchemy import create_engine, make_url, text
 
 from anomalyvfm_opt.data.demo import write_demo
 from anomalyvfm_opt.store.embedded import EmbeddedCluster
+from tests.integration.external_server import ExternalServer, run_external_server
+from tests.integration.place import Place
 from tests.integration.program import CATEGORY, FinishedStudy, Program, finish, write_spec
 
 # A shell that starts pytest with & has it ignore SIGINT, and the programs under test would inherit that.
@@ -68,6 +70,29 @@ def database_url(postgres_url: str) -> Iterator[str]:
         with admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
         admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def external_server() -> Iterator[ExternalServer]:
+    """Somebody else's PostgreSQL, made for this test run; a test that stops it starts it again."""
+    with run_external_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def empty_store(program: Program, external_server: ExternalServer) -> ExternalServer:
+    """That server with the tables of an empty store in its database."""
+    external_server.empty()
+    made = program.run("study", "list", **external_server.environment)
+    assert made.returncode == 0, made.stderr
+    return external_server
+
+
+@pytest.fixture
+def place(program: Program, empty_store: ExternalServer, tmp_path: Path) -> Place:
+    """Data, a folder and a store to spoil."""
+    shutil.copytree(program.data / CATEGORY, tmp_path / "data" / CATEGORY)
+    return Place(tmp_path, empty_store)
 
 
 @pytest.fixture(scope="session")
