@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# seed_noise.py needs a finished study, so it is run by hand
-BENCHMARKS := $(filter-out benchmarks/seed_noise.py,$(wildcard benchmarks/*.py))
+# these take a study of their own, so they are run by hand
+BENCHMARKS := $(filter-out benchmarks/seed_noise.py benchmarks/plan_accuracy.py,$(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow test-all check format bench docs clean
 

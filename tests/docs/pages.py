@@ -9,14 +9,14 @@ README = ROOT / "README.md"
 SPEC_PAGE = ROOT / "docs" / "spec.md"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_MARK = re.compile(r"<!-- test: (run|skip: [^>]+?) -->\n\Z")
+_MARK = re.compile(r"<!-- test: (run|run on postgresql|skip: [^>]+?) -->\n\Z")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, and the mark above it (`run` or `skip: why`), if any."""
+    """A fenced block: its language, its text, and the mark above it, if any: how it is run, or `skip: why`."""
 
     language: str
     text: str

@@ -12,6 +12,7 @@ import pytest
 
 from anomalyvfm_opt.store.embedded import EmbeddedCluster
 from tests.docs.pages import README, ROOT, list_blocks
+from tests.integration.external_server import DATABASE, ExternalServer
 
 SHELL_BLOCKS = [block for block in list_blocks(README) if block.language == "sh"]
 
@@ -39,20 +40,34 @@ def workplace() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.slow
-def test_the_commands_run(workplace: Path) -> None:
-    commands = "\n".join(block.text for block in SHELL_BLOCKS if block.mark == "run")
-    script = f"set -eux\nanomalyvfm-opt data demo images\nDIR=images\n{commands}"
+def run_blocks(mark: str, workplace: Path, first: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run all blocks of a mark as one script in the workplace; the first that fails ends it."""
+    commands = "\n".join(block.text for block in SHELL_BLOCKS if block.mark == mark)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANOMALYVFM_OPT_")}
-    environment = {
-        **kept,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "ANOMALYVFM_OPT_HOME": str(workplace / "home"),
-    }
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ours = {"PATH": search, "ANOMALYVFM_OPT_HOME": str(workplace / "home"), "DIR": "images", **environment}
     done = subprocess.run(
-        ["bash", "-c", script], cwd=workplace, env=environment, capture_output=True, text=True, timeout=600
+        ["bash", "-c", f"set -eux\n{first}\n{commands}"],
+        cwd=workplace,
+        env={**kept, **ours},
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+@pytest.mark.slow
+def test_the_commands_run(workplace: Path, external_server: ExternalServer) -> None:
+    """On the embedded database first, then on a PostgreSQL with a password."""
+    external_server.empty()
+    done = run_blocks("run", workplace, "anomalyvfm-opt data demo images")
     assert "3 completed" in done.stderr
+    assert "search.trials" in done.stdout  # the difference of two specs
     for category in ("brick", "grass", "gravel"):
         assert f"offline_quick/{category}" in done.stdout
+    done = run_blocks("run on postgresql", workplace, "true", **external_server.environment)
+    assert "2 completed" in done.stderr
+    names = external_server.admin("SELECT study_name FROM studies ORDER BY 1", DATABASE)
+    assert names == [("offline_quick/brick",), ("offline_quick/grass",)]
