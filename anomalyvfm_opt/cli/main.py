@@ -7,6 +7,7 @@ import typer
 
 from anomalyvfm_opt import __version__
 from anomalyvfm_opt.cli import dashboard, data, db, demo, doctor, spec, study, worker
+from anomalyvfm_opt.cli.output import escape
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError
 
 app = typer.Typer(
@@ -84,6 +85,8 @@ def _show_traceback(is_wanted: bool) -> None:
 
 
 def _complain(message: str, hint: str) -> None:
-    typer.secho(f"error: {message}", fg="red", err=True)
-    if hint:
-        typer.secho(f"hint: {hint}", err=True)
+    """Say what was wrong and what to do; a message may have several lines."""
+    for label, text, colour in (("error", message, "red"), ("hint", hint, None)):
+        if text:
+            lines = [escape(line, sys.stderr.encoding) for line in f"{label}: {text}".split("\n")]
+            typer.secho("\n".join(lines), fg=colour, err=True)

@@ -1,7 +1,7 @@
 """`spec`: check, schema, diff."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,9 +22,11 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="S
     """Check spec files; every mistake is shown as file:line:col: path: message."""
     from anomalyvfm_opt.model.limits import find_limits_problems
 
-    for file, spec in zip(files, _load_all(files, find_limits_problems), strict=True):
+    def announce(file: Path, spec: "Spec") -> None:
         references = ", ".join(spec.references) or "no references"
         say(f"{file}: ok: {spec.name}, {spec.search.trials} trials a category with {references}")
+
+    _load_all(files, find_limits_problems, announce)
 
 
 @app.command()
@@ -73,8 +75,12 @@ def diff(
         typer.echo("no difference")
 
 
-def _load_all(files: Sequence[Path], find_problems: "FindProblems | None" = None) -> list["Spec"]:
-    """Specs of files.
+def _load_all(
+    files: Sequence[Path],
+    find_problems: "FindProblems | None" = None,
+    on_sound: Callable[[Path, "Spec"], None] = lambda *_: None,
+) -> list["Spec"]:
+    """Specs of files; `on_sound` is told of each that has no mistake.
 
     Raises:
         SpecError: the mistakes of all files together.
@@ -88,6 +94,8 @@ def _load_all(files: Sequence[Path], find_problems: "FindProblems | None" = None
             specs.append(load_spec(file, find_problems))
         except SpecError as error:
             mistakes.append(str(error))
+        else:
+            on_sound(file, specs[-1])
     if mistakes:
         raise SpecError("\n".join(mistakes))
     return specs

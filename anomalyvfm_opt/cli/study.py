@@ -1,4 +1,4 @@
-"""`study`: create, list, show, delete."""
+"""`study`: plan, create, list, show, export, import, delete."""
 
 import sys
 from pathlib import Path

@@ -1,0 +1,78 @@
+"""`study export` and `study import`: move a study to another store."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anomalyvfm_opt.cli.options import DatabaseOption
+from anomalyvfm_opt.cli.output import say
+
+
+def export_one(
+    name: Annotated[
+        str, typer.Argument(metavar="S", help="A study, <spec>/<category>, or a spec that has one study only.")
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Compressed if it ends in .gz; - for stdout; else <spec>-<category>.study.json.gz here.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Write a study to a file, with all trials and scores, for `study import` into another store.
+
+    The study stays as it is, and its workers may go on. A trial that runs travels as waiting.
+    """
+    from anomalyvfm_opt.store.transfer_file import STDOUT, check_target, write_file
+
+    if output is not None:
+        check_target(output, may_replace=force)  # before the database is asked for anything
+
+    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.transfer import export_study
+
+    store = open_store(db)
+    records = select_studies(store.engine, [name])
+    if len(records) != 1:
+        known = ", ".join(record.name for record in records)
+        raise UsageError(f"{name!r} names {len(records)} studies, and a file holds one", f"one of {known}")
+    record = records[0]
+    target = output or f"{record.spec.name}-{record.category}.study.json.gz"
+    check_target(target, may_replace=force)
+    header = export_study(store.engine, record.name, partial(write_file, target))
+    say(f"exported {record.name} to {'stdout' if target == STDOUT else target}: {header.trials} trials")
+    if header.requeued:
+        say(
+            f"running trials: {header.requeued}; such a trial travels as waiting, with its parameters and seed,"
+            " and is run anew where the file is imported; its run here goes on"
+        )
+
+
+def import_one(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="From `study export`.")],
+    db: DatabaseOption = None,
+) -> None:
+    """Put an exported study into this store, all of it or nothing; the same again is a no-op."""
+    from anomalyvfm_opt.store.transfer_file import check_file
+
+    whole = check_file(file)  # before the database is asked for anything
+
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.transfer import import_study
+
+    name, header = whole.header.study, whole.header
+    if not import_study(open_store(db).engine, whole):
+        say(f"{name} is there already, unchanged")
+        return
+    ran = f", {header.requeued} of which ran when it was exported" if header.requeued else ""
+    say(f"imported {name}: {header.trials} trials{ran}")
+    say(f"next: anomalyvfm-opt worker run --study {name} --data DIR   (the images do not travel)")

@@ -1,0 +1,163 @@
+"""Move a study from one store to another by a file, losing nothing.
+
+Rows are read and written by SQL, Optuna's as well. Optuna's own interface commits each trial by itself and numbers
+trials anew; so a snapshot of a study that runs could not be taken, and an interrupted import would leave a study
+with half of its trials. Reading is one snapshot, writing one transaction: all of it, or nothing. In return both
+stores must have Optuna's tables in one version, which is checked.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from optuna.trial import TrialState
+from pydantic import ValidationError
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from anomalyvfm_opt import __version__
+from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.engine import explained
+from anomalyvfm_opt.store.schema import HEAD
+from anomalyvfm_opt.store.storage import list_optuna_versions
+from anomalyvfm_opt.store.transfer_file import Content, Header, StudyFile, read_chunks, to_lines
+from anomalyvfm_opt.store.transfer_rows import insert_study, read_study
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
+
+
+def export_study(engine: Engine, name: str, write: Callable[[Iterable[bytes]], None]) -> Header:
+    """Write a study out as it is at one moment; workers may go on meanwhile.
+
+    A running trial travels as waiting, with the parameters that it has: its run stays with its worker.
+
+    Args:
+        engine: of a store that has this program's tables.
+        name: of the study.
+        write: takes the file's lines, and has written them when it returns.
+
+    Raises:
+        UsageError: no such study.
+        EnvironmentMissingError: the database went away, or what `write` raises.
+    """
+    with explained(engine.url), _snapshot(engine) as connection:
+        study_id = _find(connection, name)
+        if study_id is None:
+            raise UsageError(f"no study {name!r}", "it was deleted just now")
+        trials, running = _count_trials(connection, study_id)
+        header = Header(
+            study=name,
+            program=__version__,
+            our_tables=HEAD,
+            optuna_tables=list_optuna_versions()[0],
+            exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            trials=trials,
+            requeued=running,
+        )
+        write(to_lines(header, read_study(connection, study_id)))
+    return header
+
+
+def import_study(engine: Engine, file: StudyFile) -> bool:
+    """Put an exported study into this store; the same study again is a no-op.
+
+    Args:
+        engine: of a store that has this program's tables.
+        file: from `check_file`, which found it whole.
+
+    Returns:
+        True if it was imported, False if it was there.
+
+    Raises:
+        UsageError: the file is of another version, or the store has another study of that name.
+        EnvironmentMissingError: the file cannot be read, or the database went away; nothing was written.
+    """
+    _check_versions(file)
+    name = file.header.study
+    with explained(engine.url), engine.begin() as connection:
+        connection.execute(_LOCK, {"name": name})
+        if _find(connection, name) is not None:
+            _check_same(engine, file)
+            return False
+        new = insert(tables.optuna_studies).values(study_name=name).on_conflict_do_nothing()
+        study_id = connection.scalar(new.returning(tables.optuna_studies.c.study_id))
+        if study_id is None:
+            raise UsageError(
+                f"an Optuna study {name!r} that is not ours is in this database",
+                "import into another database, or delete that study with Optuna",
+            )
+        insert_study(connection, study_id, _check_spec(file, read_chunks(file.path)))
+    return True
+
+
+@contextmanager
+def _snapshot(engine: Engine) -> Iterator[Connection]:
+    """A connection that sees the store as it was at its first statement."""
+    with engine.connect() as connection:
+        yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def _find(connection: Connection, name: str) -> int | None:
+    query = (
+        select(tables.study.c.study_id)
+        .join(tables.optuna_studies, tables.study.c.study_id == tables.optuna_studies.c.study_id)
+        .where(tables.optuna_studies.c.study_name == name)
+    )
+    study_id: int | None = connection.scalar(query)
+    return study_id
+
+
+def _count_trials(connection: Connection, study_id: int) -> tuple[int, int]:
+    """All trials of a study, and those that run."""
+    trial = tables.optuna_trials.c
+    running = func.count().filter(trial.state == TrialState.RUNNING.name)
+    row = connection.execute(select(func.count(), running).where(trial.study_id == study_id)).one()
+    return row[0], row[1]
+
+
+def _check_versions(file: StudyFile) -> None:
+    """Whether the rows fit into this program's tables. Ours may be older: a column that was not there is NULL."""
+    header, (needed, known) = file.header, list_optuna_versions()
+    if header.our_tables > HEAD or header.optuna_tables not in known:
+        raise UsageError(
+            f"{file.path} comes from a store that is newer than this program ({__version__})",
+            f"use anomalyvfm-opt {header.program} or newer",
+        )
+    if header.optuna_tables != needed:
+        raise UsageError(
+            f"{file.path} has Optuna's tables of version {header.optuna_tables}, this program needs {needed}",
+            "run `anomalyvfm-opt db upgrade` on the store that it comes from, and export the study again",
+        )
+
+
+def _check_same(engine: Engine, file: StudyFile) -> None:
+    """Export the study that is there under the header of the file: the same content has the same hash."""
+    with _snapshot(engine) as connection:
+        study_id = _find(connection, file.header.study)
+        chunks = () if study_id is None else read_study(connection, study_id)
+        (seal,) = deque(to_lines(file.header, chunks), maxlen=1)
+    if seal != file.seal:
+        name = file.header.study
+        raise UsageError(
+            f"study {name!r} is in this store with another content than in {file.path}",
+            f"import into another database (--db), or first delete it: anomalyvfm-opt study delete {name}",
+        )
+
+
+def _check_spec(file: StudyFile, chunks: Iterable[Content]) -> Iterator[Content]:
+    """Refuse a study that this program could not show."""
+    for chunk in chunks:
+        if chunk["table"] == tables.study.fullname:
+            try:
+                Spec.model_validate(chunk["rows"][0]["spec"])
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise UsageError(
+                    f"{file.path} has a spec of another version of this program, which this one cannot read:"
+                    f" {first['msg']} at {'.'.join(map(str, first['loc']))}",
+                    f"use anomalyvfm-opt {file.header.program}",
+                ) from None
+        yield chunk

@@ -1,0 +1,81 @@
+"""Two stores, and what one of them holds, read by plain SQL."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import create_engine, make_url, text
+
+from anomalyvfm_opt.store.engine import make_engine
+from anomalyvfm_opt.store.schema import prepare_database
+from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.studies import load_study
+from anomalyvfm_opt.store.transfer import export_study, import_study
+from anomalyvfm_opt.store.transfer_file import Header, check_file, write_file
+from tests.integration.conftest import Bench
+from tests.integration.databases import execute
+
+NAME = "tiny/tile"
+_NOT_OF_A_STUDY = {"lease", "schema_version", "trial_heartbeats", "alembic_version", "version_info"}
+_TABLES = """
+    SELECT n.nspname || '.' || c.relname AS name, c.relname AS short,
+           array_agg(a.attname::text) AS columns
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE c.relkind = 'r' AND n.nspname IN ('public', 'anomalyvfm_opt') GROUP BY 1, 2
+"""
+
+
+@contextmanager
+def new_store(postgres_url: str) -> Iterator[str]:
+    """The URL of one more database, with the program's tables."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    try:
+        engine = make_engine(url)
+        prepare_database(engine)
+        engine.dispose()
+        yield url
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+
+def send(bench: Bench, path: Path) -> Header:
+    return export_study(bench.engine, bench.record.name, partial(write_file, str(path)))
+
+
+def receive(url: str, path: Path) -> bool:
+    engine = make_engine(url)
+    try:
+        return import_study(engine, check_file(path))
+    finally:
+        engine.dispose()
+
+
+def open_bench(url: str) -> Bench:
+    engine = make_engine(url)
+    return Bench(engine, open_storage(url), load_study(engine, NAME))
+
+
+def dump(url: str) -> dict[str, list[str]]:
+    """All rows of a store with one study, by table, in the order of writing: without ids, trials by number."""
+    rows = {}
+    for name, short, columns in execute(url, _TABLES):
+        if short in _NOT_OF_A_STUDY:
+            continue
+        keys = [column for column in columns if column.endswith("_id")]
+        order = sorted(keys, key=lambda key: key not in ("trial_id", "study_id"))  # then Optuna's own number
+        number, join = ("n.number", "JOIN public.trials n USING (trial_id)") if "trial_id" in keys else ("0", "")
+        query = (
+            f"SELECT {number}, to_jsonb(t) - '{{{','.join(keys)}}}'::text[] FROM {name} t {join}"  # noqa: S608
+            f' ORDER BY {", ".join(f"t.{key}" for key in order)}, t::text COLLATE "C"'
+        )
+        rows[name] = [str(row) for row in execute(url, query)]
+    return rows
