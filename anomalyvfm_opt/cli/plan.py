@@ -15,6 +15,7 @@ from anomalyvfm_opt.cli.options import (
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.errors import EXIT_TERMINATED
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.cli.planning import CategoryPlan, Plan
@@ -41,6 +42,8 @@ def plan(
 
     Nothing is written. Hours are those of one worker as the measured one: two such workers need half of them.
     """
+    import signal
+
     from anomalyvfm_opt.cli.creation import anchor_weights
     from anomalyvfm_opt.cli.device import choose_device, limit_threads
     from anomalyvfm_opt.cli.peek import peek_usage
@@ -54,6 +57,7 @@ def plan(
     spec = anchor_weights(load_spec(file, find_limits_problems), file.parent)
     if data is None:
         raise UsageError("study plan needs the images", "give --data DIR, or set ANOMALYVFM_OPT_DATA")
+    signal.signal(signal.SIGTERM, _stop)
     limit_threads(threads)
     chosen = choose_device(device)
     cache = open_arrays(locate_state_folder(), cache_gib)
@@ -64,6 +68,11 @@ def plan(
         print_json(to_json(found, str(chosen), cache.folder))
         return
     print_plan(found, "GPU" if chosen.type == "cuda" else "CPU", cache.folder)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    """End as Ctrl-C would, so that the temporary folder is removed."""
+    raise SystemExit(EXIT_TERMINATED)
 
 
 def print_plan(found: "Plan", unit: str, folder: Path) -> None:

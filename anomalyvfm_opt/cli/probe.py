@@ -121,7 +121,7 @@ def _time_pools(arrays: ArrayStore, frames: Frames) -> float:
 
 def _measure_parts(bench: Workbench, spec: Spec) -> PartCosts:
     base = _base_parameters()
-    bench.run(TrialRequest(0, base, _SEED), _Stopwatch())  # fills the pools and warms up
+    _measure_step(bench, base)  # fills the pools and warms up
     started = time.perf_counter()
     bench.run(TrialRequest(0, None, _SEED), _Stopwatch())
     frozen_s = time.perf_counter() - started

@@ -34,12 +34,18 @@ class Place:
         counted: int = self.server.admin(f"SELECT count(*) FROM {table}", DATABASE)[0][0]  # noqa: S608 - our own
         return counted
 
-    def create(self, program: Program, environment: dict[str, str] | None = None, **changes: Any) -> Finished:
-        """Try to create a study of a tiny spec with changes; those of its space are merged."""
+    def create(
+        self, program: Program, environment: dict[str, str] | None = None, is_apart: bool = False, **changes: Any
+    ) -> Finished:
+        """Try to create a study of a tiny spec with changes; those of its space are merged.
+
+        `is_apart` takes a process of its own, which leaves no file open.
+        """
         space = changes.get("search", {}).get("space", {})
         content = make_tiny("bad", **{key: value for key, value in changes.items() if key != "search"})
         content["search"] = {**content["search"], "space": {**content["search"]["space"], **space}}
         spec = self.folder / "spec.yaml"
         spec.write_text(json.dumps(content))
         arguments = ("study", "create", str(spec), "--data", str(self.data))
-        return program.run(*arguments, **{**self.server.environment, **(environment or {})})
+        run = program.run if is_apart else program.run_here
+        return run(*arguments, **{**self.server.environment, **(environment or {})})

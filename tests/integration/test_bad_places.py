@@ -87,7 +87,7 @@ def test_a_disk_that_is_full(program: Program, place: Place) -> None:
     """The state folder lies on a file system of 200 kB: images do not fit."""
     with _mounted(place.folder / "small", "size=200k"):
         home = place.folder / "small/home"
-        shown = _fail(program, place, {_HOME: str(home)}, 3)
+        shown = _fail(program, place, {_HOME: str(home)}, 3, is_apart=True)
         assert str(home) in shown
         assert "No space left" in shown
         assert not list(home.rglob("*.npy")), "a broken array was kept"
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full(program: Program, place: Place) -> None:
 
 def test_a_file_system_that_is_read_only(program: Program, place: Place) -> None:
     with _mounted(place.folder / "fixed", "ro"):
-        shown = _fail(program, place, {_HOME: str(place.folder / "fixed/home")}, 3)
+        shown = _fail(program, place, {_HOME: str(place.folder / "fixed/home")}, 3, is_apart=True)
         assert "Read-only file system" in shown
         assert _HOME in shown
 
@@ -103,7 +103,7 @@ def test_a_file_system_that_is_read_only(program: Program, place: Place) -> None
 def test_a_file_system_without_room_is_no_matter_where_nothing_is_kept(program: Program, place: Place) -> None:
     with _mounted(place.folder / "small", "size=200k"):
         environment = {_HOME: str(place.folder / "small/home"), "ANOMALYVFM_OPT_CACHE_GIB": "0"}
-        done = place.create(program, environment)
+        done = place.create(program, environment, is_apart=True)
         assert done.returncode == 0, done.stderr
     deleted = program.run("study", "delete", "bad/brick", "--yes", **place.server.environment)
     assert deleted.returncode == 0, deleted.stderr
@@ -125,10 +125,12 @@ def test_the_folder_of_another_user(program: Program, place: Place, what: str) -
     assert "Permission denied" in shown
 
 
-def _fail(program: Program, place: Place, environment: dict[str, str], exit_code: int) -> str:
+def _fail(
+    program: Program, place: Place, environment: dict[str, str], exit_code: int, is_apart: bool = False
+) -> str:
     """Fail to create a study, with the store as it was before; returns what was shown."""
     before = place.count_rows()
-    shown = assert_one_error(place.create(program, environment), exit_code)
+    shown = assert_one_error(place.create(program, environment, is_apart), exit_code)
     assert place.count_rows() == before
     return shown
 
