@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from anomalyvfm_opt.data.demo import write_demo
-from anomalyvfm_opt.store.embedded import EmbeddedCluster
+from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from tests.integration.external_server import ExternalServer, run_external_server
 from tests.integration.place import Place
 from tests.integration.program import CATEGORY, FinishedStudy, Program, finish, write_spec

@@ -23,9 +23,9 @@ def up(
     ] = None,
 ) -> None:
     """Start the embedded PostgreSQL; other commands do so by themselves."""
-    from anomalyvfm_opt.store.embedded import EmbeddedCluster
+    from anomalyvfm_opt.store.embedded.listen import describe_reach
+    from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
     from anomalyvfm_opt.store.home import state_folder
-    from anomalyvfm_opt.store.listen import describe_reach
 
     cluster = EmbeddedCluster(state_folder())
     status = cluster.up(listen)
@@ -41,7 +41,7 @@ def up(
 @app.command()
 def down() -> None:
     """Stop the embedded PostgreSQL. Its data stay."""
-    from anomalyvfm_opt.store.embedded import EmbeddedCluster
+    from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
     from anomalyvfm_opt.store.home import state_folder
 
     was_running = EmbeddedCluster(state_folder()).down()
@@ -53,7 +53,7 @@ def status(as_json: JsonOption = False) -> None:
     """Show whether the embedded PostgreSQL runs, and where."""
     from dataclasses import asdict
 
-    from anomalyvfm_opt.store.embedded import EmbeddedCluster
+    from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
     from anomalyvfm_opt.store.home import state_folder
 
     values = asdict(EmbeddedCluster(state_folder()).status())

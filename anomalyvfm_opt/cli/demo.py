@@ -51,7 +51,7 @@ def demo(
 
 
 def _use_embedded() -> str:
-    from anomalyvfm_opt.store.embedded import EmbeddedCluster
+    from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
     from anomalyvfm_opt.store.home import state_folder
 
     cluster = EmbeddedCluster(state_folder())

@@ -8,7 +8,7 @@ import typer
 
 from anomalyvfm_opt.cli.options import CacheOption, DatabaseOption, DataOption, JsonOption, WeightsOption
 from anomalyvfm_opt.cli.output import print_json, print_table, say
-from anomalyvfm_opt.cli.plan import plan
+from anomalyvfm_opt.cli.plan.command import plan
 from anomalyvfm_opt.cli.transfer import export_one, import_one
 
 app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")

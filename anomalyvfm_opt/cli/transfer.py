@@ -30,7 +30,7 @@ def export_one(
 
     The study stays as it is, and its workers may go on. A trial that runs travels as waiting.
     """
-    from anomalyvfm_opt.store.transfer_file import STDOUT, check_target, write_file
+    from anomalyvfm_opt.store.transfer.file import STDOUT, check_target, write_file
 
     if output is not None:
         check_target(output, may_replace=force)  # before the database is asked for anything
@@ -38,7 +38,7 @@ def export_one(
     from anomalyvfm_opt.cli.selection import select_studies
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
-    from anomalyvfm_opt.store.transfer import export_study
+    from anomalyvfm_opt.store.transfer.move import export_study
 
     store = open_store(db)
     records = select_studies(store.engine, [name])
@@ -62,12 +62,12 @@ def import_one(
     db: DatabaseOption = None,
 ) -> None:
     """Put an exported study into this store, all of it or nothing; the same again is a no-op."""
-    from anomalyvfm_opt.store.transfer_file import check_file
+    from anomalyvfm_opt.store.transfer.file import check_file
 
     whole = check_file(file)  # before the database is asked for anything
 
     from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.store.transfer import import_study
+    from anomalyvfm_opt.store.transfer.move import import_study
 
     name, header = whole.header.study, whole.header
     if not import_study(open_store(db).engine, whole):

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalyvfm_opt.store.binaries import Installation, find_installation, make_runnable
-from anomalyvfm_opt.store.cluster import write_private
-from anomalyvfm_opt.store.server_user import ServerUser, choose_server_user
+from anomalyvfm_opt.store.embedded.binaries import Installation, find_installation, make_runnable
+from anomalyvfm_opt.store.embedded.cluster import write_private
+from anomalyvfm_opt.store.embedded.server_user import ServerUser, choose_server_user
 from tests.deploy.files import ROOT, read_compose, read_image_environment
 from tests.integration.program import Finished, finish
 

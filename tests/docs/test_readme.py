@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalyvfm_opt.store.embedded import EmbeddedCluster
+from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from tests.docs.pages import README, ROOT, list_blocks
 from tests.integration.external_server import DATABASE, ExternalServer
 

@@ -13,9 +13,9 @@ from typing import Any
 import psycopg2
 from sqlalchemy.engine import URL
 
-from anomalyvfm_opt.store.binaries import find_installation, make_runnable
-from anomalyvfm_opt.store.cluster import write_private
-from anomalyvfm_opt.store.server_user import choose_server_user
+from anomalyvfm_opt.store.embedded.binaries import find_installation, make_runnable
+from anomalyvfm_opt.store.embedded.cluster import write_private
+from anomalyvfm_opt.store.embedded.server_user import choose_server_user
 
 ADMIN = "postgres"
 USER = "engineer"

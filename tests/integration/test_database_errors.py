@@ -10,7 +10,7 @@ import pytest
 
 from anomalyvfm_opt.cli.store import open_store
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.store.cluster import write_private
+from anomalyvfm_opt.store.embedded.cluster import write_private
 from anomalyvfm_opt.store.schema import upgrade_database
 from tests.integration.databases import OURS_0001, load
 from tests.integration.external_server import DATABASE, USER, ExternalServer

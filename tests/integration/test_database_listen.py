@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import make_url, text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.store import listen
-from anomalyvfm_opt.store.embedded import EmbeddedCluster
+from anomalyvfm_opt.store.embedded import listen
+from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.engine import check_connection, make_engine
 from tests.integration.program import Program, assert_one_error
 from tests.integration.server_notes import kill_server, read_notes, write_note

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from anomalyvfm_opt.store.binaries import find_installation
+from anomalyvfm_opt.store.embedded.binaries import find_installation
 from tests.docs.pages import ROOT, list_blocks
 from tests.integration.external_server import ExternalServer
 

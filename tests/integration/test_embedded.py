@@ -13,14 +13,16 @@ import pytest
 from sqlalchemy import text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.store import binaries, embedded
-from anomalyvfm_opt.store.binaries import find_installation
-from anomalyvfm_opt.store.embedded import ClusterStatus, EmbeddedCluster
+from anomalyvfm_opt.store.embedded import binaries, server
+from anomalyvfm_opt.store.embedded.binaries import find_installation
+from anomalyvfm_opt.store.embedded.server import ClusterStatus, EmbeddedCluster
+from anomalyvfm_opt.store.embedded.server_user import choose_server_user
 from anomalyvfm_opt.store.engine import make_engine
-from anomalyvfm_opt.store.server_user import choose_server_user
 from tests.integration.server_notes import kill_server, read_notes, wait_until, write_note
 
-UP = "import sys; from pathlib import Path; from anomalyvfm_opt.store.embedded import EmbeddedCluster as E; "
+UP = (
+    "import sys; from pathlib import Path; from anomalyvfm_opt.store.embedded.server import EmbeddedCluster as E; "
+)
 UP += "c = E(Path(sys.argv[1])); print(c.up().pid)"
 
 
@@ -182,7 +184,7 @@ def test_a_server_that_cannot_start_shows_its_log(cluster: EmbeddedCluster) -> N
 
 
 def test_initdb_that_fails_shows_what_it_said(cluster: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anomalyvfm_opt.store.cluster.MAX_CONNECTIONS", -1)
+    monkeypatch.setattr("anomalyvfm_opt.store.embedded.cluster.MAX_CONNECTIONS", -1)
     with pytest.raises(EnvironmentMissingError, match="max_connections"):
         cluster.up()
     monkeypatch.undo()
@@ -214,10 +216,10 @@ def test_a_file_as_cluster_folder_is_an_error(open_folder: Path) -> None:
 
 
 def test_a_lock_that_is_held_is_an_error(cluster: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_WAIT_S", 0.05)
+    monkeypatch.setattr(server, "_WAIT_S", 0.05)
     cluster.home.mkdir()
     with (
-        embedded.FileLock(cluster.home / "postgres.lock"),
+        server.FileLock(cluster.home / "postgres.lock"),
         pytest.raises(EnvironmentMissingError, match="try again"),
     ):
         cluster.up()

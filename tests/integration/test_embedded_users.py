@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.store.binaries import Installation, find_installation, make_runnable
-from anomalyvfm_opt.store.cluster import Cluster
-from anomalyvfm_opt.store.embedded import EmbeddedCluster
-from anomalyvfm_opt.store.server_user import ServerUser, choose_server_user
+from anomalyvfm_opt.store.embedded.binaries import Installation, find_installation, make_runnable
+from anomalyvfm_opt.store.embedded.cluster import Cluster
+from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
+from anomalyvfm_opt.store.embedded.server_user import ServerUser, choose_server_user
 from tests.integration.server_notes import kill_server, read_notes, write_note
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")

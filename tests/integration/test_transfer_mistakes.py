@@ -19,7 +19,7 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import create_study, load_study
-from anomalyvfm_opt.store.transfer_file import Header, StudyFile, check_file, read_chunks, to_lines, write_file
+from anomalyvfm_opt.store.transfer.file import Header, StudyFile, check_file, read_chunks, to_lines, write_file
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
 from tests.integration.databases import OURS_0001, execute, load
 from tests.integration.program import Finished, assert_one_error

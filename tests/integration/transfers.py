@@ -12,8 +12,8 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import load_study
-from anomalyvfm_opt.store.transfer import export_study, import_study
-from anomalyvfm_opt.store.transfer_file import Header, check_file, write_file
+from anomalyvfm_opt.store.transfer.file import Header, check_file, write_file
+from anomalyvfm_opt.store.transfer.move import export_study, import_study
 from tests.integration.conftest import Bench
 from tests.integration.databases import execute
 

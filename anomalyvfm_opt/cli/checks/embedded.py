@@ -8,9 +8,9 @@ from anomalyvfm_opt.cli.checks.check import Finding, ok, warn
 from anomalyvfm_opt.cli.checks.database import Database
 from anomalyvfm_opt.cli.checks.state import locate_state_folder
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.store.binaries import Installation, find_installation
-from anomalyvfm_opt.store.embedded import EmbeddedCluster
-from anomalyvfm_opt.store.server_user import ServerUser, choose_server_user
+from anomalyvfm_opt.store.embedded.binaries import Installation, find_installation
+from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
+from anomalyvfm_opt.store.embedded.server_user import ServerUser, choose_server_user
 
 _TIMEOUT_S = 10.0
 

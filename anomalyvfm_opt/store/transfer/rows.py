@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Select, String, Table, TextClause, collate, select, text
 
 from anomalyvfm_opt.store import tables
-from anomalyvfm_opt.store.transfer_file import Content
+from anomalyvfm_opt.store.transfer.file import Content
 
 Row = dict[str, Any]
 

@@ -23,8 +23,8 @@ from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.schema import HEAD
 from anomalyvfm_opt.store.storage import list_optuna_versions
-from anomalyvfm_opt.store.transfer_file import Content, Header, StudyFile, read_chunks, to_lines
-from anomalyvfm_opt.store.transfer_rows import insert_study, read_study
+from anomalyvfm_opt.store.transfer.file import Content, Header, StudyFile, read_chunks, to_lines
+from anomalyvfm_opt.store.transfer.rows import insert_study, read_study
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from anomalyvfm_opt.cli.creation import choose_categories
-from anomalyvfm_opt.cli.probe import Probe, measure
+from anomalyvfm_opt.cli.plan.probe import Probe, measure
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import is_decoded
 from anomalyvfm_opt.data.frames import Frames

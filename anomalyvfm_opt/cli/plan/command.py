@@ -18,7 +18,7 @@ from anomalyvfm_opt.cli.output import print_json, print_table, say
 from anomalyvfm_opt.errors import EXIT_TERMINATED
 
 if TYPE_CHECKING:
-    from anomalyvfm_opt.cli.planning import CategoryPlan, Plan
+    from anomalyvfm_opt.cli.plan.reckoning import CategoryPlan, Plan
     from anomalyvfm_opt.trial.cost import Range
     from anomalyvfm_opt.verdict.resolution import Resolution
 
@@ -46,8 +46,8 @@ def plan(
 
     from anomalyvfm_opt.cli.creation import anchor_weights
     from anomalyvfm_opt.cli.device import choose_device, limit_threads
-    from anomalyvfm_opt.cli.peek import peek_usage
-    from anomalyvfm_opt.cli.planning import plan_studies
+    from anomalyvfm_opt.cli.plan.peek import peek_usage
+    from anomalyvfm_opt.cli.plan.reckoning import plan_studies
     from anomalyvfm_opt.cli.workbench import open_arrays
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.model.limits import find_limits_problems

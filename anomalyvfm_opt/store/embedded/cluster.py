@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.store.binaries import Installation
-from anomalyvfm_opt.store.listen import LOCAL
-from anomalyvfm_opt.store.processes import command_of
-from anomalyvfm_opt.store.server_user import ServerUser
+from anomalyvfm_opt.store.embedded.binaries import Installation
+from anomalyvfm_opt.store.embedded.listen import LOCAL
+from anomalyvfm_opt.store.embedded.processes import command_of
+from anomalyvfm_opt.store.embedded.server_user import ServerUser
 
 USER = "anomalyvfm_opt"
 DATABASE = "anomalyvfm_opt"

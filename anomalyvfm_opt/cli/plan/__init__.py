@@ -1,0 +1,1 @@
+"""`study plan`: what a search would cost and could show."""

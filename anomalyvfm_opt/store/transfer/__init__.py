@@ -1,0 +1,1 @@
+"""A study as a file, to move it between stores."""
