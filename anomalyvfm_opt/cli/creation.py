@@ -7,26 +7,24 @@ from typing import Any
 import torch
 
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.preparation import divide_categories
 from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.cli.workbench import check_tiles, load_backbone, open_arrays
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images, load_masks
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
-from anomalyvfm_opt.data.layout import ImageRecord, list_categories, read_category
+from anomalyvfm_opt.data.layout import ImageRecord
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import (
     Split,
     content_hashes,
     count_scenes,
-    divide,
     mask_hashes,
     masks_hash,
     split_hash,
 )
-from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.weights import resolve_weights
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.store.home import state_folder
@@ -60,8 +58,7 @@ def create_studies(
         The names of the studies.
     """
     root = data.expanduser().resolve()
-    names = choose_categories(spec, root, categories)
-    splits = {name: divide(read_category(root, name), spec.data.lock) for name in names}
+    splits = divide_categories(spec, root, categories)
     backbone = _open_backbone(spec, weights)
     arrays = arrays or open_arrays(state_folder())
     for split in splits.values():
@@ -75,35 +72,7 @@ def create_studies(
     _announce_resolution(list(splits.values()))
     if backbone.is_random:
         say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
-    return [spec.study_name(name) for name in names]
-
-
-def anchor_weights(spec: Spec, folder: Path) -> Spec:
-    """The spec with the path of a weights file made absolute: workers start in other folders.
-
-    Args:
-        spec: as written.
-        folder: which a relative path starts from: the spec file's.
-    """
-    weights = resolve_weights(spec.backbone.weights, folder)
-    return spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": weights})})
-
-
-def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list[str]:
-    """The categories to make studies for.
-
-    Raises:
-        UsageError: one that the spec does not list; one that the folder lacks is found when it is read.
-    """
-    known = list_categories(root)
-    listed = known if spec.data.categories == "all" else list(spec.data.categories)
-    if spec.data.categories != "all":
-        for category in categories:
-            if category not in listed:
-                raise UsageError(
-                    f"category {category!r} is not in spec {spec.name!r}", f"it lists {', '.join(listed)}"
-                )
-    return list(dict.fromkeys(categories)) or listed
+    return [spec.study_name(name) for name in splits]
 
 
 def _open_backbone(spec: Spec, weights: Path | None) -> Backbone:

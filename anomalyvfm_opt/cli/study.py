@@ -30,19 +30,16 @@ def create(
     db: DatabaseOption = None,
 ) -> None:
     """Create one study for each category of a spec; the same again is a no-op."""
-    from anomalyvfm_opt.cli.creation import anchor_weights, create_studies
+    from anomalyvfm_opt.cli.preparation import read_spec
+
+    spec, folder = read_spec(file, data, category or [])
+    from anomalyvfm_opt.cli.creation import create_studies
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.cli.workbench import open_arrays
-    from anomalyvfm_opt.errors import UsageError
-    from anomalyvfm_opt.model.limits import find_limits_problems
-    from anomalyvfm_opt.spec.load import load_spec
     from anomalyvfm_opt.store.home import state_folder
 
-    if data is None:
-        raise UsageError("study create needs the images", "give --data DIR, or set ANOMALYVFM_OPT_DATA")
-    spec = anchor_weights(load_spec(file, find_limits_problems), file.parent)
     arrays = open_arrays(state_folder(), cache_gib)
-    create_studies(open_store(db), spec, data, category or [], arrays, weights)
+    create_studies(open_store(db), spec, folder, category or [], arrays, weights)
     say(f"next: anomalyvfm-opt worker run --study {spec.name}   (as many workers as you like)")
 
 

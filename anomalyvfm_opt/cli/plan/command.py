@@ -44,26 +44,22 @@ def plan(
     """
     import signal
 
-    from anomalyvfm_opt.cli.creation import anchor_weights
+    from anomalyvfm_opt.cli.preparation import read_spec
+
+    spec, folder = read_spec(file, data, category or [])
     from anomalyvfm_opt.cli.device import choose_device, limit_threads
     from anomalyvfm_opt.cli.plan.peek import peek_usage
     from anomalyvfm_opt.cli.plan.reckoning import plan_studies
     from anomalyvfm_opt.cli.workbench import open_arrays
-    from anomalyvfm_opt.errors import UsageError
-    from anomalyvfm_opt.model.limits import find_limits_problems
-    from anomalyvfm_opt.spec.load import load_spec
     from anomalyvfm_opt.store.home import locate_state_folder
 
-    spec = anchor_weights(load_spec(file, find_limits_problems), file.parent)
-    if data is None:
-        raise UsageError("study plan needs the images", "give --data DIR, or set ANOMALYVFM_OPT_DATA")
     signal.signal(signal.SIGTERM, _stop)
     limit_threads(threads)
     chosen = choose_device(device)
     cache = open_arrays(locate_state_folder(), cache_gib)
     done = peek_usage(db)
     say(f"measuring a few steps of {spec.name} on {chosen} ...")
-    found = plan_studies(spec, data, category or [], chosen, cache, done, weights)
+    found = plan_studies(spec, folder, category or [], chosen, cache, done, weights)
     if as_json:
         print_json(to_json(found, str(chosen), cache.folder))
         return

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anomalyvfm_opt.cli.creation import choose_categories
 from anomalyvfm_opt.cli.plan.probe import Probe, measure
+from anomalyvfm_opt.cli.preparation import divide_categories
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import is_decoded
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry, measure_content
-from anomalyvfm_opt.data.layout import ImageRecord, read_category
+from anomalyvfm_opt.data.layout import ImageRecord
 from anomalyvfm_opt.data.records import BAD, GOOD
-from anomalyvfm_opt.data.split import Split, count_scenes, divide
+from anomalyvfm_opt.data.split import Split, count_scenes
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.synthesis.mixture import KINDS
@@ -99,16 +99,15 @@ def plan_studies(
         AnomalyVFMOptError: what `study create` would raise.
     """
     root = data.expanduser().resolve()
-    names = choose_categories(spec, root, categories)
-    splits = {name: divide(read_category(root, name), spec.data.lock) for name in names}
-    measured_on = names[0]
+    splits = divide_categories(spec, root, categories)
+    measured_on = next(iter(splits))
     probe = measure(spec, splits[measured_on], device, weights)
     base = _count_scored(spec, splits[measured_on])
     studies = []
     for name, split in splits.items():
         factor = _count_scored(spec, split) / base
         studies.append(
-            _plan(spec, name, split, probe, factor, cache, done.get(spec.study_name(name), 0), len(names))
+            _plan(spec, name, split, probe, factor, cache, done.get(spec.study_name(name), 0), len(splits))
         )
     return Plan(tuple(studies), measured_on, probe, resolve_mean([study.locked_scenes for study in studies]))
 

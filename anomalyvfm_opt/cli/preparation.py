@@ -1,0 +1,77 @@
+"""What `study create` and `study plan` begin with: a sound spec, and the division of each category's images.
+
+Torch is imported last of all, so that a mistake in a path or a folder is answered at once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from anomalyvfm_opt.data.layout import list_categories, read_category
+from anomalyvfm_opt.data.split import Split, divide
+from anomalyvfm_opt.errors import SpecError, UsageError
+from anomalyvfm_opt.spec.load import load_spec
+from anomalyvfm_opt.spec.model import Spec
+
+
+def read_spec(file: Path, data: Path | None, categories: Sequence[str]) -> tuple[Spec, Path]:
+    """The spec of a file, and the folder of its images.
+
+    1. The spec's mistakes, all of them, those against the backbone's limits included.
+    2. The data folder and its division, which need no torch.
+    3. The backbone's limits, where all else is sound.
+
+    Args:
+        file: the spec; a relative path of a weights file in it starts from its folder.
+        data: folder of categories.
+        categories: a choice among the spec's; empty for all.
+
+    Raises:
+        SpecError: with all mistakes of the spec.
+        UsageError: no folder is named, or no such category.
+        BadDataError: a category cannot be divided.
+        EnvironmentMissingError: the folder is not there.
+    """
+    try:
+        spec = load_spec(file)
+    except SpecError:
+        _check_limits(file)
+        raise
+    if data is None:
+        raise UsageError(
+            f"{file} names no images: that is said for each host", "give --data DIR, or set ANOMALYVFM_OPT_DATA"
+        )
+    divide_categories(spec, data.expanduser().resolve(), categories)
+    return _check_limits(file), data
+
+
+def _check_limits(file: Path) -> Spec:
+    from anomalyvfm_opt.model.limits import find_limits_problems
+    from anomalyvfm_opt.model.weights import resolve_weights
+
+    spec = load_spec(file, find_limits_problems)
+    weights = resolve_weights(spec.backbone.weights, file.parent)  # workers start in other folders
+    return spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": weights})})
+
+
+def divide_categories(spec: Spec, root: Path, categories: Sequence[str]) -> dict[str, Split]:
+    """The division of each category, by name.
+
+    Raises:
+        UsageError: a category that the spec does not list, or that is not in the folder.
+        BadDataError: one that cannot be divided.
+        EnvironmentMissingError: the folder is not there.
+    """
+    names = _choose_categories(spec, root, categories)
+    return {name: divide(read_category(root, name), spec.data.lock) for name in names}
+
+
+def _choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list[str]:
+    known = list_categories(root)
+    listed = known if spec.data.categories == "all" else list(spec.data.categories)
+    if spec.data.categories != "all":
+        for category in categories:
+            if category not in listed:
+                raise UsageError(
+                    f"category {category!r} is not in spec {spec.name!r}", f"it lists {', '.join(listed)}"
+                )
+    return list(dict.fromkeys(categories)) or listed
