@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/anomalyvfm-opt demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/pytest -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=88
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m "slow and not gpu"
