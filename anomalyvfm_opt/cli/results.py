@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.report.summary import StudySummary, tabulate
+from anomalyvfm_opt.spec.model import DataSection
 
 _COLUMNS = (
     "category",
@@ -43,7 +44,7 @@ def print_study(summary: StudySummary) -> None:
             f"{usage.complete} complete, {usage.pruned} pruned, {usage.failed} failed,"
             f" {usage.running} running, {usage.waiting} waiting",
         ),
-        ("backbone", f"{spec.backbone.name}, {spec.backbone.weights} weights, {spec.data.image_size_px} px"),
+        ("backbone", f"{spec.backbone.name}, {spec.backbone.weights} weights, {_describe_size(spec.data)}"),
         ("data", record.data_dir),
         (
             "images",
@@ -57,6 +58,11 @@ def print_study(summary: StudySummary) -> None:
         for number, outcome, message in summary.failures
     ]
     print_table("", (record.name, ""), rows)
+
+
+def _describe_size(data: DataSection) -> str:
+    parts = [f"{data.image_size_px} px", *(["aspect kept"] if data.aspect == "keep" else [])]
+    return ", ".join([*parts, *([f"tiles of {data.tiles.size_px} px"] if data.tiles else [])])
 
 
 def _name_objective(objective: str) -> str:

@@ -17,6 +17,7 @@ from anomalyvfm_opt.errors import EnvironmentMissingError
 
 DEFAULT_MAX_BYTES = 64 * 2**30
 
+_ADVICE = "free space there, make it writable, or point ANOMALYVFM_OPT_HOME at another disk"
 _ARRAY_END, _PART_END, _LOCK_END = ".npy", ".part", ".lock"
 
 
@@ -34,9 +35,10 @@ class ArrayStore:
             each process builds its arrays in its own memory.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(self, folder: Path, max_bytes: int = DEFAULT_MAX_BYTES, advice: str = _ADVICE) -> None:
         self.folder = folder
         self.max_bytes = max_bytes
+        self.advice = advice
 
     def get(
         self, key: str, build: Callable[[np.ndarray], None], shape: tuple[int, ...], dtype: npt.DTypeLike
@@ -73,8 +75,8 @@ class ArrayStore:
         return array
 
     def holds(self, key: str) -> bool:
-        """Whether the array of a key is on the disk."""
-        return self._locate(key).is_file()
+        """Whether the array of a key is on the disk, for a store that keeps any."""
+        return self.max_bytes > 0 and self._locate(key).is_file()
 
     def _locate(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_ARRAY_END}"
@@ -149,7 +151,7 @@ class ArrayStore:
         except OSError as error:
             raise EnvironmentMissingError(
                 f"cannot keep arrays in {self.folder}: {error.strerror or error}",
-                "free space there, make it writable, or point ANOMALYVFM_OPT_HOME at another disk",
+                self.advice,
             ) from None
 
 

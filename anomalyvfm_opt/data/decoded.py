@@ -43,6 +43,15 @@ def load_images(store: ArrayStore, records: Sequence[ImageRecord], geometry: Geo
     return Frames(pixels, measure_content(geometry, [record.path for record in records]), geometry)
 
 
+def describe_images(records: Sequence[ImageRecord], geometry: Geometry) -> str:
+    """What decoded images depend on, for the keys of arrays that are made of them.
+
+    Raises:
+        BadDataError: a file has gone.
+    """
+    return _make_key("images", records, geometry)
+
+
 def is_decoded(store: ArrayStore, records: Sequence[ImageRecord], geometry: Geometry) -> bool:
     """Whether the store has these images already.
 

@@ -1,6 +1,5 @@
 """Decoded images with what is known of their padding, and the tiles of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,29 +16,31 @@ class Frames:
         pixels: uint8 (n, h, w, 3).
         content_px: int (n, 2), height and width of the image in its frame, from the top left; beyond is padding.
         geometry: of all of them.
+        rows: int (m,), which of the pixels' rows are theirs; None for all, in order.
     """
 
     pixels: np.ndarray
     content_px: np.ndarray
     geometry: Geometry
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def common_px(self) -> tuple[int, int]:
-        """Height and width of the part of what the network sees that is no padding, in all of them."""
-        height, width = np.minimum(self.content_px.min(axis=0), self.geometry.tile_px)
-        return int(height), int(width)
+        return len(self.content_px)
 
     @property
     def has_padding(self) -> bool:
         """Whether any of them is smaller than its frame."""
         return bool((self.content_px < self.geometry.frame_px).any())
 
-    def choose(self, indices: Sequence[int] | np.ndarray | slice) -> "Frames":
-        """Some of them; a slice reads nothing from the disk yet."""
-        return Frames(self.pixels[indices], self.content_px[indices], self.geometry)
+    def choose(self, indices: np.ndarray | slice) -> "Frames":
+        """Some of them; nothing is read from the disk yet."""
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        return Frames(self.pixels, self.content_px[indices], self.geometry, rows[indices])
+
+    def read(self, index: int) -> np.ndarray:
+        """The pixels of one of them, uint8 (h, w, 3)."""
+        pixels: np.ndarray = self.pixels[index if self.rows is None else self.rows[index]]
+        return pixels
 
     @cached_property
     def tiles(self) -> np.ndarray:
@@ -55,7 +56,7 @@ class Frames:
     def read_tiles(self, start: int, stop: int) -> np.ndarray:
         """The pixels of tiles `start` to `stop`, uint8 (b, tile, tile, 3)."""
         side = self.geometry.tile_px
-        return np.stack([self.pixels[i, y : y + side, x : x + side] for i, y, x in self.tiles[start:stop]])
+        return np.stack([self.read(i)[y : y + side, x : x + side] for i, y, x in self.tiles[start:stop]])
 
     def read_random_squares(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """As much of some frames as the network sees at once: a random tile of each, or the whole.
@@ -68,11 +69,11 @@ class Frames:
             uint8 (b, tile, tile, 3).
         """
         if not self.geometry.is_tiled:
-            return np.take(self.pixels, indices, axis=0)
+            return np.stack([self.read(index) for index in indices])
         side = self.geometry.tile_px
         corners = [draw_corner(self.content_px[index], side, rng) for index in indices]
         squares = zip(indices, corners, strict=True)
-        return np.stack([self.pixels[i, y : y + side, x : x + side] for i, (y, x) in squares])
+        return np.stack([self.read(i)[y : y + side, x : x + side] for i, (y, x) in squares])
 
 
 def draw_corner(content_px: np.ndarray, side_px: int, rng: np.random.Generator) -> tuple[int, int]:

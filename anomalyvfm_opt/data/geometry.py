@@ -14,7 +14,11 @@ import numpy as np
 
 from anomalyvfm_opt.data.images import read_size_px
 from anomalyvfm_opt.data.records import ImageRecord
+from anomalyvfm_opt.errors import BadDataError
 from anomalyvfm_opt.spec.model import DataSection
+
+_SLIVER = 0.05  # of a tile
+_LEAST_CONTENT_PX = 16
 
 
 @dataclass(frozen=True)
@@ -91,16 +95,26 @@ def choose_geometry(section: DataSection, records: Sequence[ImageRecord]) -> Geo
 
 
 def _round_up(length: int, tile: int, stride: int) -> int:
-    """The least length that tiles cover exactly and that is no shorter."""
-    return tile + max(0, math.ceil((length - tile) / stride)) * stride
+    """The least length that tiles cover exactly and that holds all but a sliver of what is wanted.
+
+    A sliver is a twentieth of a tile: rather than look at another row of tiles, images are made that much smaller.
+    """
+    return tile + max(0, math.ceil((length - tile - _SLIVER * tile) / stride)) * stride
 
 
 def measure_content(geometry: Geometry, paths: Sequence[Path]) -> np.ndarray:
     """Height and width (px) that images take in their frames: int64 (n, 2).
 
     Raises:
-        BadDataError: a file's size cannot be read.
+        BadDataError: a file's size cannot be read, or an image is too thin.
     """
     if not geometry.keeps_aspect:
         return np.tile(np.array(geometry.frame_px, dtype=np.int64), (len(paths), 1))
-    return np.array([geometry.fit(read_size_px(path)) for path in paths], dtype=np.int64).reshape(-1, 2)
+    content_px = np.array([geometry.fit(read_size_px(path)) for path in paths], dtype=np.int64).reshape(-1, 2)
+    for path, (height, width) in zip(paths, content_px, strict=True):
+        if min(height, width) < _LEAST_CONTENT_PX:
+            raise BadDataError(
+                f"{path} would be {width}x{height} px with its aspect kept: too thin to see a defect in",
+                "raise data.image_size_px, or use aspect: stretch",
+            )
+    return content_px

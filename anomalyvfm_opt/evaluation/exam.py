@@ -2,22 +2,24 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from anomalyvfm_opt.data.arrays import ArrayStore
-from anomalyvfm_opt.data.decoded import has_mask, load_images, load_masks
+from anomalyvfm_opt.data.decoded import describe_images, has_mask, load_images, load_masks
 from anomalyvfm_opt.data.frames import Frames, draw_corner
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.evaluation.metrics import Metrics, auroc, evaluate
 from anomalyvfm_opt.evaluation.scorers import Scores
 from anomalyvfm_opt.evaluation.stitching import mark_content
-from anomalyvfm_opt.synthesis.exam import Window, make_exam
+from anomalyvfm_opt.synthesis.exam import Window, fill_exam, list_bases, list_kinds
 
 _SEED = 20261  # one exam for all trials and arms
+_VERSION = 1  # counts up when a generator changes what it makes
 _LARGEST_METRIC_PX = 800  # to sort the pixels of larger frames would take longer than a trial
 
 
@@ -53,14 +55,19 @@ class Exam:
         return {name: self._evaluate(scores, name) for name in scores.image}
 
     def _evaluate(self, scores: Scores, scorer: str) -> Metrics:
-        masks = _reduce_masks(self.masks[self.is_masked])
-        if scorer not in scores.maps or not masks.any():
+        if scorer not in scores.maps or not self._metric_masks.any():
             return evaluate(scores.image[scorer], self.labels)
+        shape = (self._metric_masks.shape[1], self._metric_masks.shape[2])
         maps = torch.from_numpy(scores.maps[scorer][self.is_masked]).unsqueeze(1)
-        full = F.interpolate(maps, masks.shape[1:], mode="bilinear", align_corners=False).squeeze(1).numpy()
-        shape = (masks.shape[1], masks.shape[2])
+        full = F.interpolate(maps, shape, mode="bilinear", align_corners=False).squeeze(1).numpy()
         is_image = mark_content(self.images, shape)[self.is_masked] if self.images.has_padding else None
-        return evaluate(scores.image[scorer], self.labels, full, masks, is_image)
+        return evaluate(scores.image[scorer], self.labels, full, self._metric_masks, is_image)
+
+    @cached_property
+    def _metric_masks(self) -> np.ndarray:
+        """The known masks no larger than pixel metrics can take; a pixel is 1 if any part of it is."""
+        factor = math.ceil(max(self.masks.shape[1:]) / _LARGEST_METRIC_PX)
+        return np.stack([_reduce(self.masks[index], factor) for index in np.flatnonzero(self.is_masked)])
 
 
 def set_exam(arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int) -> Exam:
@@ -86,54 +93,49 @@ def set_exam(arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: in
             calibration=held_out,
         )
     normal = held_out.choose(slice(1, None, 2))
-    anomalous, masks, kinds, bases = _make_anomalies(normal, anomalies)
+    bases = list_bases(len(normal), anomalies, _SEED)
+    papers = _open_papers(arrays, describe_images(split.held_out, geometry), normal, bases)
     keys = [record.key for record in split.held_out[1::2]]
-    keys += [f"exam/{index:04d}_{kind}" for index, kind in enumerate(kinds)]
-    images = Frames(
-        np.concatenate([normal.pixels, anomalous]),
-        np.concatenate([normal.content_px, normal.content_px[bases]]),
-        geometry,
-    )
+    keys += [f"exam/{index:04d}_{kind}" for index, kind in enumerate(list_kinds(anomalies))]
+    content_px = np.concatenate([normal.content_px, normal.content_px[bases]])
     return Exam(
         keys=tuple(keys),
-        images=images,
-        labels=np.array([0] * len(normal) + [1] * len(anomalous), dtype=np.int64),
-        masks=np.concatenate([np.zeros((len(normal), *masks.shape[1:]), dtype=np.uint8), masks]),
+        images=Frames(papers[..., :3], content_px, geometry),
+        labels=np.array([0] * len(normal) + [1] * anomalies, dtype=np.int64),
+        masks=papers[..., 3],
         is_masked=np.ones(len(keys), dtype=bool),
         calibration=held_out.choose(slice(None, None, 2)),
     )
 
 
-def _make_anomalies(normal: Frames, count: int) -> tuple[np.ndarray, np.ndarray, list[str], list[int]]:
-    """Synthetic anomalies in frames, each inside a part as large as what the network sees at once.
+def _open_papers(arrays: ArrayStore, content: str, normal: Frames, bases: list[int]) -> np.ndarray:
+    """The n normal images and, made of them, the synthetic anomalies: uint8 (m, h, w, 4), the last channel a mask.
 
-    Returns:
-        Images uint8 (count, h, w, 3), masks uint8 (count, h, w), kinds, and the normal image that each is made of.
+    An anomaly lies inside a part of its image as large as what the network sees at once.
     """
-    bases: list[int] = []
-    side = normal.geometry.tile_px
 
     def choose_window(index: int, rng: np.random.Generator) -> Window:
-        bases.append(index)
         height, width = (int(length) for length in normal.content_px[index])
         if not normal.geometry.is_tiled:
             return slice(0, height), slice(0, width)
+        side = normal.geometry.tile_px
         top, left = draw_corner(normal.content_px[index], side, rng)
         return slice(top, min(top + side, height)), slice(left, min(left + side, width))
 
-    images, masks, kinds = make_exam(normal.pixels, count, _SEED, choose_window)
-    return images, masks, kinds, bases
+    def build(out: np.ndarray) -> None:
+        for index in range(len(normal)):
+            out[index, ..., :3] = normal.read(index)
+        made = out[len(normal) :]
+        fill_exam(made[..., :3], made[..., 3], normal.read, bases, _SEED, choose_window)
+
+    shape = (len(normal) + len(bases), *normal.geometry.frame_px, 4)
+    return arrays.get(f"exam {_VERSION} {_SEED} {len(bases)} {normal.geometry} {content}", build, shape, np.uint8)
 
 
-def _reduce_masks(masks: np.ndarray) -> np.ndarray:
-    """Masks (n, h, w) no larger than pixel metrics can take; a pixel is 1 if any part of it is."""
-    factor = math.ceil(max(masks.shape[1:]) / _LARGEST_METRIC_PX)
-    if factor == 1:
-        return masks
-    reduced: np.ndarray = (
-        F.max_pool2d(torch.from_numpy(masks).unsqueeze(1).float(), factor, ceil_mode=True)
-        .squeeze(1)
-        .numpy()
-        .astype(np.uint8)
-    )
+def _reduce(mask: np.ndarray, factor: int) -> np.ndarray:
+    """A mask (h, w) of 0 and 1 in blocks of `factor` px: 1 if any part of a block is."""
+    height, width = (math.ceil(side / factor) for side in mask.shape)
+    padded = np.zeros((height * factor, width * factor), np.uint8)
+    padded[: mask.shape[0], : mask.shape[1]] = mask
+    reduced: np.ndarray = padded.reshape(height, factor, width, factor).max(axis=(1, 3))
     return reduced

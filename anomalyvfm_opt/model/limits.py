@@ -14,6 +14,7 @@ from anomalyvfm_opt.model.network import build_network, find_config, resolve_blo
 from anomalyvfm_opt.model.weights import OFFLINE_NAME
 from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
 from anomalyvfm_opt.spec.model import DataSection, Spec
+from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.spec.space import Space
 
 
@@ -60,7 +61,11 @@ def find_limits_problems(spec: Spec) -> list[Problem]:
     if not uneven:
         problems += _find_uneven_tiles(network, [indices for indices, _ in lists], spec.data)
     outline = _Outline(name, network, max(depth for _, depth in lists))
-    return [*problems, *_find_large_ranks(outline, spec.search.space)]
+    return [
+        *problems,
+        *_find_idle_references(outline, spec.references),
+        *_find_large_ranks(outline, spec.search.space),
+    ]
 
 
 def _find_misplaced_weights(spec: Spec) -> Iterator[Problem]:
@@ -105,6 +110,18 @@ def _find_uneven_tiles(network: Any, lists: Sequence[Sequence[int]], data: DataS
             f"tiles of {size} px every {step} px do not fit this backbone, whose maps have cells of {cell} px;"
             f" make size_px and overlap_px multiples of {cell}",
         )
+
+
+def _find_idle_references(outline: _Outline, references: Sequence[str]) -> Iterator[Problem]:
+    """All references but `frozen` adapt attention in all blocks, whatever the space says."""
+    adapted = [name for name in references if name != FROZEN]
+    if adapted:
+        try:
+            _measure_targets(outline, "attention", "all")
+        except UsageError as error:
+            yield Problem(
+                ("references",), f"{adapted[0]} cannot be run: {error}; leave it out, or use later blocks"
+            )
 
 
 def _find_large_ranks(outline: _Outline, space: Space) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ exam's own kind. Difficulty is fixed and moderate, sizes vary; one exam serves a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -118,9 +118,7 @@ def make_scar(image: Pixels, rng: np.random.Generator) -> Pair:
     return first_visible(image, attempt, _LEAST_COVERAGE, _LEAST_LEVELS)
 
 
-def make_exam(
-    normals: Pixels, count: int, seed: int, choose_window: ChooseWindow | None = None
-) -> tuple[Pixels, Pixels, list[str]]:
+def make_exam(normals: Pixels, count: int, seed: int) -> tuple[Pixels, Pixels, list[str]]:
     """The exam's anomalous images, evenly mixed: item i is of kind `EXAM_KINDS[i % 3]`.
 
     Every normal image is used once before any is used again; item i depends on (normals, seed, i) alone.
@@ -129,8 +127,6 @@ def make_exam(
         normals: normal images that no trial trains on, uint8 (n, h, w, 3).
         count: how many anomalous images.
         seed: 0 or more.
-        choose_window: given the number of a normal image and a source of randomness, the rows and columns that
-            hold its anomaly, and whose shorter side sets its size; None for the whole image.
 
     Returns:
         Images, uint8 (count, h, w, 3); masks, uint8 {0, 1} (count, h, w); kinds, `count` names.
@@ -141,18 +137,52 @@ def make_exam(
     """
     if len(normals) == 0:
         raise ValueError("an exam needs at least one normal image, but there are none")
-    generators = (make_perlin, make_cutpaste, make_scar)
     images = np.empty((count, *normals.shape[1:]), np.uint8)
-    masks = np.zeros(images.shape[:3], np.uint8)
-    for i in range(count):
-        lap, turn = divmod(i, len(normals))
-        order = np.random.default_rng((seed, _EXAM_STREAM, 0, lap)).permutation(len(normals))
+    masks = np.empty(images.shape[:3], np.uint8)
+    fill_exam(images, masks, lambda index: normals[index], list_bases(len(normals), count, seed), seed)
+    return images, masks, list_kinds(count)
+
+
+def fill_exam(
+    images: Pixels,
+    masks: Pixels,
+    read_normal: Callable[[int], Pixels],
+    bases: Sequence[int],
+    seed: int,
+    choose_window: ChooseWindow | None = None,
+) -> None:
+    """Write the exam's anomalous images into arrays that may be memory-mapped.
+
+    Args:
+        images: receives uint8 (count, h, w, 3).
+        masks: receives uint8 {0, 1} (count, h, w).
+        read_normal: gives a normal image by its number, uint8 (h, w, 3).
+        bases: of `list_bases`: which normal image each is made of.
+        seed: 0 or more.
+        choose_window: given the number of a normal image and a source of randomness, the rows and columns that
+            hold its anomaly, and whose shorter side sets its size; None for the whole image.
+    """
+    generators = (make_perlin, make_cutpaste, make_scar)
+    for i, base in enumerate(bases):
         rng = np.random.default_rng((seed, _EXAM_STREAM, 1, i))
-        chosen = int(order[turn])
-        window = choose_window(chosen, rng) if choose_window else (slice(None), slice(None))
-        images[i] = normals[chosen]
-        images[i][window], masks[i][window] = generators[i % 3](normals[chosen][window], rng)
-    return images, masks, [EXAM_KINDS[i % 3] for i in range(count)]
+        window = choose_window(base, rng) if choose_window else (slice(None), slice(None))
+        images[i], masks[i] = read_normal(base), 0
+        images[i][window], masks[i][window] = generators[i % 3](images[i][window].copy(), rng)
+
+
+def list_bases(normals: int, count: int, seed: int) -> list[int]:
+    """Which normal image each item of an exam is made of: all of them once before any is used again."""
+    bases: list[int] = []
+    while len(bases) < count:
+        bases += (
+            np.random.default_rng((seed, _EXAM_STREAM, 0, len(bases) // normals)).permutation(normals).tolist()
+        )
+    return bases[:count]
+
+
+def list_kinds(count: int) -> list[str]:
+    """The kind of each item of an exam."""
+    return [EXAM_KINDS[i % 3] for i in range(count)]
 
 
 def _islands(image_px: tuple[int, int], rng: np.random.Generator) -> Region:

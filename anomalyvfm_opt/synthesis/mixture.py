@@ -87,7 +87,7 @@ def fill_pool(
     normals: Pixels,
     seed: int,
     start: int = 0,
-    area_px: tuple[int, int] | None = None,
+    content_px: NDArray[np.int64] | None = None,
 ) -> None:
     """Writes items `start`, `start + 1`, ... of a pool into arrays that may be memory-mapped.
 
@@ -102,8 +102,8 @@ def fill_pool(
         normals: normal images, uint8 (n, h, w, 3); only a few are read per item.
         seed: 0 or more.
         start: number of the first item.
-        area_px: height and width of the part, from the top left, that holds anomalies: the rest may be padding.
-            None for all.
+        content_px: (n, 2), height and width of each normal image's part, from the top left, that is no padding:
+            anomalies lie in it. None where there is no padding.
 
     Raises:
         KeyError: there is no such kind.
@@ -113,12 +113,18 @@ def fill_pool(
     if len(normals) == 0:
         raise ValueError("a pool needs at least one normal image, but there are none")
     generate = _GENERATORS[kind]
-    height, width = area_px or (normals.shape[1], normals.shape[2])
+    whole = np.array(normals.shape[1:3])
     level = round(1000 * intensity)
     for i in range(len(images)):
         rng = np.random.default_rng((seed, _POOL_STREAM, KINDS.index(kind), level, start + i))
         chosen = int(rng.integers(len(normals)))
-        others = _others(normals, chosen, rng)[:, :height, :width]
+        others = _others(normals, chosen, rng)
+        height, width = whole if content_px is None else content_px[chosen]
+        if content_px is not None and kind == "contextual" and len(np.unique(content_px, axis=0)) > 1:
+            other = int(rng.integers(len(normals)))  # a patch of another image, from where both have content
+            height, width = np.minimum(content_px[chosen], content_px[other])
+            others = normals[other : other + 1]
+        others = others[:, :height, :width]
         images[i], masks[i] = normals[chosen], 0
         images[i, :height, :width], masks[i, :height, :width] = generate(
             normals[chosen, :height, :width], others, intensity, rng

@@ -9,7 +9,7 @@ from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture, draw, fill_pool
 _SEED = 20260  # one pool for all trials
 _SQUARE_STREAM = 4
 _MOST_SQUARES = 512
-_VERSION = 2  # counts up when a generator changes what it makes
+_VERSION = 3  # counts up when a generator changes what it makes
 
 
 class PoolStore:
@@ -24,11 +24,16 @@ class PoolStore:
 
     def __init__(self, arrays: ArrayStore, normal: Frames, content: str, size: int) -> None:
         self._arrays = arrays
-        self._content = f"{normal.geometry} {normal.common_px} {content}"
-        self._area_px = normal.common_px
+        self._content = f"{normal.geometry} {content}"
         self._size = size
         self._opened: dict[str, np.ndarray] = {}  # so that a store that keeps nothing fills a pool once
-        self._normal = self._cut_squares(normal) if normal.geometry.is_tiled else normal.pixels
+        seen_px = np.minimum(normal.content_px, normal.geometry.tile_px)
+        if normal.geometry.is_tiled:
+            self._normal = self._cut_squares(normal)
+            seen_px = seen_px[np.arange(len(self._normal)) % len(normal)]
+        else:
+            self._normal = normal.pixels
+        self._content_px = seen_px if normal.has_padding else None
 
     def _cut_squares(self, normal: Frames) -> np.ndarray:
         """What anomalies are made on where a network sees tiles: random ones, uint8 (n, tile, tile, 3)."""
@@ -58,7 +63,7 @@ class PoolStore:
 
         def build(out: np.ndarray) -> None:
             images, masks = out[..., :3], out[..., 3]
-            fill_pool(images, masks, kind, intensity, self._normal, _SEED, area_px=self._area_px)
+            fill_pool(images, masks, kind, intensity, self._normal, _SEED, content_px=self._content_px)
 
         key = f"pool {_VERSION} {kind} {intensity} {size} {self._content}"
         if key not in self._opened:

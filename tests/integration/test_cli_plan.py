@@ -2,11 +2,28 @@
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+import torch
 
+from anomalyvfm_opt.cli.plan.probe import measure
+from anomalyvfm_opt.cli.workbench import Workbench
+from anomalyvfm_opt.data.layout import read_category
+from anomalyvfm_opt.data.split import divide
+from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.spec.model import Spec
 from tests.integration.place import Place
-from tests.integration.program import CATEGORY, FinishedStudy, Program, assert_one_error, write_spec
+from tests.integration.program import (
+    CATEGORY,
+    FinishedStudy,
+    Program,
+    assert_one_error,
+    make_tiny,
+    write_spec,
+)
+
+TINY_SPACE = make_tiny("any")["search"]["space"]
 
 
 def plan(program: Program, spec: Path, data: Path, *arguments: str, **environment: str) -> dict[str, object]:
@@ -84,3 +101,39 @@ def test_a_mistake_is_one_clear_error(
     spec = str(write_spec(tmp_path, "planned"))
     done = program.run("study", "plan", spec, *(argument.format(**places) for argument in arguments))
     assert words.format(**places) in assert_one_error(done, exit_code)
+
+
+def test_the_probe_scores_twice_and_no_more(program: Program) -> None:
+    """A frozen trial and one adapted trial: every other choice is looked at for a few steps only."""
+    spec = Spec.model_validate(make_tiny("probed", search={"space": {**TINY_SPACE, "adapter": ["lora", "dora"]}}))
+    split = divide(read_category(program.data, CATEGORY), "half")
+    with patch.object(Workbench, "_score", autospec=True, side_effect=Workbench._score) as score:
+        probe = measure(spec, split, torch.device("cpu"))
+    assert score.call_count == 2
+    assert probe.costs.step > 0
+    assert set(probe.costs.adapters) == {"lora", "dora"}
+    assert set(probe.costs.blocks) == {"all", 2, 4, 6}
+
+
+def test_what_does_not_fit_the_device_is_said_with_what_to_do(program: Program) -> None:
+    """A GPU that is too small cannot be had here: the error that torch raises then is put in its place."""
+    spec = Spec.model_validate(make_tiny("probed"))
+    split = divide(read_category(program.data, CATEGORY), "half")
+    with (
+        patch.object(Workbench, "_score", side_effect=torch.OutOfMemoryError("CUDA out of memory")),
+        pytest.raises(EnvironmentMissingError, match="cannot be run on cpu: CUDA out of memory") as caught,
+    ):
+        measure(spec, split, torch.device("cpu"))
+    assert "batch_size" in caught.value.hint
+
+
+def test_a_study_of_another_spec_is_named_and_its_trials_do_not_count(
+    program: Program, finished_study: FinishedStudy, tmp_path: Path
+) -> None:
+    spec = write_spec(tmp_path, "tiny", search={"trials": 9})
+    done = program.run(
+        "study", "plan", str(spec), "--data", str(program.data), "--category", CATEGORY, "--threads", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "note: tiny/brick exists with another spec (search.trials: 4 -> 9)" in done.stderr
+    assert "9 of 9" in done.stdout

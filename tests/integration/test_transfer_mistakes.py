@@ -127,12 +127,14 @@ def call(arguments: str, url: str, folder: Path) -> Finished:
     """Run a command in a folder, under a shell that lets no file grow beyond a kB where it is `full`."""
     files = {name: shlex.quote(str(folder / name)) for name in _list_names(arguments)}
     limit = "ulimit -f 1;" if "{full" in arguments else ""
+    # the file of a coverage run would not fit either
+    kept = {name: value for name, value in os.environ.items() if not (limit and name.startswith("COVERAGE_"))}
     return subprocess.run(
         ["bash", "-c", f"{limit} {shlex.quote(sys.executable)} -m anomalyvfm_opt study {_fill(arguments, files)}"],
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**os.environ, "ANOMALYVFM_OPT_DB_URL": url},
+        env={**kept, "ANOMALYVFM_OPT_DB_URL": url},
     )
 
 

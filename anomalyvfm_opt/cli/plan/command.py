@@ -19,6 +19,7 @@ from anomalyvfm_opt.errors import EXIT_TERMINATED
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.cli.plan.reckoning import CategoryPlan, Plan
+    from anomalyvfm_opt.data.arrays import ArrayStore
     from anomalyvfm_opt.trial.cost import Range
     from anomalyvfm_opt.verdict.resolution import Resolution
 
@@ -40,7 +41,8 @@ def plan(
 ) -> None:
     """Measure a few steps on this device: trials, hours, disk, and the smallest gain the data could show.
 
-    Nothing is written. Hours are those of one worker as the measured one: two such workers need half of them.
+    Nothing is written to the study store or the cache; images are decoded into the temporary folder, and weights
+    that are not there yet are fetched. Times are those of one worker like the measured one: two need half of them.
     """
     import signal
 
@@ -48,7 +50,7 @@ def plan(
 
     spec, folder = read_spec(file, data, category or [])
     from anomalyvfm_opt.cli.device import choose_device, limit_threads
-    from anomalyvfm_opt.cli.plan.peek import peek_usage
+    from anomalyvfm_opt.cli.plan.peek import peek_studies
     from anomalyvfm_opt.cli.plan.reckoning import plan_studies
     from anomalyvfm_opt.cli.workbench import open_arrays
     from anomalyvfm_opt.store.home import locate_state_folder
@@ -57,13 +59,13 @@ def plan(
     limit_threads(threads)
     chosen = choose_device(device)
     cache = open_arrays(locate_state_folder(), cache_gib)
-    done = peek_usage(db)
+    studies = peek_studies(db)
     say(f"measuring a few steps of {spec.name} on {chosen} ...")
-    found = plan_studies(spec, folder, category or [], chosen, cache, done, weights)
+    found = plan_studies(spec, folder, category or [], chosen, cache, studies, weights)
     if as_json:
         print_json(to_json(found, str(chosen), cache.folder))
         return
-    print_plan(found, "GPU" if chosen.type == "cuda" else "CPU", cache.folder)
+    print_plan(found, "GPU" if chosen.type == "cuda" else "CPU", cache)
 
 
 def _stop(_number: int, _frame: object) -> None:
@@ -71,7 +73,7 @@ def _stop(_number: int, _frame: object) -> None:
     raise SystemExit(EXIT_TERMINATED)
 
 
-def print_plan(found: "Plan", unit: str, folder: Path) -> None:
+def print_plan(found: "Plan", unit: str, cache: "ArrayStore") -> None:
     """The plan as a table on stdout, with what it stands on."""
     rows = [_to_row(study) for study in found.studies]
     print_table(f"time: of one worker on one {unit}, low - high (expected)", _COLUMNS, rows, right=(2, 5))
@@ -83,7 +85,7 @@ def print_plan(found: "Plan", unit: str, folder: Path) -> None:
     if len(found.studies) > 1:
         say(f"all studies: {_show_time(found.seconds)} on one {unit}, {_show_bytes(found.cache_bytes)} of cache")
         say(f"smallest gain of the mean over {len(found.studies)} categories: {_show_gain(found.mean_resolution)}")
-    say(_describe_disk(found.cache_bytes, folder))
+    say(_describe_disk(found.cache_bytes, cache))
 
 
 def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
@@ -162,11 +164,14 @@ def _show_gain(resolution: "Resolution | None") -> str:
     return "too few scenes" if resolution is None else f"{resolution.smallest_gain:.3f}"
 
 
-def _describe_disk(needed: int, folder: Path) -> str:
-    """How the cache's need compares with the free disk."""
+def _describe_disk(needed: int, cache: "ArrayStore") -> str:
+    """How the arrays' need compares with the cache's bound and the free disk."""
     import shutil
 
-    place = next(path for path in (folder, *folder.parents) if path.is_dir())
-    free = shutil.disk_usage(place).free
-    warning = "" if needed < free else ": NOT ENOUGH, the least used arrays are made anew each time"
-    return f"disk: {_show_bytes(needed)} of cache, {_show_bytes(free)} free at {place}{warning}"
+    if cache.max_bytes == 0:
+        return f"memory: {_show_bytes(needed)} in each worker, as nothing is kept on disk (--cache-gib 0)"
+    place = next(path for path in (cache.folder, *cache.folder.parents) if path.is_dir())
+    kept = sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
+    room = min(cache.max_bytes, shutil.disk_usage(place).free + kept)
+    warning = "" if needed <= room else ": NOT ENOUGH, the arrays unused the longest are made anew each time"
+    return f"disk: {_show_bytes(needed)} of cache, room for {_show_bytes(room)} at {place}{warning}"

@@ -2,6 +2,7 @@
 
 import os
 
+from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.engine import URL_VARIABLE, check_connection, explained, make_engine, resolve_url
 from anomalyvfm_opt.store.home import locate_state_folder
@@ -10,8 +11,8 @@ from anomalyvfm_opt.store.studies import list_studies
 from anomalyvfm_opt.trial.budget import count_usage
 
 
-def peek_usage(flag: str | None) -> dict[str, int]:
-    """Used tickets of the studies that exist, by name; none where the embedded store does not run.
+def peek_studies(flag: str | None) -> dict[str, tuple[Spec, int]]:
+    """Spec and used tickets of the studies that exist, by name; none where the embedded store does not run.
 
     Args:
         flag: value of `--db`; None if it was not given.
@@ -29,4 +30,5 @@ def peek_usage(flag: str | None) -> dict[str, int]:
     with explained(engine.url):
         if not is_prepared(engine):
             return {}
-        return {record.name: count_usage(engine, record.study_id).used for record in list_studies(engine)}
+        records = list_studies(engine)
+        return {record.name: (record.spec, count_usage(engine, record.study_id).used) for record in records}

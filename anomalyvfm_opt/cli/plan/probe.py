@@ -1,6 +1,5 @@
 """A short measured probe: real trials of a study, cut short, with a stopwatch on their parts."""
 
-import contextlib
 import statistics
 import tempfile
 import time
@@ -16,6 +15,7 @@ from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import choose_geometry
 from anomalyvfm_opt.data.split import Split
+from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
@@ -89,13 +89,19 @@ def measure(spec: Spec, split: Split, device: torch.device, weights: Path | None
     geometry = choose_geometry(spec.data, split.fit)
     check_tiles(backbone, geometry)
     with tempfile.TemporaryDirectory(prefix="anomalyvfm-opt-plan-") as folder:
-        arrays = ArrayStore(Path(folder))
+        arrays = ArrayStore(Path(folder), advice="point TMPDIR at a disk with room for the decoded images")
         started = time.perf_counter()
         frames = load_images(arrays, split.fit, geometry)
         decode_s = (time.perf_counter() - started) / len(split.fit)
         pool_s = _time_pools(arrays, frames)
         bench = Workbench(_shorten(spec), split, "probe", backbone, arrays)
-        return Probe(_measure_parts(bench, spec), decode_s, pool_s)
+        try:
+            return Probe(_measure_parts(bench, spec), decode_s, pool_s)
+        except (DoesNotFitError, DivergedError) as error:
+            raise EnvironmentMissingError(
+                f"this study cannot be run on {device}: {error.message}",
+                "make batch_size, image_size_px or tiles.size_px smaller, or take that choice out of the space",
+            ) from None
 
 
 def _shorten(spec: Spec) -> Spec:
@@ -156,6 +162,12 @@ def _base_parameters() -> Parameters:
 def _measure_step(bench: Workbench, parameters: Parameters) -> float:
     """Seconds of a step."""
     watch = _Stopwatch(most_steps=_STEPS)
-    with contextlib.suppress(_ProbeDoneError):
-        bench.run(TrialRequest(0, parameters, _SEED), watch)
-    return watch.step_s
+    unscored = TrialRequest(0, replace(parameters, epochs=2), _SEED, is_watched=False)
+    try:
+        bench.run(unscored, watch)  # ends with the first step of its second epoch, before anything is scored
+    except _ProbeDoneError:
+        return watch.step_s
+    except (DoesNotFitError, DivergedError) as error:
+        choice = f"{parameters.adapter} on {parameters.targets}, adapted blocks {parameters.adapted_blocks}"
+        raise type(error)(f"{choice}: {error.message}") from None
+    raise AssertionError("a probe of steps came to its end")

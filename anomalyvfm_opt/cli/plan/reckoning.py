@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.plan.probe import Probe, measure
 from anomalyvfm_opt.cli.preparation import divide_categories
 from anomalyvfm_opt.data.arrays import ArrayStore
@@ -16,8 +17,10 @@ from anomalyvfm_opt.data.geometry import Geometry, choose_geometry, measure_cont
 from anomalyvfm_opt.data.layout import ImageRecord
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import Split, count_scenes
+from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.spec.space import Space
 from anomalyvfm_opt.synthesis.mixture import KINDS
 from anomalyvfm_opt.trial.cost import Range, draw_parameters, expect_seconds
 from anomalyvfm_opt.verdict.resolution import Resolution, resolve, resolve_mean
@@ -81,7 +84,7 @@ def plan_studies(
     categories: Sequence[str],
     device: torch.device,
     cache: ArrayStore,
-    done: Mapping[str, int],
+    found: Mapping[str, tuple[Spec, int]],
     weights: Path | None = None,
 ) -> Plan:
     """Measure the first category, and reckon the others from it by the number of their tiles.
@@ -92,7 +95,7 @@ def plan_studies(
         categories: a choice among the spec's; empty for all.
         device: to measure on.
         cache: the host's store of arrays, only looked at.
-        done: used tickets of the studies that exist, by name.
+        found: the studies that exist, by name: their specs and used tickets.
         weights: a file with the backbone's weights; None for what the spec says.
 
     Raises:
@@ -105,11 +108,23 @@ def plan_studies(
     base = _count_scored(spec, splits[measured_on])
     studies = []
     for name, split in splits.items():
+        done = _count_done(spec, spec.study_name(name), found)
         factor = _count_scored(spec, split) / base
-        studies.append(
-            _plan(spec, name, split, probe, factor, cache, done.get(spec.study_name(name), 0), len(splits))
-        )
+        studies.append(_plan(spec, name, split, probe, factor, cache, done, len(splits)))
     return Plan(tuple(studies), measured_on, probe, resolve_mean([study.locked_scenes for study in studies]))
+
+
+def _count_done(spec: Spec, name: str, found: Mapping[str, tuple[Spec, int]]) -> int:
+    """Used tickets of a study that exists; those of another spec under its name are none of ours."""
+    if name not in found:
+        return 0
+    stored, used = found[name]
+    differences = find_differences(stored.content(), spec.content())
+    lines = [found.line for found in differences if found.path != "backbone.weights"]  # known by its hash
+    if lines:
+        say(f"note: {name} exists with another spec ({lines[0]}); study create will refuse this one")
+        return 0
+    return used
 
 
 def _plan(
@@ -123,10 +138,9 @@ def _plan(
     categories: int,
 ) -> CategoryPlan:
     geometry = choose_geometry(spec.data, split.fit)
-    space = spec.search.space
     images = [record for records in split.roles.values() for record in records]
     is_there = is_decoded(cache, split.fit, geometry)
-    anomalies = len(KINDS) * len(space.synthesis_intensity) * space.synthesis_count.high
+    anomalies = _count_anomalies(spec, category)
     is_done = done >= spec.search.trials
     start = anomalies * probe.pool_s + (0.0 if is_there else len(images) * probe.decode_s)
     scenes = (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD))
@@ -153,9 +167,14 @@ def _reckon(spec: Spec, category: str, probe: Probe, factor: float, done: int) -
         references[done:],
         draw_parameters(spec.search.space),
         spec.search.trials - done,
-        max(0, spec.search.startup_trials - done),
+        max(0, _count_random(spec) - done),
         spec.training.steps_per_epoch,
     )
+
+
+def _count_random(spec: Spec) -> int:
+    """How many trials are random: with the random sampler all of them."""
+    return spec.search.trials if spec.search.sampler == "random" else spec.search.startup_trials
 
 
 def _count_scored(spec: Spec, split: Split) -> int:
@@ -170,6 +189,24 @@ def _count_scored(spec: Spec, split: Split) -> int:
 def _count_tiles(geometry: Geometry, records: Sequence[ImageRecord]) -> int:
     content_px = measure_content(geometry, [record.path for record in records])
     return len(Frames(np.empty((len(records), 0)), content_px, geometry).tiles)
+
+
+def _count_anomalies(spec: Spec, category: str) -> int:
+    """Synthetic anomalies in all pools that may be filled: those of the space, and of references outside it."""
+    space = spec.search.space
+    high = space.synthesis_count.high
+    pools = {(kind, intensity, high) for kind in _list_kinds(space) for intensity in space.synthesis_intensity}
+    for name in spec.references:
+        p = reference_parameters(name, category)
+        if p is not None:
+            pools |= {(kind, p.synthesis_intensity, max(high, p.synthesis_count)) for kind in KINDS}
+    return sum(size for _, _, size in pools)
+
+
+def _list_kinds(space: Space) -> list[str]:
+    """The kinds that a space may draw: all, but for those of a fixed share of nothing."""
+    mix = space.synthesis_mix
+    return [kind for kind in KINDS if isinstance(mix, str) or getattr(mix, kind) > 0]
 
 
 def _count_bytes(geometry: Geometry, images: int, labelled: int, anomalies: int) -> int:

@@ -106,31 +106,36 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path, store: ArrayStore) ->
 
 def test_kept_aspect_leaves_padding_right_and_below(tmp_path: Path, store: ArrayStore) -> None:
     """Images and masks are put at the same place, and the padding is of one colour."""
-    wide, high = make_pixels(0, 10, 20), make_pixels(1, 20, 10)
-    marked = np.full((10, 20), 255, np.uint8)
+    wide, high = make_pixels(0, 20, 40), make_pixels(1, 40, 20)
+    marked = np.full((20, 40), 255, np.uint8)
     records = [
         _bad(save_image(tmp_path / "wide.png", wide), save_image(tmp_path / "wide_mask.png", marked)),
         _bad(save_image(tmp_path / "high.png", high), None),
     ]
-    geometry = Geometry.square(20, keeps_aspect=True)
+    geometry = Geometry.square(40, keeps_aspect=True)
     frames = load_images(store, records, geometry)
-    assert frames.content_px.tolist() == [[10, 20], [20, 10]]
-    assert (frames.pixels[0, :10] == wide).all()
-    assert (frames.pixels[1, :, :10] == high).all()
-    for padding in (frames.pixels[0, 10:], frames.pixels[1, :, 10:]):
+    assert frames.content_px.tolist() == [[20, 40], [40, 20]]
+    assert (frames.pixels[0, :20] == wide).all()
+    assert (frames.pixels[1, :, :20] == high).all()
+    for padding in (frames.pixels[0, 20:], frames.pixels[1, :, 20:]):
         assert (padding == PADDING).all()
     masks = load_masks(store, records, geometry)
-    assert masks[0, :10].all()
-    assert not masks[0, 10:].any()
-    assert frames.common_px == (10, 10)
+    assert masks[0, :20].all()
+    assert not masks[0, 20:].any()
 
 
 def test_an_image_turned_by_exif_keeps_its_turned_aspect(tmp_path: Path, store: ArrayStore) -> None:
     path = tmp_path / "turned.png"
     exif = Image.Exif()
     exif[274] = 6
-    Image.fromarray(make_pixels(0, 10, 20)).save(path, exif=exif)
-    frames = load_images(store, [_bad(path, None)], Geometry.square(20, keeps_aspect=True))
-    assert frames.content_px.tolist() == [[20, 10]]
-    assert (frames.pixels[0, :, 10:] == PADDING).all()
-    assert (frames.pixels[0, :, :10] != PADDING).any(axis=-1).mean() > 0.9
+    Image.fromarray(make_pixels(0, 20, 40)).save(path, exif=exif)
+    frames = load_images(store, [_bad(path, None)], Geometry.square(40, keeps_aspect=True))
+    assert frames.content_px.tolist() == [[40, 20]]
+    assert (frames.pixels[0, :, 20:] == PADDING).all()
+    assert (frames.pixels[0, :, :20] != PADDING).any(axis=-1).mean() > 0.9
+
+
+def test_an_image_too_thin_to_see_a_defect_in_is_refused(tmp_path: Path, store: ArrayStore) -> None:
+    record = _bad(save_image(tmp_path / "thin.png", make_pixels(0, 10, 100)), None)
+    with pytest.raises(BadDataError, match=r"thin\.png would be 64x6 px.*aspect: stretch"):
+        load_images(store, [record], Geometry.square(64, keeps_aspect=True))

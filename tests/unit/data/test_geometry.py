@@ -34,7 +34,8 @@ def write(folder: Path, *sizes: tuple[int, int]) -> list[ImageRecord]:
         (section(64, "keep", (32, 0)), [(40, 10), (30, 10)], (64, 32), [(0, 0), (32, 0)]),
         (section(64, "keep", (32, 16)), [(30, 40)], (48, 64), [(y, x) for y in (0, 16) for x in (0, 16, 32)]),
         (section(64, "keep", (32, 0)), [(10, 40), (40, 10)], (64, 64), [(0, 0), (0, 32), (32, 0), (32, 32)]),
-        (section(64, "keep", (64, 0)), [(10, 40)], (64, 64), [(0, 0)]),
+        (section(64, "keep", (64, 0)), [(20, 40)], (64, 64), [(0, 0)]),
+        (section(128, "keep", (64, 0)), [(33, 64), (32, 64)], (64, 128), [(0, 0), (0, 64)]),
     ],
 )
 def test_frames_are_as_large_as_their_images_need(
@@ -80,7 +81,6 @@ def test_tiles_of_mere_padding_are_left_out() -> None:
     assert frames.tiles.tolist() == [[0, 0, 0], [0, 0, 32], [1, 0, 0], [1, 0, 32], [1, 32, 0], [1, 32, 32]]
     assert (frames.read_tiles(1, 3) == np.stack([pixels[0, :32, 32:], pixels[1, :32, :32]])).all()
     assert frames.read_tiles(4, 99).shape == (2, 32, 32, 3)
-    assert frames.common_px == (20, 32)
     assert frames.has_padding
 
 

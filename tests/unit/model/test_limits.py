@@ -170,3 +170,13 @@ def test_the_random_state_is_as_before() -> None:
     before = torch.random.get_rng_state()
     find_limits_problems(make_spec(DINO))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_references_that_cannot_be_run_are_found_although_the_space_could_be() -> None:
+    """Stage 0 has no projecting convolution: nothing for v1.1's attention there."""
+    backbone = {**CNN, "decoder_blocks": [0], "patch_blocks": [0]}
+    spec = make_spec(backbone, targets=["attention_mlp"], rank=[4])
+    (problem,) = find_limits_problems(spec)
+    assert problem.path == ("references",)
+    assert "v1.1 cannot be run" in problem.message
+    assert find_limits_problems(spec.model_copy(update={"references": ("frozen",)})) == []

@@ -171,3 +171,21 @@ def test_unusable_requests_are_refused(normals):
         make_pool("rust", 1.0, normals, 1, 0)
     with pytest.raises(ValueError, match="at least one normal"):
         make_pool("texture", 1.0, normals[:0], 1, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_anomalies_lie_in_what_is_no_padding_of_their_own_image(kind: str, normals: np.ndarray) -> None:
+    """One upright image among lying ones: none of them is confined to what all have in common."""
+    height, width = normals.shape[1:3]
+    content_px = np.tile((height // 2, width), (len(normals), 1))
+    content_px[0] = (height, width // 2)
+    images, masks = np.empty((40, *normals.shape[1:]), np.uint8), np.empty((40, height, width), np.uint8)
+    fill_pool(images, masks, kind, 1.0, normals, 5, content_px=content_px)
+    bases = [int(np.argmin([(image != normal).any(axis=-1).sum() for normal in normals])) for image in images]
+    upright = np.array(bases) == 0
+    assert upright.any()
+    assert masks.any(axis=(1, 2)).all()
+    assert not masks[~upright, height // 2 :].any()
+    assert not masks[upright][:, :, width // 2 :].any()
+    if kind != "contextual":  # whose patches come from where two images have content
+        assert masks[~upright][:, :, width // 2 :].any()
