@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file, as in studies/.")]
+CategoryOption = Annotated[
+    list[str] | None, typer.Option("--category", metavar="C", help="Only this category; may be repeated.")
+]
 DatabaseOption = Annotated[
     str | None,
     typer.Option(

@@ -1,12 +1,19 @@
 """`study`: plan, create, list, show, export, import, delete."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from anomalyvfm_opt.cli.options import CacheOption, DatabaseOption, DataOption, JsonOption, WeightsOption
+from anomalyvfm_opt.cli.options import (
+    CacheOption,
+    CategoryOption,
+    DatabaseOption,
+    DataOption,
+    JsonOption,
+    SpecArgument,
+    WeightsOption,
+)
 from anomalyvfm_opt.cli.output import print_json, print_table, say
 from anomalyvfm_opt.cli.plan.command import plan
 from anomalyvfm_opt.cli.transfer import export_one, import_one
@@ -20,11 +27,9 @@ StudyArgument = Annotated[str, typer.Argument(metavar="S", help="A study, <spec>
 
 @app.command()
 def create(
-    file: Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file, as in studies/.")],
+    file: SpecArgument,
     data: DataOption = None,
-    category: Annotated[
-        list[str] | None, typer.Option("--category", metavar="C", help="Only this category; may be repeated.")
-    ] = None,
+    category: CategoryOption = None,
     weights: WeightsOption = None,
     cache_gib: CacheOption = 64.0,
     db: DatabaseOption = None,

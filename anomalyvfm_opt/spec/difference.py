@@ -1,6 +1,6 @@
 """The difference of two specs, field by field."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,14 +34,17 @@ class Difference:
         return f"{self.path}: {self.old_text} -> {self.new_text}"
 
 
-def find_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+def find_differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], ignored: Collection[str] = ()
+) -> list[Difference]:
     """The fields that differ, in the order of the spec; a list or a range is one field.
 
     Args:
         old: content of one spec (plain JSON values).
         new: content of the other.
+        ignored: paths of fields that may differ.
     """
-    return list(_compare(old, new))
+    return [found for found in _compare(old, new) if found.path not in ignored]
 
 
 def _compare(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:

@@ -241,11 +241,9 @@ def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
 
 def _check_same(stored: StudyRecord, new: NewStudy) -> None:
     has_same_weights = stored.weights_sha256 == new.weights_sha256  # then it does not matter where they lie
-    differences = [
-        found.line
-        for found in find_differences(stored.spec.content(), new.spec.content())
-        if not (has_same_weights and found.path == "backbone.weights")
-    ]
+    ignored = ("backbone.weights",) if has_same_weights else ()
+    found = find_differences(stored.spec.content(), new.spec.content(), ignored)
+    differences = [difference.line for difference in found]
     if stored.split_sha256 != new.split_sha256:
         differences.append(f"images (content hash): {stored.split_sha256[:12]} -> {new.split_sha256[:12]}")
     if stored.masks_sha256 and new.masks_sha256 and stored.masks_sha256 != new.masks_sha256:

@@ -1,16 +1,16 @@
 """`study plan`: print what a spec's studies would cost and could show."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from anomalyvfm_opt.cli.options import (
     CacheOption,
+    CategoryOption,
     DatabaseOption,
     DataOption,
     DeviceOption,
     JsonOption,
+    SpecArgument,
     ThreadsOption,
     WeightsOption,
 )
@@ -27,11 +27,9 @@ _COLUMNS = ("study", "images", "trials left", "time", "start", "cache", "locked 
 
 
 def plan(
-    file: Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file, as in studies/.")],
+    file: SpecArgument,
     data: DataOption = None,
-    category: Annotated[
-        list[str] | None, typer.Option("--category", metavar="C", help="Only this category; may be repeated.")
-    ] = None,
+    category: CategoryOption = None,
     weights: WeightsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,

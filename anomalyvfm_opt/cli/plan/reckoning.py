@@ -19,10 +19,11 @@ from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import Split, count_scenes
 from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.spec.space import Space
 from anomalyvfm_opt.synthesis.mixture import KINDS
-from anomalyvfm_opt.trial.cost import Range, draw_parameters, expect_seconds
+from anomalyvfm_opt.trial.cost import PartCosts, Range, draw_parameters, expect_seconds
 from anomalyvfm_opt.verdict.resolution import Resolution, resolve, resolve_mean
 
 _NOTHING = Range(0.0, 0.0, 0.0)
@@ -78,6 +79,15 @@ class Plan:
         return sum(study.cache_bytes for study in self.studies)
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """A category whose study is planned."""
+
+    category: str
+    split: Split
+    geometry: Geometry
+
+
 def plan_studies(
     spec: Spec,
     data: Path,
@@ -105,12 +115,15 @@ def plan_studies(
     splits = divide_categories(spec, root, categories)
     measured_on = next(iter(splits))
     probe = measure(spec, splits[measured_on], device, weights)
-    base = _count_scored(spec, splits[measured_on])
+    subjects = [_Subject(name, split, choose_geometry(spec.data, split.fit)) for name, split in splits.items()]
+    tiles = [_count_scored(spec, subject) for subject in subjects]
+    draws = draw_parameters(spec.search.space)
     studies = []
-    for name, split in splits.items():
-        done = _count_done(spec, spec.study_name(name), found)
-        factor = _count_scored(spec, split) / base
-        studies.append(_plan(spec, name, split, probe, factor, cache, done, len(splits)))
+    for subject, count in zip(subjects, tiles, strict=True):
+        done = _count_done(spec, spec.study_name(subject.category), found)
+        costs = probe.costs.scale(count / tiles[0])
+        seconds = _reckon(spec, subject.category, costs, draws, done) if done < spec.search.trials else None
+        studies.append(_plan(spec, subject, probe, seconds, done, cache, len(subjects)))
     return Plan(tuple(studies), measured_on, probe, resolve_mean([study.locked_scenes for study in studies]))
 
 
@@ -119,38 +132,36 @@ def _count_done(spec: Spec, name: str, found: Mapping[str, tuple[Spec, int]]) ->
     if name not in found:
         return 0
     stored, used = found[name]
-    differences = find_differences(stored.content(), spec.content())
-    lines = [found.line for found in differences if found.path != "backbone.weights"]  # known by its hash
-    if lines:
-        say(f"note: {name} exists with another spec ({lines[0]}); study create will refuse this one")
+    differences = find_differences(stored.content(), spec.content(), ("backbone.weights",))  # known by their hash
+    if differences:
+        say(f"note: {name} exists with another spec ({differences[0].line}); study create will refuse this one")
         return 0
     return used
 
 
 def _plan(
     spec: Spec,
-    category: str,
-    split: Split,
+    subject: _Subject,
     probe: Probe,
-    factor: float,
-    cache: ArrayStore,
+    seconds: Range | None,
     done: int,
+    cache: ArrayStore,
     categories: int,
 ) -> CategoryPlan:
-    geometry = choose_geometry(spec.data, split.fit)
+    """The plan of one study; `seconds` is None if nothing of it is left."""
+    split, geometry = subject.split, subject.geometry
     images = [record for records in split.roles.values() for record in records]
     is_there = is_decoded(cache, split.fit, geometry)
-    anomalies = _count_anomalies(spec, category)
-    is_done = done >= spec.search.trials
+    anomalies = _count_anomalies(spec, subject.category)
     start = anomalies * probe.pool_s + (0.0 if is_there else len(images) * probe.decode_s)
     scenes = (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD))
     return CategoryPlan(
-        name=spec.study_name(category),
+        name=spec.study_name(subject.category),
         geometry=geometry,
         trials=spec.search.trials,
         done=done,
-        seconds=_NOTHING if is_done else _reckon(spec, category, probe, factor, done),
-        start_seconds=0.0 if is_done else start,
+        seconds=seconds or _NOTHING,
+        start_seconds=start if seconds else 0.0,
         cache_bytes=_count_bytes(geometry, len(images), len(split.search) + len(split.locked), anomalies),
         is_decoded=is_there,
         locked_scenes=scenes,
@@ -158,14 +169,14 @@ def _plan(
     )
 
 
-def _reckon(spec: Spec, category: str, probe: Probe, factor: float, done: int) -> Range:
+def _reckon(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Parameters], done: int) -> Range:
     """Seconds of the trials that are left; references are run first."""
     run_as = distinct_references(spec.references, category)
     references = [reference_parameters(name, category) for name, other in run_as.items() if name == other]
     return expect_seconds(
-        probe.costs.scale(factor),
+        costs,
         references[done:],
-        draw_parameters(spec.search.space),
+        draws,
         spec.search.trials - done,
         max(0, _count_random(spec) - done),
         spec.training.steps_per_epoch,
@@ -177,9 +188,9 @@ def _count_random(spec: Spec) -> int:
     return spec.search.trials if spec.search.sampler == "random" else spec.search.startup_trials
 
 
-def _count_scored(spec: Spec, split: Split) -> int:
+def _count_scored(spec: Spec, subject: _Subject) -> int:
     """Tiles that one scoring looks at: of normal images to fit on, of held-out ones, and of the exam."""
-    geometry = choose_geometry(spec.data, split.fit)
+    split, geometry = subject.split, subject.geometry
     tiles = _count_tiles(geometry, split.fit) / len(split.fit)
     n_fit = min(len(split.fit), spec.scoring.fit_images)
     exam = spec.scoring.exam_images * tiles if spec.data.lock == "all" else _count_tiles(geometry, split.search)
