@@ -184,7 +184,9 @@ def _run_as(
     ]
     if str(home).startswith(str(place.folder / "closed")):
         command = [sys.executable, "-m", "anomalyvfm_opt", "db", "up"]
-    environment = {**os.environ, _HOME: str(home)}
+    measured = "COVERAGE_"  # another user could not write coverage's file beside ours, and would say so
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(measured)}
+    environment[_HOME] = str(home)
     return subprocess.run(become(command), env=environment, capture_output=True, text=True, timeout=120)
 
 
