@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from anomalyvfm_opt.cli.output import print_table, say
+from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.summary import StudySummary, tabulate
 from anomalyvfm_opt.spec.model import DataSection
 
@@ -32,8 +33,8 @@ def print_results(summaries: Sequence[StudySummary]) -> None:
     )
 
 
-def print_study(summary: StudySummary) -> None:
-    """Print one study's particulars."""
+def print_study(summary: StudySummary, proxy: Proxy) -> None:
+    """Print one study's particulars, and whether its synthetic objective is worth anything."""
     record, usage, images = summary.record, summary.usage, summary.images
     spec = record.spec
     rows = [
@@ -52,6 +53,7 @@ def print_study(summary: StudySummary) -> None:
             f" {images.get('search', 0)} to search on, {images.get('locked', 0)} locked (lock: {record.lock})",
         ),
         ("objective", f"image AUROC of {_name_objective(spec.scoring.objective)}"),
+        *describe_proxy(proxy),
     ]
     rows += [
         (f"trial {number} {outcome}", message.strip().splitlines()[-1] if message.strip() else "-")

@@ -79,23 +79,28 @@ def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(name: StudyArgument, db: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Show a study: budget, division, references, best trial. A spec's name shows all of its studies."""
+    """Show a study: budget, division, references, best trial, and what its synthetic objective is worth.
+
+    A spec's name shows all of its studies.
+    """
     from anomalyvfm_opt.cli.results import print_results, print_study
     from anomalyvfm_opt.cli.selection import select_studies
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.report import proxy
     from anomalyvfm_opt.report.summary import summarise, to_json
 
     store = open_store(db)
     summaries = [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [name])]
+    proxies = [proxy.judge_proxy(store.storage, store.engine, summary.record) for summary in summaries]
     if as_json:
         if len(summaries) != 1:
             known = ", ".join(s.record.name for s in summaries)
             raise UsageError(f"--json shows one study, and {name!r} names {len(summaries)}", f"one of {known}")
-        print_json(to_json(summaries[0]))
+        print_json({**to_json(summaries[0]), "proxy": proxy.to_json(proxies[0])})
         return
-    for summary in summaries:
-        print_study(summary)
+    for summary, judged in zip(summaries, proxies, strict=True):
+        print_study(summary, judged)
     print_results(summaries)
 
 

@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import DoesNotFitError
-from anomalyvfm_opt.evaluation.exam import set_exam
+from anomalyvfm_opt.evaluation.exam import Exam, set_exams
 from anomalyvfm_opt.evaluation.features import extract_features
 from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
 from anomalyvfm_opt.evaluation.stitching import check_grid
@@ -30,6 +31,14 @@ from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 
 _SCORING_BATCH = 32
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Scores of a finished detector: on the exam that its value comes from, and on the synthetic one."""
+
+    scores: Scores
+    synthetic: Scores | None
 
 
 class Workbench:
@@ -54,10 +63,10 @@ class Workbench:
             np.linspace(0, len(self._normal) - 1, n_fit).round().astype(int)
         )  # over the whole series
         self._pools = PoolStore(arrays, self._normal, content, spec.search.space.synthesis_count.high)
-        self._exam = set_exam(arrays, split, geometry, spec.scoring.exam_images)
+        self._exams = set_exams(arrays, split, geometry, spec.scoring.exam_images)
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        """One trial: fine-tune, score after each epoch, and answer with the last epoch's scores.
+        """One trial: fine-tune, score after each epoch, and answer with the last epoch's scores, of both exams.
 
         Raises:
             DivergedError: training ran away.
@@ -67,39 +76,47 @@ class Workbench:
         losses: list[float] = []
         try:
             if request.parameters is None:
-                scores = self._score(Detector(self._backbone), request.seed)
+                detector = Detector(self._backbone)
+                bank = self._fit_bank(detector, request.seed)
+                scores = self._score(bank, detector, self._exams.deciding)
+                answers = self._finish(bank, detector, scores)
             else:
-                scores, losses = self._train(request.parameters, request, progress)
+                answers, losses = self._train(request.parameters, request, progress)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise DoesNotFitError(str(error).splitlines()[0]) from error
-        value, scorer = self._exam.value(scores, self._spec.scoring.objective)
+        exam, objective = self._exams.deciding, self._spec.scoring.objective
+        value, scorer = exam.value(answers.scores, objective)
         return TrialResult(
             value=value,
-            metrics=self._exam.evaluate(scores),
-            image_keys=self._exam.keys,
-            labels=self._exam.labels,
-            scores=scores.image,
+            metrics=exam.evaluate(answers.scores),
+            image_keys=exam.keys,
+            labels=exam.labels,
+            scores=answers.scores.image,
             attributes={
                 "epoch_losses": [round(loss, 5) for loss in losses],
                 "scorer": scorer,
+                **self._exams.list_objectives(answers.scores, answers.synthetic, objective),
                 "seconds": round(time.perf_counter() - started, 2),
                 **describe_environment(self._backbone),
             },
         )
 
-    def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> tuple[Scores, list[float]]:
+    def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> tuple[_Answers, list[float]]:
         """Scores after the last epoch, and the loss of each."""
         seed = request.seed
-        last: list[Scores] = []
+        last: list[_Answers] = []
         settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks)
         with build_detector(self._backbone, settings, seed) as detector:
 
             def finish_epoch(epoch: int, _loss: float) -> None:
                 if epoch < p.epochs and not request.is_watched:
                     return
-                last[:] = [self._score(detector, seed)]
-                progress.report(epoch, self._exam.value(last[0], self._spec.scoring.objective)[0])
+                bank = self._fit_bank(detector, seed)
+                scores = self._score(bank, detector, self._exams.deciding)
+                progress.report(epoch, self._exams.deciding.value(scores, self._spec.scoring.objective)[0])
+                if epoch == p.epochs:
+                    last.append(self._finish(bank, detector, scores))
 
             mixture = Mixture(p.texture, p.structural, p.contextual, p.synthesis_count, p.synthesis_intensity)
             images = TrainingSet(self._normal, *self._pools.draw(mixture, seed))
@@ -119,15 +136,21 @@ class Workbench:
             seed=seed,
         )
 
-    def _score(self, detector: Detector, seed: int) -> Scores:
+    def _fit_bank(self, detector: Detector, seed: int) -> ScorerBank:
         fit = self._normal.choose(self._fit_indices)
-        bank = ScorerBank(
-            extract_features(detector, fit, _SCORING_BATCH, with_heads=False),
-            extract_features(detector, self._exam.calibration, _SCORING_BATCH),
-            self._spec.scoring.memory_patches,
-            seed,
-        )
-        return bank.score(extract_features(detector, self._exam.images, _SCORING_BATCH))
+        features = extract_features(detector, fit, _SCORING_BATCH, with_heads=False)
+        return ScorerBank(features, self._spec.scoring.memory_patches, seed)
+
+    def _score(self, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
+        calibrated = bank.calibrate(extract_features(detector, exam.calibration, _SCORING_BATCH))
+        return calibrated.score(extract_features(detector, exam.images, _SCORING_BATCH))
+
+    def _finish(self, bank: ScorerBank, detector: Detector, scores: Scores) -> _Answers:
+        """A finished detector also sits the synthetic exam, unless that is the one which it has just sat."""
+        synthetic = self._exams.synthetic
+        if synthetic is None or synthetic is self._exams.deciding:
+            return _Answers(scores, scores if synthetic else None)
+        return _Answers(scores, self._score(bank, detector, synthetic))
 
 
 def describe_environment(backbone: Backbone) -> Mapping[str, Any]:

@@ -1,8 +1,10 @@
-"""The exam of a study: the images that every trial is scored on, and the value that comes of it."""
+"""The exams of a study: the images that every trial is scored on, and the values that come of it."""
 
+import logging
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +15,16 @@ from anomalyvfm_opt.data.decoded import describe_images, has_mask, load_images, 
 from anomalyvfm_opt.data.frames import Frames, draw_corner
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.data.split import Split
+from anomalyvfm_opt.errors import BadDataError
 from anomalyvfm_opt.evaluation.metrics import Metrics, auroc, evaluate
 from anomalyvfm_opt.evaluation.scorers import Scores
 from anomalyvfm_opt.evaluation.stitching import mark_content
 from anomalyvfm_opt.synthesis.exam import Window, fill_exam, list_bases, list_kinds
 
+_log = logging.getLogger(__name__)
 _SEED = 20261  # one exam for all trials and arms
 _VERSION = 1  # counts up when a generator changes what it makes
+_LEAST_HELD_OUT = 4  # for the synthetic exam: two to calibrate on, two to sit it
 _LARGEST_METRIC_PX = 800  # to sort the pixels of larger frames would take longer than a trial
 
 
@@ -43,9 +48,13 @@ class Exam:
         """
         if objective in scores.image:
             return auroc(scores.image[objective], self.labels), objective
-        values = {name: auroc(image, self.labels) for name, image in scores.image.items()}
+        values = self.list_aurocs(scores)
         best = max(values, key=lambda name: values[name])
         return values[best], best
+
+    def list_aurocs(self, scores: Scores) -> dict[str, float]:
+        """Scorer -> image AUROC."""
+        return {name: auroc(image, self.labels) for name, image in scores.image.items()}
 
     def evaluate(self, scores: Scores) -> dict[str, Metrics]:
         """All metrics of each scorer; those over pixels where the scorer has maps and an anomaly has a mask.
@@ -70,28 +79,100 @@ class Exam:
         return np.stack([_reduce(self.masks[index], factor) for index in np.flatnonzero(self.is_masked)])
 
 
-def set_exam(arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int) -> Exam:
-    """The exam of a division.
+@dataclass(frozen=True)
+class Exams:
+    """The exams that the trials of a study sit; there is at least one.
 
-    With search images (lock: half) these are it. Without (lock: all) it is every second held-out normal image
-    against synthetic anomalies made of the same, by generators that no trial trains on.
+    Args:
+        labelled: the search images; None with lock: all, where no trial may see labelled images.
+        synthetic: held-out normal images against synthetic anomalies; None where only a labelled exam can be set.
+    """
+
+    labelled: Exam | None
+    synthetic: Exam | None
+
+    @property
+    def deciding(self) -> Exam:
+        """The exam that a trial's value comes from: the labelled one where there is one."""
+        exam = self.labelled or self.synthetic
+        if exam is None:
+            raise ValueError("a study without an exam")
+        return exam
+
+    def list_objectives(self, scores: Scores, synthetic_scores: Scores | None, objective: str) -> dict[str, Any]:
+        """A trial's attributes that tell how it did on either exam.
+
+        Args:
+            scores: on the deciding exam.
+            synthetic_scores: on the synthetic one, where there is one.
+            objective: as for `Exam.value`; the same rule for both.
+
+        Returns:
+            `objectives`: {`synthetic`, `labelled`}, None where there is no such exam; and of the synthetic exam,
+            `synthetic_scorer` (that the value comes from) and `synthetic_auroc` by scorer.
+        """
+        labelled = self.labelled.value(scores, objective)[0] if self.labelled else None
+        if self.synthetic is None or synthetic_scores is None:
+            return {"objectives": {"synthetic": None, "labelled": labelled}}
+        synthetic, scorer = self.synthetic.value(synthetic_scores, objective)
+        return {
+            "objectives": {"synthetic": synthetic, "labelled": labelled},
+            "synthetic_scorer": scorer,
+            "synthetic_auroc": self.synthetic.list_aurocs(synthetic_scores),
+        }
+
+
+def set_exams(arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int) -> Exams:
+    """The exams of a division.
+
+    The search images (lock: half) are the labelled one, calibrated on all held-out normal images. In the synthetic
+    one every second held-out image sits, and is what the anomalies are made of; the others calibrate. A labelled
+    exam is enough for a search: images that no synthetic one can be made of do not stop it.
 
     Args:
         arrays: the host's store of decoded images.
         split: the division.
         geometry: of the images.
-        anomalies: how many synthetic anomalies an exam without search images has.
+        anomalies: how many synthetic anomalies there are.
+
+    Raises:
+        BadDataError: there are no search images, and no synthetic exam can be made.
     """
-    held_out = load_images(arrays, split.held_out, geometry)
-    if split.search:
-        return Exam(
-            keys=tuple(record.key for record in split.search),
-            images=load_images(arrays, split.search, geometry),
-            labels=np.array([record.label == "bad" for record in split.search], dtype=np.int64),
-            masks=load_masks(arrays, split.search, geometry),
-            is_masked=np.array([has_mask(record) for record in split.search]),
-            calibration=held_out,
+    if not split.search:
+        return Exams(None, _set_synthetic(arrays, split, geometry, anomalies))
+    labelled = _set_labelled(arrays, split, geometry)
+    try:
+        return Exams(labelled, _set_synthetic(arrays, split, geometry, anomalies))
+    except BadDataError as error:
+        _log.warning("trials are scored on labelled images alone: %s", error.message)
+        return Exams(labelled, None)
+
+
+def count_frames(held_out: int, anomalies: int) -> int:
+    """How many frames the synthetic exam keeps, with a mask each: of normal images, and of anomalies."""
+    return held_out // 2 + anomalies
+
+
+def _set_labelled(arrays: ArrayStore, split: Split, geometry: Geometry) -> Exam:
+    return Exam(
+        keys=tuple(record.key for record in split.search),
+        images=load_images(arrays, split.search, geometry),
+        labels=np.array([record.label == "bad" for record in split.search], dtype=np.int64),
+        masks=load_masks(arrays, split.search, geometry),
+        is_masked=np.array([has_mask(record) for record in split.search]),
+        calibration=load_images(arrays, split.held_out, geometry),
+    )
+
+
+def _set_synthetic(arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int) -> Exam:
+    """Every second held-out image against anomalies made of the same, by generators that no trial trains on."""
+    if len(split.held_out) < _LEAST_HELD_OUT:
+        raise BadDataError(
+            f"the synthetic exam needs at least {_LEAST_HELD_OUT} held-out normal images, and there are"
+            f" {len(split.held_out)}",
+            "add normal images to validation",
         )
+    held_out = load_images(arrays, split.held_out, geometry)
     normal = held_out.choose(slice(1, None, 2))
     bases = list_bases(len(normal), anomalies, _SEED)
     papers = _open_papers(arrays, describe_images(split.held_out, geometry), normal, bases)

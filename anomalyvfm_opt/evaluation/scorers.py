@@ -32,29 +32,34 @@ class Scores:
 
 
 class ScorerBank:
-    """All scorers, fitted on normal images.
+    """All scorers but the ensemble, fitted on normal images; each exam calibrates it on normals of its own.
 
     Args:
         fit: features of the normal images that the detector was trained on.
-        held_out: features of normal images that nothing was trained or fitted on (at least 2).
         memory_patches: most patches in the memory bank; more are thinned by a seeded draw.
         seed: of that draw.
     """
 
-    def __init__(self, fit: TileFeatures, held_out: TileFeatures, memory_patches: int, seed: int) -> None:
+    def __init__(self, fit: TileFeatures, memory_patches: int, seed: int) -> None:
         self._memory, pooled = _collect(fit, memory_patches, seed)
         self._center, self._precision = _fit_gaussian(pooled)
-        reference = self._score_alone(held_out).image
-        self._location = {name: float(np.median(values)) for name, values in reference.items()}
-        self._scale = {name: _robust_scale(values) for name, values in reference.items()}
+
+    def calibrate(self, held_out: TileFeatures) -> "CalibratedBank":
+        """The bank with the ensemble's scales; it is not changed itself.
+
+        Args:
+            held_out: features of normal images that nothing was trained or fitted on (at least 2), and that are
+                not scored afterwards.
+        """
+        reference = self.score(held_out).image
+        return CalibratedBank(
+            bank=self,
+            location={name: float(np.median(values)) for name, values in reference.items()},
+            scale={name: _robust_scale(values) for name, values in reference.items()},
+        )
 
     def score(self, features: TileFeatures) -> Scores:
-        """Score images by every scorer that the detector has."""
-        alone = self._score_alone(features)
-        z = [(values - self._location[name]) / self._scale[name] for name, values in alone.image.items()]
-        return replace(alone, image={**alone.image, ENSEMBLE: np.mean(z, axis=0)})
-
-    def _score_alone(self, features: TileFeatures) -> Scores:
+        """Score images by every scorer that the detector has, but for the ensemble."""
         frames = features.frames
         tiles: dict[str, list[np.ndarray]] = defaultdict(list)  # scores (b,) and maps (b, h, w) of tiles
         for batch in features.batches:
@@ -78,6 +83,27 @@ class ScorerBank:
         """Mahalanobis distance of pooled features (b, d): float64 (b,)."""
         centred = pooled.double() - self._center
         return torch.einsum("nd,de,ne->n", centred, self._precision, centred).clamp_min(0).sqrt()
+
+
+@dataclass(frozen=True)
+class CalibratedBank:
+    """A fitted bank, and what its scores of normal images are like.
+
+    Args:
+        bank: the fitted scorers.
+        location: scorer -> median score.
+        scale: scorer -> robust standard deviation.
+    """
+
+    bank: ScorerBank
+    location: dict[str, float]
+    scale: dict[str, float]
+
+    def score(self, features: TileFeatures) -> Scores:
+        """Score images by every scorer that the detector has, the ensemble included."""
+        alone = self.bank.score(features)
+        z = [(values - self.location[name]) / self.scale[name] for name, values in alone.image.items()]
+        return replace(alone, image={**alone.image, ENSEMBLE: np.mean(z, axis=0)})
 
 
 def _collect(fit: TileFeatures, most: int, seed: int) -> tuple[Tensor, Tensor]:

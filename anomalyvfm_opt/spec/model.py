@@ -109,7 +109,7 @@ class ScoringSection(Section):
     objective: Literal[ScorerName, "best"] = Field(
         "best", description="the scorer whose image AUROC is a trial's value, or best: that of the best one"
     )
-    exam_images: int = Field(60, ge=8, description="synthetic anomalies of the fixed exam (lock: all)")
+    exam_images: int = Field(60, ge=8, description="synthetic anomalies of the synthetic exam")
     fit_images: int = Field(128, ge=8, description="most normal images that the scorers are fitted on")
     memory_patches: int = Field(8192, ge=64, description="most patches in the memory bank of patch_knn")
 

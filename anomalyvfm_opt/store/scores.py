@@ -1,13 +1,20 @@
 """Metrics and per-image scores of trials, so that later steps compare trials without retraining."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, insert, select, text
 
 from anomalyvfm_opt.evaluation.metrics import Metrics
 from anomalyvfm_opt.store import tables
+
+_STUDY_AUROCS = text("""
+    SELECT m.trial_id, m.scorer, m.image_auroc FROM anomalyvfm_opt.trial_metric m
+      JOIN trials t ON t.trial_id = m.trial_id
+     WHERE t.study_id = :study_id
+""")
 
 
 def write_scores(
@@ -56,6 +63,15 @@ def read_metrics(engine: Engine, trial_id: int) -> dict[str, Metrics]:
     return {
         row["scorer"]: Metrics(**{k: v for k, v in row.items() if k not in ("trial_id", "scorer")}) for row in rows
     }
+
+
+def read_aurocs(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
+    """Trial id -> scorer -> image AUROC, of all trials of a study that have scores."""
+    aurocs: dict[int, dict[str, float]] = defaultdict(dict)
+    with engine.connect() as connection:
+        for trial_id, scorer, value in connection.execute(_STUDY_AUROCS, {"study_id": study_id}):
+            aurocs[trial_id][scorer] = value
+    return dict(aurocs)
 
 
 def read_scores(engine: Engine, trial_id: int, scorer: str) -> dict[str, tuple[int, float]]:

@@ -23,7 +23,8 @@ class PartCosts:
         adapters, targets, blocks: how much longer or shorter a step takes with each choice.
         scoring: of an epoch's end: all images through the detector and the scorers.
         frozen: of a trial without an adapter.
-        fixed: of a trial beside steps and scoring: adapter in and out, metrics, database.
+        fixed: of a trial beside steps and scoring: adapter in and out, metrics, database, and with
+            labelled images the synthetic exam, which is sat once.
     """
 
     step: float

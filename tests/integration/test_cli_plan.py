@@ -1,6 +1,7 @@
 """`study plan`: reckons before anything is written, and writes nothing itself."""
 
 import json
+import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -8,10 +9,17 @@ import pytest
 import torch
 
 from anomalyvfm_opt.cli.plan.probe import measure
+from anomalyvfm_opt.cli.plan.reckoning import _count_bytes
 from anomalyvfm_opt.cli.workbench import Workbench
+from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.decoded import load_images, load_masks
+from anomalyvfm_opt.data.geometry import choose_geometry
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import divide
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.evaluation.exam import Exam, set_exams
+from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
+from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.spec.model import Spec
 from tests.integration.place import Place
 from tests.integration.program import (
@@ -103,16 +111,53 @@ def test_a_mistake_is_one_clear_error(
     assert words.format(**places) in assert_one_error(done, exit_code)
 
 
-def test_the_probe_scores_twice_and_no_more(program: Program) -> None:
-    """A frozen trial and one adapted trial: every other choice is looked at for a few steps only."""
+def test_the_probe_scores_two_trials_and_no_more(program: Program) -> None:
+    """A frozen trial and one adapted trial, on two exams: every other choice is looked at for a few steps only."""
     spec = Spec.model_validate(make_tiny("probed", search={"space": {**TINY_SPACE, "adapter": ["lora", "dora"]}}))
     split = divide(read_category(program.data, CATEGORY), "half")
     with patch.object(Workbench, "_score", autospec=True, side_effect=Workbench._score) as score:
         probe = measure(spec, split, torch.device("cpu"))
-    assert score.call_count == 2
+    assert score.call_count == 4
     assert probe.costs.step > 0
     assert set(probe.costs.adapters) == {"lora", "dora"}
     assert set(probe.costs.blocks) == {"all", 2, 4, 6}
+
+
+def test_the_synthetic_exam_is_a_fixed_cost_of_a_trial(program: Program) -> None:
+    """With labelled images it is sat once, so it must not be multiplied by the epochs."""
+    spec = Spec.model_validate(make_tiny("probed", search={"space": {**TINY_SPACE, "adapted_blocks": ["all"]}}))
+    split = divide(read_category(program.data, CATEGORY), "half")
+    score = Workbench._score
+
+    def sit_slowly(bench: Workbench, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
+        if exam is bench._exams.synthetic:
+            time.sleep(3.0)
+        return score(bench, bank, detector, exam)
+
+    with patch.object(Workbench, "_score", autospec=True, side_effect=sit_slowly):
+        costs = measure(spec, split, torch.device("cpu")).costs
+    assert costs.fixed > 3.0
+    assert costs.frozen > 3.0
+    assert costs.scoring < 3.0
+
+
+@pytest.mark.parametrize("lock", ["half", "all"])
+def test_the_disk_is_what_the_arrays_take(program: Program, tmp_path: Path, lock: str) -> None:
+    spec = Spec.model_validate(make_tiny("planned", data={"lock": lock}))
+    split = divide(read_category(program.data, CATEGORY), lock)
+    geometry = choose_geometry(spec.data, split.fit)
+    arrays = ArrayStore(tmp_path)
+    for records in split.roles.values():
+        if records:
+            load_images(arrays, records, geometry)
+    load_masks(arrays, (*split.search, *split.locked), geometry)
+    before = sum(path.stat().st_size for path in tmp_path.glob("*.npy"))
+    set_exams(arrays, split, geometry, spec.scoring.exam_images)
+    taken = sum(path.stat().st_size for path in tmp_path.glob("*.npy")) - before
+    expected = _count_bytes(geometry, split, 0, spec.scoring.exam_images)
+    search_masks = len(split.search) * 64 * 64
+    assert before + taken - search_masks == pytest.approx(expected, rel=0.01)
+    assert taken - search_masks == pytest.approx(4 * (8 + 9) * 64 * 64, rel=0.01)
 
 
 def test_what_does_not_fit_the_device_is_said_with_what_to_do(program: Program) -> None:

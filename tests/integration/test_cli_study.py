@@ -40,6 +40,22 @@ def test_show_prints_the_schema_that_others_rely_on(program: Program, finished_s
     assert split["lock"] == "half"
     assert split["search_images"] + split["lock_images"] == 64
     assert len(split["hash"]) == 64
+    proxy = shown["proxy"]
+    assert proxy["trials"] == 3  # of 4: frozen is left out
+    assert proxy["low"] is None
+    assert proxy["best"] == best["value"] or best["reference"] == "frozen"
+    assert proxy["median"] <= proxy["best"]
+    assert proxy["scorers"].keys() == SCORERS
+
+
+def test_a_trial_stores_both_objectives(program: Program, finished_study: FinishedStudy) -> None:
+    for trial in program.trials(finished_study.name):
+        objectives = trial.user_attrs["objectives"]
+        assert objectives["labelled"] == trial.value
+        synthetic = trial.user_attrs["synthetic_auroc"]
+        assert (
+            synthetic[trial.user_attrs["synthetic_scorer"]] == objectives["synthetic"] == max(synthetic.values())
+        )
 
 
 def test_list_prints_the_same_in_short(program: Program, finished_study: FinishedStudy) -> None:
@@ -62,6 +78,7 @@ def test_the_table_has_the_references_and_says_what_it_is_not(
     assert f"{shown['best']['value']:.4f}" in row
     assert "= v1.1" in row
     assert "4 of 4 trials used" in done.stdout
+    assert "too few trials for an interval" in done.stdout or "the same for all" in done.stdout
     assert "prove nothing yet" in done.stderr
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -128,6 +129,43 @@ def test_with_all_images_locked_the_exam_is_synthetic(program: Program, backbone
     assert 0 <= result.value <= 1
     assert result.value == auroc(result.scores[result.attributes["scorer"]], result.labels)
     assert all(metrics.image_auroc >= 0 for metrics in result.metrics.values())
+    assert result.attributes["objectives"] == {"synthetic": result.value, "labelled": None}
+    assert result.attributes["synthetic_auroc"] == {name: m.image_auroc for name, m in result.metrics.items()}
+
+
+@pytest.mark.parametrize("adapter", [None, "lora"])
+def test_the_synthetic_exam_changes_nothing_of_the_labelled_one(bench: Workbench, adapter: Any) -> None:
+    """As before there was one: one bank, calibrated on all held-out images, to the last bit."""
+    parameters = make_parameters(adapter=adapter) if adapter else None
+    both = run(bench, parameters, 7)
+    labelled_alone = replace(bench._exams, synthetic=None)
+    with patch.object(bench, "_exams", labelled_alone):
+        alone = run(bench, parameters, 7)
+    assert are_equal(both, alone)
+    assert both.attributes["epoch_losses"] == alone.attributes["epoch_losses"]
+    assert alone.attributes["objectives"] == {"synthetic": None, "labelled": alone.value}
+    assert both.attributes["objectives"]["labelled"] == both.value
+    synthetic = both.attributes["synthetic_auroc"]
+    assert synthetic.keys() == both.scores.keys()
+    assert both.attributes["objectives"]["synthetic"] == max(synthetic.values())
+    assert synthetic[both.attributes["synthetic_scorer"]] == max(synthetic.values())
+
+
+def test_the_synthetic_objective_does_not_depend_on_how_labelled_images_are_locked(
+    program: Program, bench: Workbench, backbone: Backbone
+) -> None:
+    """The same exam on the same images: what a search with lock: all would have gone by."""
+    locked = make_bench(program, backbone, data={"lock": "all"})
+    with_labels, without = (run(each, make_parameters(), 7).attributes for each in (bench, locked))
+    assert with_labels["synthetic_auroc"] == without["synthetic_auroc"]
+    assert with_labels["synthetic_scorer"] == without["synthetic_scorer"]
+
+
+def test_the_synthetic_exam_is_sat_after_the_last_epoch_only(bench: Workbench) -> None:
+    with patch.object(Workbench, "_score", autospec=True, side_effect=Workbench._score) as score:
+        run(bench, make_parameters(epochs=3), 7)
+    sat = [call.args[3] is bench._exams.synthetic for call in score.call_args_list]
+    assert sat == [False, False, False, True]
 
 
 def test_a_vision_transformer_runs_a_whole_trial(program: Program) -> None:

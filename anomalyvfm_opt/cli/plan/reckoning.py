@@ -17,6 +17,7 @@ from anomalyvfm_opt.data.geometry import Geometry, choose_geometry, measure_cont
 from anomalyvfm_opt.data.layout import ImageRecord
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import Split, count_scenes
+from anomalyvfm_opt.evaluation.exam import count_frames
 from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
@@ -153,7 +154,9 @@ def _plan(
     images = [record for records in split.roles.values() for record in records]
     is_there = is_decoded(cache, split.fit, geometry)
     anomalies = _count_anomalies(spec, subject.category)
-    start = anomalies * probe.pool_s + (0.0 if is_there else len(images) * probe.decode_s)
+    start = (anomalies + spec.scoring.exam_images) * probe.pool_s + (
+        0.0 if is_there else len(images) * probe.decode_s
+    )
     scenes = (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD))
     return CategoryPlan(
         name=spec.study_name(subject.category),
@@ -162,7 +165,7 @@ def _plan(
         done=done,
         seconds=seconds or _NOTHING,
         start_seconds=start if seconds else 0.0,
-        cache_bytes=_count_bytes(geometry, len(images), len(split.search) + len(split.locked), anomalies),
+        cache_bytes=_count_bytes(geometry, split, anomalies, spec.scoring.exam_images),
         is_decoded=is_there,
         locked_scenes=scenes,
         resolution=resolve(*scenes, categories=categories),
@@ -220,7 +223,10 @@ def _list_kinds(space: Space) -> list[str]:
     return [kind for kind in KINDS if isinstance(mix, str) or getattr(mix, kind) > 0]
 
 
-def _count_bytes(geometry: Geometry, images: int, labelled: int, anomalies: int) -> int:
-    """Decoded images (3 bytes a pixel), masks (1), and synthetic anomalies with theirs (4)."""
+def _count_bytes(geometry: Geometry, split: Split, anomalies: int, exam_images: int) -> int:
+    """Images (3 bytes a pixel), masks (1), and the two together (4): synthetic exam, anomalies to train on."""
     frame = geometry.frame_px[0] * geometry.frame_px[1]
-    return frame * (3 * images + labelled) + 4 * anomalies * geometry.tile_px**2
+    images = sum(len(records) for records in split.roles.values())
+    labelled = len(split.search) + len(split.locked)
+    exam = count_frames(len(split.held_out), exam_images)
+    return frame * (3 * images + labelled + 4 * exam) + 4 * anomalies * geometry.tile_px**2

@@ -1,0 +1,170 @@
+"""Is the synthetic objective worth anything here? How it orders a study's trials, beside the labelled one."""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine
+
+from anomalyvfm_opt.data.split import LEAST_SCENES
+from anomalyvfm_opt.evaluation.agreement import RankCorrelation, correlate_ranks, value_of_pick
+from anomalyvfm_opt.spec.references import FROZEN
+from anomalyvfm_opt.store.scores import read_aurocs
+from anomalyvfm_opt.store.studies import StudyRecord
+
+_NO_RHO = RankCorrelation(None, None, None, 0)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Labelled values: of the trial that the synthetic objective likes best, and what there was to pick from.
+
+    Args:
+        picked: of that trial, by the rule of the objective.
+        picked_blind: of that trial by the scorer that the synthetic exam likes: all that a search without
+            labelled images could have had.
+        best: the highest of all trials.
+        median: of all trials: what picking by chance gives.
+    """
+
+    picked: float
+    picked_blind: float
+    best: float
+    median: float
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """How the synthetic objective stands in for the labelled one, over the trained trials that have both.
+
+    Args:
+        has_labels: False with lock: all, where no trial has a labelled objective.
+        objectives: over the trials' two objectives.
+        scorers: the same for each scorer by itself.
+        pick: None without such trials.
+    """
+
+    has_labels: bool
+    objectives: RankCorrelation
+    scorers: Mapping[str, RankCorrelation]
+    pick: Pick | None
+
+
+def judge_proxy(storage: RDBStorage, engine: Engine, record: StudyRecord) -> Proxy:
+    """Compare the two objectives of a study's trials.
+
+    `frozen` is left out: it has fewer scorers to take the best of, and a search does not choose it by its
+    parameters. The other references are trained and valued like all trials.
+    """
+    if record.lock == "all":
+        return Proxy(False, _NO_RHO, {}, None)
+    study = optuna.load_study(study_name=record.name, storage=storage)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = [trial for trial in complete if _has_both(trial)]
+    return _compare(trials, read_aurocs(engine, record.study_id))
+
+
+def _has_both(trial: FrozenTrial) -> bool:
+    """Trials of older versions of this program have no objectives stored."""
+    objectives = trial.user_attrs.get("objectives", {"synthetic": None, "labelled": None})
+    return trial.user_attrs.get("reference") != FROZEN and None not in objectives.values()
+
+
+def _compare(trials: list[FrozenTrial], aurocs: Mapping[int, Mapping[str, float]]) -> Proxy:
+    synthetic, labelled = (
+        [trial.user_attrs["objectives"][name] for trial in trials] for name in ("synthetic", "labelled")
+    )
+    blind = [aurocs[trial._trial_id][trial.user_attrs["synthetic_scorer"]] for trial in trials]
+    scorers = list(trials[0].user_attrs["synthetic_auroc"]) if trials else []
+    return Proxy(
+        has_labels=True,
+        objectives=correlate_ranks(synthetic, labelled),
+        scorers={
+            name: correlate_ranks(
+                [trial.user_attrs["synthetic_auroc"][name] for trial in trials],
+                [aurocs[trial._trial_id][name] for trial in trials],
+            )
+            for name in scorers
+        },
+        pick=Pick(
+            picked=value_of_pick(synthetic, labelled),
+            picked_blind=value_of_pick(synthetic, blind),
+            best=max(labelled),
+            median=statistics.median(labelled),
+        )
+        if trials
+        else None,
+    )
+
+
+def describe_proxy(proxy: Proxy) -> list[tuple[str, str]]:
+    """Rows of `study show`: a name and plain words."""
+    if not proxy.has_labels:
+        advice = f"a category with {LEAST_SCENES} labelled scenes of each label, and lock: half, would show it"
+        return [
+            (
+                "proxy",
+                "no labelled objective (lock: all), so nothing can be said of how well the synthetic one ranks"
+                f" trials; {advice}",
+            )
+        ]
+    found, pick = proxy.objectives, proxy.pick
+    if found.rho is None or pick is None:
+        why = "one of the two is the same for all" if found.n > 1 else "to compare takes two at least"
+        return [("proxy", f"{_count_trials(found.n)} with a synthetic and a labelled objective; {why}")]
+    blind = "" if pick.picked_blind == pick.picked else f" ({pick.picked_blind:.4f} by the scorer that it picks)"
+    return [
+        (
+            "proxy",
+            f"Spearman {_show(found)} over {_count_trials(found.n)} between the synthetic and the labelled"
+            f" objective: {_judge(found)}",
+        ),
+        (
+            "proxy's pick",
+            f"picking by the proxy would have given {pick.picked:.4f}{blind} where the best is {pick.best:.4f}"
+            f" and the median trial {pick.median:.4f}",
+        ),
+        ("proxy by scorer", ", ".join(f"{name} {_show(rho)}" for name, rho in proxy.scorers.items())),
+    ]
+
+
+def _judge(found: RankCorrelation) -> str:
+    if found.low is None or found.high is None:
+        return "too few trials for an interval, so nothing is shown"
+    if found.low > 0:
+        return "it ranks these trials better than chance"
+    if found.high < 0:
+        return "it ranks these trials the wrong way round"
+    return "the interval includes 0, so nothing is shown"
+
+
+def _show(found: RankCorrelation) -> str:
+    if found.rho is None:
+        return "-"
+    interval = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
+    return f"{found.rho:.2f}{interval}"
+
+
+def _count_trials(n: int) -> str:
+    return f"{n} trained trial{'' if n == 1 else 's'}"
+
+
+def to_json(proxy: Proxy) -> dict[str, Any]:
+    """The `proxy` of `study show --json`; null for what is not known."""
+    pick = proxy.pick
+
+    def show(found: RankCorrelation) -> dict[str, float | int | None]:
+        return {"spearman": found.rho, "low": found.low, "high": found.high, "trials": found.n}
+
+    return {
+        **show(proxy.objectives),
+        "picked": pick.picked if pick else None,
+        "picked_blind": pick.picked_blind if pick else None,
+        "best": pick.best if pick else None,
+        "median": pick.median if pick else None,
+        "scorers": {name: show(found) for name, found in proxy.scorers.items()},
+    }

@@ -1,0 +1,117 @@
+"""How a study's exams are divided: no image both calibrates and sits one."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.geometry import Geometry
+from anomalyvfm_opt.data.layout import read_category
+from anomalyvfm_opt.data.split import Split, divide
+from anomalyvfm_opt.errors import BadDataError
+from anomalyvfm_opt.evaluation.exam import Exams, count_frames, set_exams
+from anomalyvfm_opt.evaluation.scorers import Scores
+
+SIDE_PX = 32
+ANOMALIES = 9
+GEOMETRY = Geometry.square(SIDE_PX)
+
+
+def write_images(folder: Path, count: int, rng: np.random.Generator, is_black: bool = False) -> None:
+    folder.mkdir(parents=True)
+    for index in range(count):
+        pixels = rng.integers(0, 1 if is_black else 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+
+
+def make_split(folder: Path, held_out: int, lock: str, is_black: bool = False) -> Split:
+    rng = np.random.default_rng(0)
+    root = folder / "tile"
+    write_images(root / "train" / "good", 4, rng)
+    write_images(root / "validation" / "good", held_out, rng, is_black)
+    for label in ("good", "bad"):
+        write_images(root / "test_public" / label, 20, rng)
+    return divide(read_category(folder, "tile"), lock)
+
+
+def set_them(folder: Path, split: Split) -> Exams:
+    return set_exams(ArrayStore(folder / "cache"), split, GEOMETRY, ANOMALIES)
+
+
+@pytest.mark.parametrize("held_out", [4, 7, 8])
+def test_no_held_out_image_both_calibrates_and_sits(tmp_path: Path, held_out: int) -> None:
+    split = make_split(tmp_path, held_out, "half")
+    exams = set_them(tmp_path, split)
+    assert exams.labelled is not None
+    assert exams.synthetic is not None
+    assert exams.deciding is exams.labelled
+    assert len(exams.labelled.calibration) == held_out  # all: none of them is among the search images
+    assert exams.labelled.keys == tuple(record.key for record in split.search)
+    sitting = exams.synthetic.images
+    calibrating = [exams.synthetic.calibration.read(i).tobytes() for i in range(len(exams.synthetic.calibration))]
+    normal = [sitting.read(i).tobytes() for i in np.flatnonzero(exams.synthetic.labels == 0)]
+    assert len(calibrating) + len(normal) == held_out
+    assert not set(calibrating) & set(normal)
+    assert set(exams.synthetic.keys[: len(normal)]) == {record.key for record in split.held_out[1::2]}
+    assert len(sitting) == count_frames(held_out, ANOMALIES) == len(normal) + ANOMALIES
+
+
+def test_anomalies_are_made_of_images_that_do_not_calibrate(tmp_path: Path) -> None:
+    """Outside of its mask, each is one of the normal images that sit the exam."""
+    exam = set_them(tmp_path, make_split(tmp_path, 8, "half")).synthetic
+    assert exam is not None
+    normal = [exam.images.read(i) for i in range(4)]
+    for index in range(4, 4 + ANOMALIES):
+        outside = exam.masks[index] == 0
+        same = [bool((exam.images.read(index)[outside] == image[outside]).all()) for image in normal]
+        assert sum(same) == 1
+        assert not outside.all()
+
+
+def test_both_locks_set_the_same_synthetic_exam(tmp_path: Path) -> None:
+    half = make_split(tmp_path, 8, "half")
+    every = replace(half, lock="all", search=(), locked=(*half.search, *half.locked))
+    with_labels, without = set_them(tmp_path, half), set_them(tmp_path, every)
+    assert without.labelled is None
+    assert without.synthetic is not None
+    assert with_labels.synthetic is not None
+    assert without.deciding is without.synthetic
+    assert without.synthetic.keys == with_labels.synthetic.keys
+    np.testing.assert_array_equal(without.synthetic.images.pixels, with_labels.synthetic.images.pixels)
+
+
+@pytest.mark.parametrize(("held_out", "is_black"), [(3, False), (6, True)])
+def test_images_that_give_no_synthetic_exam_do_not_stop_a_search_on_labelled_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, held_out: int, is_black: bool
+) -> None:
+    split = make_split(tmp_path, held_out, "half", is_black)
+    with caplog.at_level(logging.WARNING):
+        exams = set_them(tmp_path, split)
+    assert exams.deciding is exams.labelled
+    assert exams.synthetic is None
+    assert "labelled images alone" in caplog.text
+    with pytest.raises(BadDataError, match=r"no visible anomaly|at least 4"):
+        set_them(tmp_path, replace(split, lock="all", search=()))
+    scores = Scores({"patch_knn": np.arange(20.0)}, {})
+    assert exams.list_objectives(scores, None, "best").keys() == {"objectives"}
+
+
+def test_objectives_come_by_the_same_rule(tmp_path: Path) -> None:
+    exams = set_them(tmp_path, make_split(tmp_path, 8, "half"))
+    assert exams.labelled is not None
+    assert exams.synthetic is not None
+    good, bad = exams.labelled.labels * 1.0, -exams.labelled.labels * 1.0
+    right = exams.synthetic.labels * 1.0
+    labelled = Scores({"decoder": bad, "patch_knn": good}, {})
+    synthetic = Scores({"decoder": right, "patch_knn": 0 * right}, {})
+    best = exams.list_objectives(labelled, synthetic, "best")
+    assert best["objectives"] == {"synthetic": 1.0, "labelled": 1.0}
+    assert best["synthetic_scorer"] == "decoder"
+    assert best["synthetic_auroc"] == {"decoder": 1.0, "patch_knn": 0.5}
+    fixed = exams.list_objectives(labelled, synthetic, "patch_knn")
+    assert fixed["objectives"] == {"synthetic": 0.5, "labelled": 1.0}
+    assert fixed["synthetic_scorer"] == "patch_knn"
