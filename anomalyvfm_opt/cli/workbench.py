@@ -16,8 +16,9 @@ from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import DoesNotFitError
+from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.exam import Exam, set_exams
-from anomalyvfm_opt.evaluation.features import extract_features
+from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
 from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
 from anomalyvfm_opt.evaluation.stitching import check_grid
 from anomalyvfm_opt.model.adapter import AdapterSettings
@@ -31,6 +32,7 @@ from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 
 _SCORING_BATCH = 32
+_CORESET_SEED = 20262  # one choice of patches for all trials
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Workbench:
         )  # over the whole series
         self._pools = PoolStore(arrays, self._normal, content, spec.search.space.synthesis_count.high)
         self._exams = set_exams(arrays, split, geometry, spec.scoring.exam_images)
+        fit = self._extract_fit(Detector(backbone))
+        self._remembered = choose_coreset(fit, spec.scoring.memory_patches, _CORESET_SEED)
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
         """One trial: fine-tune, score after each epoch, and answer with the last epoch's scores, of both exams.
@@ -77,7 +81,7 @@ class Workbench:
         try:
             if request.parameters is None:
                 detector = Detector(self._backbone)
-                bank = self._fit_bank(detector, request.seed)
+                bank = self._fit_bank(detector)
                 scores = self._score(bank, detector, self._exams.deciding)
                 answers = self._finish(bank, detector, scores)
             else:
@@ -112,7 +116,7 @@ class Workbench:
             def finish_epoch(epoch: int, _loss: float) -> None:
                 if epoch < p.epochs and not request.is_watched:
                     return
-                bank = self._fit_bank(detector, seed)
+                bank = self._fit_bank(detector)
                 scores = self._score(bank, detector, self._exams.deciding)
                 progress.report(epoch, self._exams.deciding.value(scores, self._spec.scoring.objective)[0])
                 if epoch == p.epochs:
@@ -136,10 +140,12 @@ class Workbench:
             seed=seed,
         )
 
-    def _fit_bank(self, detector: Detector, seed: int) -> ScorerBank:
+    def _fit_bank(self, detector: Detector) -> ScorerBank:
+        return ScorerBank(self._extract_fit(detector), self._remembered)
+
+    def _extract_fit(self, detector: Detector) -> TileFeatures:
         fit = self._normal.choose(self._fit_indices)
-        features = extract_features(detector, fit, _SCORING_BATCH, with_heads=False)
-        return ScorerBank(features, self._spec.scoring.memory_patches, seed)
+        return extract_features(detector, fit, _SCORING_BATCH, with_heads=False)
 
     def _score(self, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
         calibrated = bank.calibrate(extract_features(detector, exam.calibration, _SCORING_BATCH))

@@ -16,7 +16,7 @@ from anomalyvfm_opt.model.detector import Detector
 class Features:
     """One pass of a detector over b tiles; float32, on the detector's device."""
 
-    patches: Tensor  # (b, gh, gw, c), each averaged with its neighbours
+    patches: Tensor  # (b, gh, gw, c)
     pooled: Tensor  # (b, d)
     image_logit: Tensor | None  # (b,)
     mask_probability: Tensor | None  # (b, h, w), smoothed with a 5x5 mean
@@ -59,13 +59,12 @@ def _iterate(detector: Detector, frames: Frames, batch_size: int, with_heads: bo
 @torch.no_grad()
 def _extract(detector: Detector, tiles: Tensor, with_heads: bool) -> Features:
     output = detector(tiles, with_heads)
-    local = F.avg_pool2d(output.patches, 3, stride=1, padding=1, count_include_pad=False)
     probability = None
     if output.mask_logit is not None:
         smooth = F.avg_pool2d(output.mask_logit.sigmoid().unsqueeze(1), 5, 1, 2, count_include_pad=False)
         probability = smooth.squeeze(1)
     return Features(
-        patches=local.permute(0, 2, 3, 1).contiguous(),
+        patches=output.patches.permute(0, 2, 3, 1).contiguous(),
         pooled=output.pooled,
         image_logit=output.image_logit,
         mask_probability=probability,

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomalyvfm_opt.evaluation.coreset import take_rows
 from anomalyvfm_opt.evaluation.features import TileFeatures
-from anomalyvfm_opt.evaluation.stitching import mark_tile_content, mean_of_top, stitch_maps, take_highest
+from anomalyvfm_opt.evaluation.stitching import mean_of_top, stitch_maps, take_highest
 
 ENSEMBLE = "ensemble"
 _TOP_SHARE = 0.01  # an image score is the mean over this share of its map
@@ -36,12 +37,11 @@ class ScorerBank:
 
     Args:
         fit: features of the normal images that the detector was trained on.
-        memory_patches: most patches in the memory bank; more are thinned by a seeded draw.
-        seed: of that draw.
+        remembered: which of their patches make the memory bank, see `choose_coreset`.
     """
 
-    def __init__(self, fit: TileFeatures, memory_patches: int, seed: int) -> None:
-        self._memory, pooled = _collect(fit, memory_patches, seed)
+    def __init__(self, fit: TileFeatures, remembered: np.ndarray) -> None:
+        self._memory, pooled = _collect(fit, remembered)
         self._center, self._precision = _fit_gaussian(pooled)
 
     def calibrate(self, held_out: TileFeatures) -> "CalibratedBank":
@@ -106,28 +106,16 @@ class CalibratedBank:
         return replace(alone, image={**alone.image, ENSEMBLE: np.mean(z, axis=0)})
 
 
-def _collect(fit: TileFeatures, most: int, seed: int) -> tuple[Tensor, Tensor]:
-    """At most `most` patches (m, c) that are no padding, by a seeded draw, and all pooled features (t, d)."""
+def _collect(fit: TileFeatures, remembered: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The remembered patches (m, c), and all pooled features (t, d)."""
     patches, pooled = [], []
-    chosen: np.ndarray | None = None
     start = 0
     for batch in fit.batches:
-        if chosen is None:
-            chosen = _draw_patches(mark_tile_content(fit.frames, batch.patches.shape[1]), most, seed)
         rows = batch.patches.flatten(0, 2)  # (b * gh * gw, c)
-        first, last = np.searchsorted(chosen, (start, start + len(rows)))
-        patches.append(rows[torch.from_numpy(chosen[first:last] - start).to(rows.device)])
+        patches.append(take_rows(rows, remembered, start))
         pooled.append(batch.pooled)
         start += len(rows)
     return torch.cat(patches), torch.cat(pooled)
-
-
-def _draw_patches(is_content: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Sorted indices of patches to keep, of bool (t, gh, gw)."""
-    candidates = np.flatnonzero(is_content)
-    if len(candidates) <= most:
-        return candidates
-    return candidates[np.sort(np.random.default_rng(seed).choice(len(candidates), most, replace=False))]
 
 
 def _fit_gaussian(pooled: Tensor) -> tuple[Tensor, Tensor]:

@@ -110,8 +110,8 @@ class ScoringSection(Section):
         "best", description="the scorer whose image AUROC is a trial's value, or best: that of the best one"
     )
     exam_images: int = Field(60, ge=8, description="synthetic anomalies of the synthetic exam")
-    fit_images: int = Field(128, ge=8, description="most normal images that the scorers are fitted on")
-    memory_patches: int = Field(8192, ge=64, description="most patches in the memory bank of patch_knn")
+    fit_images: int = Field(512, ge=8, description="most normal images that the scorers are fitted on")
+    memory_patches: int = Field(4096, ge=64, description="most patches in the memory bank of patch_knn")
 
 
 class SearchSection(Section):

@@ -5,6 +5,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
+from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.features import Features, TileFeatures, extract_features
 from anomalyvfm_opt.evaluation.scorers import CalibratedBank, ScorerBank
 from anomalyvfm_opt.model.adapter import AdapterSettings
@@ -37,13 +38,21 @@ def make_features(n: int, shift: float = 0.0, seed: int = 0, has_heads: bool = T
     return wrap(make_batch(n, shift, seed, has_heads))
 
 
-def fit_bank(fit: TileFeatures, held_out: TileFeatures, memory_patches: int, seed: int) -> CalibratedBank:
-    return ScorerBank(fit, memory_patches, seed).calibrate(held_out)
+def fit_bank(fit: TileFeatures, held_out: TileFeatures, remembered: np.ndarray | None = None) -> CalibratedBank:
+    return open_bank(fit, remembered).calibrate(held_out)
+
+
+def open_bank(fit: TileFeatures, remembered: np.ndarray | None = None) -> ScorerBank:
+    """A bank that remembers the patches of these indices, or all."""
+    batches = list(fit.batches)
+    n_patches = sum(batch.patches.shape[:3].numel() for batch in batches)
+    chosen = np.arange(n_patches) if remembered is None else remembered
+    return ScorerBank(TileFeatures(fit.frames, iter(batches)), chosen)
 
 
 @pytest.fixture
 def bank() -> CalibratedBank:
-    return fit_bank(make_features(30), make_features(12, seed=1), memory_patches=10_000, seed=0)
+    return fit_bank(make_features(30), make_features(12, seed=1))
 
 
 def test_every_scorer_ranks_far_images_above_near_ones(bank: CalibratedBank) -> None:
@@ -57,7 +66,7 @@ def test_the_frozen_detector_has_the_training_free_scorers_only() -> None:
     def frozen(n: int, seed: int) -> TileFeatures:
         return make_features(n, seed=seed, has_heads=False)
 
-    scores = fit_bank(frozen(30, 0), frozen(12, 1), memory_patches=10_000, seed=0).score(frozen(5, 2))
+    scores = fit_bank(frozen(30, 0), frozen(12, 1)).score(frozen(5, 2))
     assert set(scores.image) == {"mahalanobis", "patch_knn", "ensemble"}
     assert set(scores.maps) == {"patch_knn"}
 
@@ -75,7 +84,7 @@ def test_fewer_images_than_dimensions_still_give_a_finite_distance() -> None:
         wrap(Features(torch.randn(n, 2, 2, 3, generator=rng), torch.randn(n, 200, generator=rng), None, None))
         for n in (20, 8, 5)
     ]
-    distances = fit_bank(wide[0], wide[1], 1000, 0).score(wide[2]).image["mahalanobis"]
+    distances = fit_bank(wide[0], wide[1]).score(wide[2]).image["mahalanobis"]
     assert np.isfinite(distances).all()
     assert (distances > 0).all()
 
@@ -96,8 +105,9 @@ def test_batches_make_no_difference() -> None:
         halves = (slice(0, 4), slice(4, None))
         return wrap(*(Features(*(x[half] for x in vars(batch).values())) for half in halves))
 
-    whole = fit_bank(wrap(fit), wrap(held_out), 100, 0).score(wrap(query))
-    parts = fit_bank(cut(fit), cut(held_out), 100, 0).score(cut(query))
+    chosen = np.arange(0, 480, 5)
+    whole = fit_bank(wrap(fit), wrap(held_out), chosen).score(wrap(query))
+    parts = fit_bank(cut(fit), cut(held_out), chosen).score(cut(query))
     for name in whole.image:
         np.testing.assert_allclose(whole.image[name], parts.image[name], rtol=1e-5)
     np.testing.assert_allclose(whole.maps["patch_knn"], parts.maps["patch_knn"], rtol=1e-4)
@@ -107,26 +117,28 @@ def test_each_calibration_is_as_if_there_were_no_other() -> None:
     """One bank, calibrated on all held-out images and on half of them: to the last bit as two banks."""
     held_out, query = make_batch(12, seed=1), make_batch(9, seed=2)
     half = Features(*(x[::2] for x in vars(held_out).values()))
-    shared = ScorerBank(make_features(30), 100, 0)
+    shared = open_bank(make_features(30))
     first, second = shared.calibrate(wrap(held_out)), shared.calibrate(wrap(half))
-    apart = [
-        fit_bank(make_features(30), wrap(batch), 100, 0).score(wrap(query)).image for batch in (held_out, half)
-    ]
+    apart = [fit_bank(make_features(30), wrap(batch)).score(wrap(query)).image for batch in (held_out, half)]
     for together, alone in zip((first, second), apart, strict=True):
         scores = together.score(wrap(query)).image
         assert all(np.array_equal(scores[name], alone[name]) for name in alone)
     assert not np.array_equal(apart[0]["ensemble"], apart[1]["ensemble"])
 
 
-def test_the_memory_bank_is_thinned_by_its_seed() -> None:
-    def score(most: int, seed: int) -> np.ndarray:
-        bank = fit_bank(make_features(30), make_features(12, seed=1), most, seed)
+def test_the_bank_remembers_what_it_is_told() -> None:
+    def score(remembered: np.ndarray | None) -> np.ndarray:
+        bank = fit_bank(make_features(30), make_features(12, seed=1), remembered)
         return bank.score(make_features(4, seed=2)).maps["patch_knn"]
 
-    maps = [score(50, seed) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(maps[0], maps[1])
-    assert (maps[0] != maps[2]).any()
-    assert (maps[0] >= score(10_000, 0) - 1e-5).all()
+    few = np.arange(0, 480, 7)
+    expected, _ = (
+        NearestNeighbors(n_neighbors=1)
+        .fit(make_batch(30).patches.flatten(0, 2)[few].numpy())
+        .kneighbors(make_batch(4, seed=2).patches.flatten(0, 2).numpy())
+    )
+    np.testing.assert_allclose(score(few).ravel(), expected.ravel(), atol=1e-4)
+    assert (score(few) >= score(None) - 1e-5).all()
 
 
 def test_padding_is_neither_remembered_nor_scored() -> None:
@@ -141,8 +153,9 @@ def test_padding_is_neither_remembered_nor_scored() -> None:
             batch.mask_probability[:, 4:] = 1
         return TileFeatures(make_frames(n, geometry, (32, 64)), iter([batch]))
 
+    remembered = choose_coreset(half(20, 0, is_far=True), most=10_000, seed=0)
     scores = [
-        fit_bank(half(20, 0, is_fit_far), half(8, 1, is_far), 10_000, 0).score(half(5, 2, is_far)).image
+        fit_bank(half(20, 0, is_fit_far), half(8, 1, is_far), remembered).score(half(5, 2, is_far)).image
         for is_fit_far, is_far in ((False, False), (True, True), (False, True))
     ]
     for other in scores[1:]:
@@ -159,7 +172,7 @@ def test_the_most_anomalous_tile_speaks_for_its_image() -> None:
             values[3] += shift  # the right tile of the second image
         return TileFeatures(make_frames(n, geometry), iter([batch]))
 
-    scores = fit_bank(tiled(20, 0), tiled(8, 1), 10_000, 0).score(tiled(4, 2, shift=20.0))
+    scores = fit_bank(tiled(20, 0), tiled(8, 1)).score(tiled(4, 2, shift=20.0))
     for name, values in scores.image.items():
         assert values.shape == (4,)
         assert values.argmax() == 1, name
