@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# these take a study of their own, so they are run by hand
-BENCHMARKS := $(filter-out benchmarks/seed_noise.py benchmarks/plan_accuracy.py,$(wildcard benchmarks/*.py))
+# these take a study or images, so they are run by hand; and what they import
+BY_HAND := seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows
+BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow test-all check format bench docs clean
 

@@ -10,41 +10,15 @@ import argparse
 import statistics
 from pathlib import Path
 
-import optuna
 import torch
-from optuna.storages import RDBStorage
-from optuna.trial import TrialState
 
 from anomalyvfm_opt.cli.serve import find_images
 from anomalyvfm_opt.cli.store import open_store
 from anomalyvfm_opt.cli.workbench import Workbench, load_backbone, open_arrays
-from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.studies import list_images, load_study
-from anomalyvfm_opt.trial.result import TrialRequest
-from anomalyvfm_opt.trial.space import derive_seed
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def check(self) -> None:
-        pass
-
-    def report(self, epoch: int, value: float) -> None:
-        pass
-
-
-def find_best(storage: RDBStorage, study: str, baseline: Parameters | None) -> Parameters:
-    """The parameters of the best trial that is not the baseline itself."""
-    trials = optuna.load_study(study_name=study, storage=storage).get_trials(states=(TrialState.COMPLETE,))
-    rivals = [(t, Parameters(**t.user_attrs["parameters"])) for t in trials if "parameters" in t.user_attrs]
-    trial, parameters = max(((t, p) for t, p in rivals if p != baseline), key=lambda rival: rival[0].value or 0.0)
-    print(
-        f"{study}: the best trial beside v1.1 is {trial.number} with {trial.value:.4f}: {parameters}", flush=True
-    )
-    return parameters
+from retraining import find_best, fresh_seed, retrain
 
 
 def main() -> None:
@@ -60,16 +34,17 @@ def main() -> None:
     store = open_store(options.db)
     record = load_study(store.engine, options.study)
     baseline = reference_parameters("v1.1", record.category)
-    best = find_best(store.storage, record.name, baseline)
+    trial, best = find_best(store.storage, record.name, beside=baseline)
+    print(
+        f"{record.name}: the best trial beside v1.1 is {trial.number} with {trial.value:.4f}: {best}", flush=True
+    )
     split = find_images(record, list_images(store.engine, record.study_id), options.data or Path(record.data_dir))
     backbone = load_backbone(record.spec, torch.device("cpu"))
     workbench = Workbench(record.spec, split, record.split_sha256, backbone, open_arrays(state_folder()))
-    arms = {"v1.1": baseline, "best": best}
-    for name, parameters in arms.items():
+    for name, parameters in {"v1.1": baseline, "best": best}.items():
         values = []
         for seed in range(options.seeds):
-            fresh = derive_seed("fresh", record.name, seed)  # no trial's seed, and the same for both arms
-            result = workbench.run(TrialRequest(-1, parameters, fresh, is_watched=False), Silent())
+            result = retrain(workbench, parameters, fresh_seed(record.name, seed))
             values.append(result.value)
             print(f"  {name} seed {seed}: {result.value:.4f} by {result.attributes['scorer']}", flush=True)
         print(

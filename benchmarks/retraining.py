@@ -1,0 +1,46 @@
+"""Trials outside a study, with fresh seeds: what benchmarks that retrain parameters have in common."""
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from anomalyvfm_opt.cli.workbench import Workbench
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
+from anomalyvfm_opt.trial.space import derive_seed
+
+
+class _Silent:
+    """Progress that nobody watches."""
+
+    def check(self) -> None:
+        pass
+
+    def report(self, epoch: int, value: float) -> None:
+        pass
+
+
+def find_best(storage: RDBStorage, study: str, beside: Parameters | None = None) -> tuple[FrozenTrial, Parameters]:
+    """The best complete trial of a study that trained something, and its parameters.
+
+    Args:
+        storage: that the study is in.
+        study: its name.
+        beside: parameters that do not count.
+    """
+    trials = optuna.load_study(study_name=study, storage=storage).get_trials(states=(TrialState.COMPLETE,))
+    rivals = [(t, Parameters(**t.user_attrs["parameters"])) for t in trials if "parameters" in t.user_attrs]
+    rivals = [(trial, parameters) for trial, parameters in rivals if parameters != beside]
+    if not rivals:
+        raise SystemExit(f"{study} has no complete trial to retrain; run its workers first")
+    return max(rivals, key=lambda rival: rival[0].value or 0.0)
+
+
+def fresh_seed(study: str, index: int) -> int:
+    """A training seed that no trial of a study had, the same for all arms."""
+    return derive_seed("fresh", study, index)
+
+
+def retrain(workbench: Workbench, parameters: Parameters | None, seed: int) -> TrialResult:
+    """Run parameters (None: the frozen detector) with a seed; only the last epoch is scored."""
+    return workbench.run(TrialRequest(-1, parameters, seed, is_watched=False), _Silent())
