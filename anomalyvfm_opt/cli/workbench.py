@@ -77,7 +77,7 @@ class Workbench:
             DoesNotFitError: the device has too little memory.
         """
         started = time.perf_counter()
-        losses: list[float] = []
+        training: dict[str, Any] = {"epoch_losses": []}
         try:
             if request.parameters is None:
                 detector = Detector(self._backbone)
@@ -85,7 +85,7 @@ class Workbench:
                 scores = self._score(bank, detector, self._exams.deciding)
                 answers = self._finish(bank, detector, scores)
             else:
-                answers, losses = self._train(request.parameters, request, progress)
+                answers, training = self._train(request.parameters, request, progress)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise DoesNotFitError(str(error).splitlines()[0]) from error
@@ -98,7 +98,7 @@ class Workbench:
             labels=exam.labels,
             scores=answers.scores.image,
             attributes={
-                "epoch_losses": [round(loss, 5) for loss in losses],
+                **training,
                 "scorer": scorer,
                 **self._exams.list_objectives(answers.scores, answers.synthetic, objective),
                 "seconds": round(time.perf_counter() - started, 2),
@@ -106,12 +106,13 @@ class Workbench:
             },
         )
 
-    def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> tuple[_Answers, list[float]]:
-        """Scores after the last epoch, and the loss of each."""
+    def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> tuple[_Answers, dict[str, Any]]:
+        """Scores after the last epoch, and what is stored of the training itself."""
         seed = request.seed
         last: list[_Answers] = []
-        settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks)
-        with build_detector(self._backbone, settings, seed) as detector:
+        settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks, p.dropout)
+        schedule = self._schedule(p, seed)
+        with build_detector(self._backbone, settings, seed, schedule.steps) as detector:
 
             def finish_epoch(epoch: int, _loss: float) -> None:
                 if epoch < p.epochs and not request.is_watched:
@@ -124,8 +125,10 @@ class Workbench:
 
             mixture = Mixture(p.texture, p.structural, p.contextual, p.synthesis_count, p.synthesis_intensity)
             images = TrainingSet(self._normal, *self._pools.draw(mixture, seed))
-            losses = finetune(detector, images, self._schedule(p, seed), finish_epoch, progress.check)
-        return last[0], losses
+            losses = finetune(detector, images, schedule, finish_epoch, progress.check)
+            ranks = detector.allocation.final_ranks()
+        attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses]}
+        return last[0], {**attributes, "final_ranks": ranks} if ranks else attributes
 
     def _schedule(self, p: Parameters, seed: int) -> Schedule:
         training = self._spec.training

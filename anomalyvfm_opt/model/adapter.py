@@ -1,4 +1,4 @@
-"""LoRA inside the last blocks of a backbone, by peft.
+"""LoRA and its relatives inside the last blocks of a backbone, by peft.
 
 Targets are full-match regular expressions on the network's own module names: a bare `proj` would also hit the
 patch embedding of a ViT.
@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.model.allocation import AllocatedRanks, Allocation, FixedRanks, plan_allocation
 from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.model.dropout import insert_dropout, list_adapted_layers
+from anomalyvfm_opt.model.seeding import drawn_from
 
 _ATTENTION = r"attn\.(qkv|q_proj|k_proj|v_proj|proj)"
 _MLP = r"mlp\.(fc1|fc1_g|fc1_x|fc2)"  # SwiGLU's first layer is one of twice the width, or two: gate and value
@@ -29,11 +31,12 @@ class AdapterSettings:
     """Which adapter goes where.
 
     Args:
-        kind: `lora`, `rslora` or `dora`.
-        rank: of the update.
+        kind: `lora`, `rslora`, `dora` or `adalora`.
+        rank: of the update; of adalora's the mean over the layers after training.
         alpha: the update is scaled by alpha / rank (rslora: by alpha / sqrt(rank)).
         targets: `attention` or `attention_mlp`.
         adapted_blocks: how many of the used blocks, from the last, or "all".
+        dropout: share of the adapter's input that is set to 0 while it is trained, 0-1, 1 excluded.
     """
 
     kind: str
@@ -41,6 +44,7 @@ class AdapterSettings:
     alpha: float
     targets: str
     adapted_blocks: int | str
+    dropout: float = 0.0
 
 
 def match_targets(backbone: Backbone, targets: str, adapted_blocks: int | str) -> str:
@@ -72,35 +76,96 @@ def list_targets(network: nn.Module, pattern: str) -> list[str]:
     return [name for name, _ in network.named_modules() if re.fullmatch(pattern, name)]
 
 
+class Adapter:
+    """An adapter inside a backbone's network.
+
+    Args:
+        peft_model: the PeftModel; its `disable_adapter()` gives the frozen network back, exactly.
+        settings: which adapter went where.
+        steps: optimiser steps that it is made for; only adalora's depends on it.
+        allocation: what the training loop does for it beside gradient steps.
+        switched: modules that are in train mode while it is trained.
+    """
+
+    def __init__(
+        self,
+        peft_model: Any,
+        settings: AdapterSettings,
+        steps: int,
+        allocation: Allocation,
+        switched: list[nn.Module],
+    ) -> None:
+        self.peft_model = peft_model
+        self.settings = settings
+        self.steps = steps
+        self.allocation = allocation
+        self._switched = switched
+
+    def train(self, mode: bool = True) -> None:
+        """Dropout on or off, and nothing else of the network."""
+        for module in self._switched:
+            module.training = mode
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """The update inside the network's own weights for the length of a `with`.
+
+        Then the network costs what it costs frozen. Its weights come back bit for bit: to subtract what was added,
+        as peft does, would not give them back.
+        """
+        layers = [layer.get_base_layer() for layer in list_adapted_layers(self.peft_model)]
+        own = [layer.weight.data for layer in layers]
+        for layer in layers:
+            layer.weight.data = layer.weight.data.clone()
+        try:
+            self.peft_model.merge_adapter()
+            yield
+        finally:
+            self.peft_model.unmerge_adapter()
+            for layer, weight in zip(layers, own, strict=True):
+                layer.weight.data = weight
+
+
 @contextmanager
-def adapted(backbone: Backbone, settings: AdapterSettings, seed: int) -> Iterator[Any]:
+def adapted(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int = 0) -> Iterator[Adapter]:
     """Put an adapter into the backbone's network for the length of a `with`; afterwards it is as before.
 
-    Its B starts at zero, so that step 0 equals the frozen network.
+    Its B (adalora: its singular values) starts at zero, so that step 0 equals the frozen network.
 
-    Yields:
-        The PeftModel; its `disable_adapter()` gives the frozen network back, exactly.
+    Args:
+        backbone: that is adapted.
+        settings: which adapter goes where.
+        seed: of its first values and of its dropout.
+        steps: optimiser steps of the whole run, by which adalora plans; 0 if it is not to be trained.
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        target_modules=match_targets(backbone, settings.targets, settings.adapted_blocks),
-        lora_dropout=0.0,
-        bias="none",
-        use_rslora=settings.kind == "rslora",
-        use_dora=settings.kind == "dora",
-    )
-    state = torch.random.get_rng_state()
-    torch.manual_seed(seed)  # peft draws A from the global generator
-    try:
-        peft_model = get_peft_model(backbone.network, config)
-    finally:
-        torch.random.set_rng_state(state)
+    with drawn_from(seed):
+        peft_model = get_peft_model(backbone.network, _configure(backbone, settings, steps))
     backbone.network.eval()
+    allocation = AllocatedRanks(peft_model) if settings.kind == "adalora" else FixedRanks()
+    switched = insert_dropout(backbone.network, settings.dropout, seed, backbone.device)
     try:
-        yield peft_model
+        yield Adapter(peft_model, settings, steps, allocation, switched)
     finally:
         peft_model.unload()
         backbone.network.eval().requires_grad_(False)
+
+
+def _configure(backbone: Backbone, settings: AdapterSettings, steps: int) -> Any:
+    from peft import AdaLoraConfig, LoraConfig
+
+    pattern = match_targets(backbone, settings.targets, settings.adapted_blocks)
+    common = {"target_modules": pattern, "lora_dropout": settings.dropout, "bias": "none"}
+    if settings.kind == "adalora":
+        layers = [backbone.network.get_submodule(name) for name in list_targets(backbone.network, pattern)]
+        side = min(min(layer.weight.shape[:2]) for layer in layers)
+        ratio = settings.alpha / settings.rank
+        return AdaLoraConfig(**common, **plan_allocation(settings.rank, ratio, side, steps))
+    return LoraConfig(
+        **common,
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        use_rslora=settings.kind == "rslora",
+        use_dora=settings.kind == "dora",
+    )

@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from anomalyvfm_opt.model.adapter import AdapterSettings, adapted
+from anomalyvfm_opt.model.adapter import Adapter, AdapterSettings, adapted
+from anomalyvfm_opt.model.allocation import Allocation, FixedRanks
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.heads import Decoder, Predictor
+from anomalyvfm_opt.model.seeding import drawn_from
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,15 @@ class Detector(nn.Module):
     The backbone stays in eval mode, in training too; the heads have neither dropout nor BatchNorm.
     """
 
-    def __init__(self, backbone: Backbone, peft_model: Any = None) -> None:
+    def __init__(self, backbone: Backbone, adapter: Adapter | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.peft_model = peft_model
+        self.adapter = adapter
+        self.peft_model = adapter.peft_model if adapter else None
+        self.allocation: Allocation = adapter.allocation if adapter else FixedRanks()
         self.decoder: Decoder | None = None
         self.predictor: Predictor | None = None
-        if peft_model is not None:
+        if adapter is not None:
             decoder = Decoder(backbone.map_channels).to(memory_format=torch.channels_last)
             self.decoder = decoder.to(backbone.device)
             self.predictor = Predictor(backbone.pooled_channels).to(backbone.device)
@@ -53,9 +57,11 @@ class Detector(nn.Module):
         return Output(features.patches, features.pooled, self.predictor(features.pooled), mask_logit, confidence)
 
     def train(self, mode: bool = True) -> Self:
-        """Heads only: the backbone stays in eval mode, else its frozen BatchNorm statistics would drift."""
+        """Heads and the adapter's dropout only: else the backbone's frozen BatchNorm statistics would drift."""
         super().train(mode)
         self.backbone.network.eval()
+        if self.adapter is not None:
+            self.adapter.train(mode)
         return self
 
     def adapter_parameters(self) -> list[nn.Parameter]:
@@ -69,13 +75,12 @@ class Detector(nn.Module):
 
 
 @contextmanager
-def build_detector(backbone: Backbone, settings: AdapterSettings, seed: int) -> Iterator[Detector]:
-    """A detector with a fresh adapter and fresh heads, all drawn from `seed`; taken apart at the end."""
-    with adapted(backbone, settings, seed) as peft_model:
-        state = torch.random.get_rng_state()
-        torch.manual_seed(seed + 1)
-        try:
-            detector = Detector(backbone, peft_model)
-        finally:
-            torch.random.set_rng_state(state)
-        yield detector
+def build_detector(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int = 0) -> Iterator[Detector]:
+    """A detector with a fresh adapter and fresh heads, all drawn from `seed`; taken apart at the end.
+
+    It begins in eval mode. `steps` is how many optimiser steps are to follow (see `adapted`).
+    """
+    with adapted(backbone, settings, seed, steps) as adapter:
+        with drawn_from(seed + 1):
+            detector = Detector(backbone, adapter)
+        yield detector.eval()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.model.seeding import drawn_from
 from anomalyvfm_opt.model.weights import (
     fetch_weights,
     find_weights_file,
@@ -66,12 +67,8 @@ def build_network(name: str, options: dict[str, Any]) -> Any:
 def _create(name: str, options: dict[str, Any]) -> Any:
     import timm
 
-    state = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    try:
+    with drawn_from(0):
         network = timm.create_model(name, num_classes=0, **options)
-    finally:
-        torch.random.set_rng_state(state)
     for module in network.modules():
         if getattr(module, "q_bias", None) is not None:
             module.qkv_bias_separate = True  # else timm passes qkv's weight by the layer, and LoRA is never run

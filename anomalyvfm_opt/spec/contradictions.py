@@ -115,12 +115,13 @@ class _Check:
     find: Callable[..., Iterator[Problem]]
 
 
+_CHOICES = ("adapter", "rank", "targets", "adapted_blocks", "dropout", "synthesis_intensity")
 _LISTS = (
     "data.categories",
     "backbone.decoder_blocks",
     "backbone.patch_blocks",
     "references",
-    *(f"search.space.{name}" for name in ("adapter", "rank", "targets", "adapted_blocks", "synthesis_intensity")),
+    *(f"search.space.{name}" for name in _CHOICES),
 )
 _RANGES = tuple(f"search.space.{name}" for name in ("alpha_ratio", "epochs", "learning_rate", "synthesis_count"))
 _CHECKS = (

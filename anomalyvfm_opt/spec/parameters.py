@@ -11,7 +11,8 @@ class Parameters:
     """One point of the search space.
 
     The three shares say which part of the `synthesis_count` training anomalies is of each kind;
-    they sum to 1. `adapted_blocks` counts from the last block that is used, or is "all".
+    they sum to 1. `adapted_blocks` counts from the last block that is used, or is "all". Trials from before there
+    was a `dropout` had none.
     """
 
     adapter: str
@@ -26,6 +27,7 @@ class Parameters:
     contextual: float
     synthesis_count: int
     synthesis_intensity: float
+    dropout: float = 0.0
 
     @property
     def alpha(self) -> float:

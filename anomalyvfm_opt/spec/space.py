@@ -17,7 +17,7 @@ def _check_intensity(value: float) -> float:
     return value
 
 
-Adapter = Literal["lora", "rslora", "dora"]
+Adapter = Literal["lora", "rslora", "dora", "adalora"]
 Targets = Literal["attention", "attention_mlp"]
 AdaptedBlocks = Annotated[int, Field(ge=1)] | Literal["all"]
 Intensity = Annotated[
@@ -77,14 +77,16 @@ class Space(Section):
     """What may vary between trials: one field a parameter, with a list of choices or a range."""
 
     adapter: tuple[Adapter, ...] = Field(
-        ("lora", "rslora", "dora"),
+        ("lora", "rslora", "dora", "adalora"),
         min_length=1,
-        description="choices: rslora scales the update by alpha / sqrt(rank), the others by alpha / rank",
+        description="choices: rslora scales the update by alpha / sqrt(rank), the others by alpha / rank;"
+        " adalora moves ranks between layers",
     )
     rank: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (2, 4, 8, 16, 32, 64),
         min_length=1,
-        description="choices: rank of the update; none above the smallest layer that can be adapted",
+        description="choices: rank of the update, adalora's on average; none above the smallest layer that can be"
+        " adapted",
     )
     alpha_ratio: FloatRange = Field(
         FloatRange(low=0.25, high=4.0, log=True),
@@ -99,6 +101,11 @@ class Space(Section):
         (2, 4, 6, "all"),
         min_length=1,
         description="choices: how many blocks, counted from the last one that a feature is read from, or all",
+    )
+    dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
+        (0.0,),
+        min_length=1,
+        description="choices: share of the adapter's input that is set to 0 while it is trained, 0-1",
     )
     epochs: IntRange = Field(
         IntRange(low=2, high=20, log=True), description="range: epochs of training.steps_per_epoch steps"

@@ -40,6 +40,11 @@ class Schedule:
     weight_decay: float
     seed: int
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
 
 def finetune(
     detector: Detector,
@@ -53,7 +58,7 @@ def finetune(
     The learning rate is constant after a short linear warm-up, so that epoch k of two trials compares.
 
     Args:
-        detector: with an adapter.
+        detector: with an adapter; in eval mode afterwards.
         images: at least one normal and one anomalous image.
         schedule: how long and how fast.
         on_epoch: called after each epoch with its number (from 1) and loss; what it raises ends training.
@@ -77,6 +82,7 @@ def finetune(
     )
     batches = _draw_batches(images, schedule, is_pinned=detector.backbone.device.type == "cuda")
     losses: list[float] = []
+    detector.train()
     for epoch in range(1, schedule.epochs + 1):
         total = 0.0
         for _ in range(schedule.steps_per_epoch):
@@ -84,8 +90,9 @@ def finetune(
             loss = _compute_loss(detector, *next(batches))
             if not math.isfinite(value := loss.item()):
                 raise DivergedError(f"loss {value} in epoch {epoch}")
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss + detector.allocation.penalty()).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            detector.allocation.finish_step()
             optimizer.zero_grad()
             warmup.step()
             total += value
@@ -93,6 +100,7 @@ def finetune(
         if losses[-1] > _DIVERGED_FACTOR * max(losses[0], 1e-3):
             raise DivergedError(f"mean loss {losses[-1]:.3g} in epoch {epoch} after {losses[0]:.3g} in the first")
         on_epoch(epoch, losses[-1])
+    detector.eval()
     return losses
 
 

@@ -30,6 +30,7 @@ def list_distributions(space: Space) -> dict[str, BaseDistribution]:
         "alpha_ratio": FloatDistribution(ratio.low, ratio.high, log=ratio.log),
         "targets": CategoricalDistribution(space.targets),
         "adapted_blocks": CategoricalDistribution(space.adapted_blocks),
+        "dropout": CategoricalDistribution(space.dropout),
         "epochs": IntDistribution(epochs.low, epochs.high, log=epochs.log),
         "learning_rate": FloatDistribution(lr.low, lr.high, log=lr.log),
         "mix_u1": FloatDistribution(low[0], high[0]),

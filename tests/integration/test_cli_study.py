@@ -102,7 +102,7 @@ def test_a_reference_outside_of_the_space_runs_without_sampled_parameters(
     assert trials["v1.1"].params == {}
     assert trials["v1.1"].user_attrs["parameters"]["epochs"] == 10
     assert trials["v1.1"].intermediate_values.keys() == set(range(1, 11))
-    assert len(trials[None].params) == 11
+    assert len(trials[None].params) == 12
 
 
 def test_the_same_study_again_is_a_no_op(program: Program, finished_study: FinishedStudy) -> None:

@@ -84,9 +84,10 @@ def bench(program: Program, backbone: Backbone) -> Workbench:
     return make_bench(program, backbone)
 
 
-@pytest.mark.parametrize("adapter", ["lora", "rslora", "dora"])
-def test_the_same_trial_twice_gives_the_same_numbers(bench: Workbench, adapter: Any) -> None:
-    parameters = make_parameters(adapter=adapter)
+@pytest.mark.parametrize("adapter", ["lora", "rslora", "dora", "adalora"])
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_the_same_trial_twice_gives_the_same_numbers(bench: Workbench, adapter: Any, dropout: float) -> None:
+    parameters = make_parameters(adapter=adapter, rank=4, dropout=dropout)
     first = run(bench, parameters, 7)
     run(bench, make_parameters(adapter="lora", rank=4, targets="attention_mlp"), 8)  # which leaves nothing behind
     assert are_equal(first, run(bench, parameters, 7))
@@ -99,8 +100,16 @@ def test_a_trial_on_a_backbone_of_its_own_gives_the_same_numbers(program: Progra
 
 
 def test_a_trial_that_nobody_watches_gives_the_same_numbers(bench: Workbench) -> None:
-    unwatched = bench.run(TrialRequest(0, make_parameters(), 1, is_watched=False), Silence())
-    assert are_equal(run(bench, make_parameters(), 1), unwatched)
+    parameters = make_parameters(dropout=0.2)  # whose draws must not depend on what is scored between them
+    unwatched = bench.run(TrialRequest(0, parameters, 1, is_watched=False), Silence())
+    assert are_equal(run(bench, parameters, 1), unwatched)
+
+
+def test_a_trial_of_adalora_says_where_its_ranks_went(bench: Workbench) -> None:
+    ranks = run(bench, make_parameters(adapter="adalora", rank=4), 7).attributes["final_ranks"]
+    assert all(name.startswith("blocks.") and 0 <= rank <= 6 for name, rank in ranks.items())
+    assert sum(ranks.values()) == 4 * len(ranks)
+    assert "final_ranks" not in run(bench, make_parameters(), 7).attributes
 
 
 def test_the_frozen_detector_gives_the_same_numbers(bench: Workbench) -> None:

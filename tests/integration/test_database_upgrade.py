@@ -66,6 +66,8 @@ def test_an_older_store_is_upgraded_and_worked_on(program: Program, database_url
     after = finished(database_url, "tiny/brick")
     assert after[:3] == before
     assert [trial["state"] for trial in after] == [repr(TrialState.COMPLETE)] * 4  # the budget
+    assert record.spec.search.space.dropout == (0.0,)  # a parameter that there was not when the study was stored
+    assert ["dropout" in trial["params"] for trial in after] == [False, False, False, True]
 
 
 def test_a_second_upgrade_is_a_no_op(program: Program, database_url: str) -> None:

@@ -34,7 +34,7 @@ def test_a_study_runs_to_its_budget_with_the_references_first(bench: Bench) -> N
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
     assert trials[0].user_attrs["reference"] == "frozen"
     assert trials[0].params == {}
-    assert all(len(trial.params) == 11 for trial in trials[1:])
+    assert all(len(trial.params) == 12 for trial in trials[1:])
     assert trials[1].intermediate_values.keys() == {1, 2}
     assert trials[1].user_attrs["alpha"] == trials[1].params["alpha_ratio"] * trials[1].params["rank"]
     assert count_usage(bench.engine, bench.record.study_id).used == 6

@@ -126,7 +126,8 @@ def _time_pools(arrays: ArrayStore, frames: Frames) -> float:
 
 
 def _measure_parts(bench: Workbench, spec: Spec) -> PartCosts:
-    base = _base_parameters()
+    space = spec.search.space
+    base = replace(_base_parameters(), dropout=max(space.dropout))  # what the dearest costs
     _measure_step(bench, base)  # fills the pools and warms up
     started = time.perf_counter()
     bench.run(TrialRequest(0, None, _SEED), _Stopwatch())
@@ -136,7 +137,6 @@ def _measure_parts(bench: Workbench, spec: Spec) -> PartCosts:
     bench.run(TrialRequest(0, base, _SEED), watch)
     total_s = time.perf_counter() - started
     scoring_s = watch.scored - watch.begun[-1] - watch.step_s
-    space = spec.search.space
 
     def compare(name: str, choices: tuple[Any, ...]) -> dict[Any, float]:
         return {choice: _measure_step(bench, replace(base, **{name: choice})) / watch.step_s for choice in choices}

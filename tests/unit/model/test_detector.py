@@ -55,7 +55,7 @@ def test_patch_blocks_have_a_grid_of_their_own(images: torch.Tensor) -> None:
 
 def test_step_zero_equals_the_frozen_model(backbone: Backbone, images: torch.Tensor) -> None:
     frozen = Detector(backbone)(images)
-    for kind in ("lora", "rslora", "dora"):
+    for kind in ("lora", "rslora", "dora", "adalora"):
         with build_detector(backbone, replace(LORA, kind=kind), seed=1) as detector:
             adapted = detector(images)
             torch.testing.assert_close(adapted.patches, frozen.patches, rtol=1e-4, atol=1e-4)

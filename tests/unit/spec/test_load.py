@@ -8,6 +8,7 @@ from anomalyvfm_opt.model.limits import find_limits_problems
 from anomalyvfm_opt.spec.contradictions import Problem
 from anomalyvfm_opt.spec.load import load_spec
 from anomalyvfm_opt.spec.model import Spec, Tiles
+from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.trial.space import is_inside, list_distributions
 
@@ -87,6 +88,28 @@ def test_the_quick_spec_has_all_references_in_its_space(category: str) -> None:
         parameters = reference_parameters(name, category)
         assert parameters is not None
         assert is_inside(parameters, distributions)
+
+
+def test_a_spec_and_a_trial_from_before_there_was_a_dropout_had_none(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, MINIMAL))
+    stored = spec.content()
+    del stored["search"]["space"]["dropout"]
+    assert Spec.model_validate(stored) == spec
+    parameters = reference_parameters("v1.1", "can")
+    assert parameters is not None
+    suggested = parameters.to_suggested()
+    now = Parameters.from_suggested(suggested)
+    assert suggested.pop("dropout") == 0.0
+    assert Parameters.from_suggested(suggested) == now
+
+
+def test_a_reference_is_outside_a_space_without_its_dropout(tmp_path: Path) -> None:
+    parameters = reference_parameters("v1.1", "can")
+    assert parameters is not None
+    for choices, is_in in (("0, 0.1", True), ("0.1", False)):
+        text = MINIMAL.replace("5", f"5, space: {{synthesis_mix: thirds, dropout: [{choices}]}}")
+        distributions = list_distributions(load_spec(write(tmp_path, text)).search.space)
+        assert is_inside(parameters, distributions) == is_in
 
 
 def test_a_float_without_a_dot_is_a_number(tmp_path: Path) -> None:

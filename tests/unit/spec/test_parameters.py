@@ -17,6 +17,7 @@ OTHERS = {
     "learning_rate": 1e-4,
     "synthesis_count": 60,
     "synthesis_intensity": 1.0,
+    "dropout": 0.1,
 }
 UNIT = st.floats(0, 1, allow_nan=False)
 

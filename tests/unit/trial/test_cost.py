@@ -8,7 +8,7 @@ from anomalyvfm_opt.trial.cost import PartCosts, Range, draw_parameters, expect_
 
 COSTS = PartCosts(
     step=0.1,
-    adapters={"lora": 1.0, "rslora": 1.0, "dora": 2.0},
+    adapters={"lora": 1.0, "rslora": 1.0, "dora": 2.0, "adalora": 1.5},
     targets={"attention": 1.0, "attention_mlp": 1.5},
     blocks={"all": 1.0, 2: 0.5, 4: 0.7, 6: 0.8},
     scoring=3.0,

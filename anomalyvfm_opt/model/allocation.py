@@ -1,0 +1,140 @@
+"""Ranks that move between layers while an adapter is trained: AdaLoRA (Zhang et al. 2023).
+
+Each update is B diag(E) A with more ranks than it may keep. Between a warm-up and a last part in which nothing is
+pruned any more, the singular values E of the least important triplets are set to 0, until the budget is met.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+_INITIAL_FACTOR = 1.5  # as in the paper: 12 ranks to begin with for a budget of 8
+_WARMUP_SHARE = 0.1  # of the steps; the paper's tasks have 0.09-0.15
+_FINAL_SHARE = 0.4  # 0.45-0.6 there, on runs a hundred times as long
+_FEWEST_STEPS = 2  # one that importances come from, and one to prune
+_ALLOCATIONS = 100  # most of them in a run
+_NAME_END = ".lora_E.default"
+
+
+class Allocation(Protocol):
+    """What the training loop does for an adapter beside gradient steps."""
+
+    def penalty(self) -> Tensor | float:
+        """What is added to the loss, once an optimiser step."""
+
+    def finish_step(self) -> None:
+        """To be called after each optimiser step, while the gradients are there."""
+
+    def final_ranks(self) -> dict[str, int]:
+        """The rank of each adapted layer where training chooses it; else empty."""
+
+    def masks(self) -> dict[str, Tensor]:
+        """Which ranks of each layer are in use, bool (initial rank,), where some may not be; else empty."""
+
+    def restore(self, masks: Mapping[str, Tensor]) -> None:
+        """Take over masks of an equal adapter."""
+
+
+class FixedRanks:
+    """Every rank stays where it is: LoRA, rsLoRA, DoRA, and no adapter at all."""
+
+    def penalty(self) -> float:
+        """Nothing."""
+        return 0.0
+
+    def finish_step(self) -> None:
+        """Nothing."""
+
+    def final_ranks(self) -> dict[str, int]:
+        """Nothing: they are all the rank that was asked for."""
+        return {}
+
+    def masks(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def restore(self, masks: Mapping[str, Tensor]) -> None:
+        """Nothing."""
+
+
+class AllocatedRanks:
+    """AdaLoRA's allocation, by peft.
+
+    Args:
+        peft_model: with an adapter whose configuration comes from `plan_allocation`.
+    """
+
+    def __init__(self, peft_model: Any) -> None:
+        self._model = peft_model.base_model
+        self._config = peft_model.peft_config["default"]
+        parameters = dict(self._model.model.named_parameters())
+        self._values = {name.removesuffix(_NAME_END): p for name, p in parameters.items() if _NAME_END in name}
+        self._right = [p for name, p in parameters.items() if ".lora_A." in name]  # (r, in), of a 1x1 kernel too
+        self._left = [p for name, p in parameters.items() if ".lora_B." in name]  # (out, r)
+        self._done = 0
+
+    def penalty(self) -> Tensor:
+        """How far A and B are from orthogonal: peft's weight times the mean of ||A A' - I|| and ||B' B - I||.
+
+        Eq. 4 of the paper, with Frobenius norms that are not squared, as in peft, which leaves it out where a
+        model does not compute its own loss.
+        """
+        grams = [a @ a.T for a in self._right] + [b.T @ b for b in self._left]
+        norms = [torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device)) for gram in grams]
+        weight: float = self._config.orth_reg_weight
+        return weight * torch.stack(norms).mean()
+
+    def finish_step(self) -> None:
+        """Weigh the importance of each triplet, and prune when it is time.
+
+        Raises:
+            ValueError: more steps than were planned: the budget was met too early, or never.
+        """
+        self._done += 1
+        if self._done > self._config.total_step:
+            raise ValueError(f"AdaLoRA is planned for {self._config.total_step} steps, this is step {self._done}")
+        if self._config.init_r > self._config.target_r:
+            self._model.update_and_allocate(self._done)
+
+    def final_ranks(self) -> dict[str, int]:
+        """How many singular values each layer has left."""
+        return {name: int(mask.sum()) for name, mask in self.masks().items()}
+
+    def masks(self) -> dict[str, Tensor]:
+        """Which singular values of each layer are left, bool (initial rank,)."""
+        pattern = self._config.rank_pattern
+        if not pattern:
+            return {name: torch.ones(len(p), dtype=torch.bool) for name, p in self._values.items()}
+        return {name: torch.tensor(pattern[name + _NAME_END]) for name in self._values}
+
+    def restore(self, masks: Mapping[str, Tensor]) -> None:
+        """Take over which singular values are left."""
+        self._config.rank_pattern = {name + _NAME_END: masks[name].bool().tolist() for name in self._values}
+
+
+def plan_allocation(rank: int, alpha_ratio: float, smallest_side: int, steps: int) -> dict[str, Any]:
+    """peft's configuration of AdaLoRA for so many optimiser steps.
+
+    Fewer steps than an allocation takes, or layers that have no more ranks to choose from, leave `rank` in each
+    layer from the start: it is the budget, either way.
+
+    Args:
+        rank: that the layers keep on average.
+        alpha_ratio: the factor of the update; peft scales by alpha / initial rank, also after pruning.
+        smallest_side: channels, of all layers that are adapted.
+        steps: optimiser steps of the whole run.
+    """
+    initial = max(rank, min(math.ceil(_INITIAL_FACTOR * rank), smallest_side)) if steps >= _FEWEST_STEPS else rank
+    warmup, final = int(_WARMUP_SHARE * steps), int(_FINAL_SHARE * steps)
+    return {
+        "target_r": rank,
+        "init_r": initial,
+        "lora_alpha": alpha_ratio * initial,
+        "total_step": max(1, steps),
+        "tinit": warmup,
+        "tfinal": min(final, max(0, steps - _FEWEST_STEPS)),  # importances are weighed before the last pruning
+        "deltaT": max(1, steps // _ALLOCATIONS),
+    }
