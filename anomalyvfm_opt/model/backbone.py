@@ -63,6 +63,7 @@ class Backbone:
         self.network.eval().requires_grad_(False)
         self.is_transformer = hasattr(self.network, "patch_embed")
         self.n_blocks = max(decoder_depth, patch_depth)
+        self.decoder_blocks, self.patch_blocks = tuple(decoder_indices), tuple(patch_indices)
         self._indices = sorted({*decoder_indices, *patch_indices})
         self._decoder_positions = [self._indices.index(index) for index in decoder_indices]
         self._patch_positions = [self._indices.index(index) for index in patch_indices]

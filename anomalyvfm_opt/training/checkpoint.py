@@ -1,0 +1,191 @@
+"""A trained detector on the disk: adapter and heads, without the backbone, in one safetensors file.
+
+Tensors are `adapter.<parameter>`, `decoder.<parameter>`, `predictor.<parameter>`, and for AdaLoRA
+`mask.<layer>`: which singular values are left. The file's header holds what they belong to, as JSON, so that the
+two cannot be mixed up. What only a continued training needs (optimiser, AdaLoRA's importances, dropout's
+generator) belongs into a file of its own, which a finished trial does without.
+"""
+
+import dataclasses
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.model.detector import Detector, build_detector
+
+_KIND = "anomalyvfm-opt detector"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint belongs to; two detectors with the same can exchange their tensors.
+
+    Args:
+        backbone: its name in timm.
+        weights_sha256: of its frozen weights.
+        image_size_px: side of its input.
+        decoder_blocks, patch_blocks: whose maps are read, counted from 0.
+        adapter: kind, rank, alpha, targets, adapted blocks and dropout.
+        steps: optimiser steps that the adapter was made for.
+    """
+
+    backbone: str
+    weights_sha256: str
+    image_size_px: int
+    decoder_blocks: tuple[int, ...]
+    patch_blocks: tuple[int, ...]
+    adapter: AdapterSettings
+    steps: int
+
+    @classmethod
+    def of(cls, detector: Detector) -> Self:
+        """Of a detector that has an adapter."""
+        backbone, adapter = detector.backbone, detector.adapter
+        if adapter is None:
+            raise ValueError("a frozen detector has nothing to keep")
+        return cls(**_identify_backbone(backbone), adapter=adapter.settings, steps=adapter.steps)
+
+
+def save_detector(detector: Detector, path: Path) -> None:
+    """Write a detector's trained tensors; the file is there when it is complete.
+
+    Raises:
+        EnvironmentMissingError: the disk is full, or the folder is not there or not writable.
+    """
+    from safetensors.torch import save
+
+    content = {"kind": _KIND, "schema": _SCHEMA, **asdict(Identity.of(detector))}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in _list_tensors(detector).items()}
+    tensors |= {f"mask.{name}": mask for name, mask in detector.allocation.masks().items()}
+    header = {"detector": json.dumps(content, sort_keys=True)}
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        try:
+            with part.open("xb") as file:
+                file.write(save(tensors, header))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"cannot write the checkpoint {path}: {error.strerror or error}",
+            "free space there, or name another place",
+        ) from None
+
+
+def read_identity(path: Path) -> Identity:
+    """What a checkpoint belongs to.
+
+    Raises:
+        EnvironmentMissingError: no such file, or not for us to read.
+        UsageError: not a whole checkpoint of a detector, or one of a newer format.
+    """
+    header, _ = _read(path, with_tensors=False)
+    return _parse_header(path, header)
+
+
+def load_detector(path: Path, detector: Detector) -> None:
+    """Fill an equal detector with a checkpoint's tensors.
+
+    Raises:
+        EnvironmentMissingError: no such file, or not for us to read.
+        UsageError: not a whole checkpoint, or one of another backbone or of other settings; all are named.
+    """
+    header, tensors = _read(path)
+    _check_same(path, _parse_header(path, header), Identity.of(detector))
+    own = _list_tensors(detector)
+    masks = {name.removeprefix("mask."): tensors.pop(name) for name in list(tensors) if name.startswith("mask.")}
+    for name in own.keys() | tensors.keys():
+        shapes = [tuple(side[name].shape) if name in side else "absent" for side in (tensors, own)]
+        if shapes[0] != shapes[1]:
+            raise UsageError(f"checkpoint {path}: {name} is {shapes[0]} in it, {shapes[1]} in the detector")
+    for name, parameter in own.items():
+        parameter.data.copy_(tensors[name])
+    detector.allocation.restore(masks)
+
+
+@contextmanager
+def open_detector(path: Path, backbone: Backbone) -> Iterator[Detector]:
+    """The detector of a checkpoint, inside its backbone for the length of a `with`.
+
+    Raises:
+        EnvironmentMissingError: no such file, or not for us to read.
+        UsageError: not a whole checkpoint, or one of another backbone.
+    """
+    identity = read_identity(path)
+    _check_same(path, identity, dataclasses.replace(identity, **_identify_backbone(backbone)))
+    with build_detector(backbone, identity.adapter, seed=0, steps=identity.steps) as detector:
+        load_detector(path, detector)
+        yield detector
+
+
+def _identify_backbone(backbone: Backbone) -> dict[str, Any]:
+    return {
+        "backbone": backbone.name,
+        "weights_sha256": backbone.weights_sha256,
+        "image_size_px": backbone.image_size_px,
+        "decoder_blocks": backbone.decoder_blocks,
+        "patch_blocks": backbone.patch_blocks,
+    }
+
+
+def _list_tensors(detector: Detector) -> dict[str, nn.Parameter]:
+    adapter = {n: p for n, p in detector.backbone.network.named_parameters() if p.requires_grad}
+    parts = {"adapter": adapter}
+    for name, head in (("decoder", detector.decoder), ("predictor", detector.predictor)):
+        parts[name] = dict(head.named_parameters()) if head is not None else {}
+    return {f"{part}.{name}": p for part, parameters in parts.items() for name, p in parameters.items()}
+
+
+def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with path.open("rb"), safe_open(path, framework="pt") as file:
+            names = list(file.keys()) if with_tensors else []
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except OSError as error:
+        raise EnvironmentMissingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None
+    except SafetensorError as error:
+        raise UsageError(
+            f"checkpoint {path} is damaged, or no safetensors file: {error}", "copy it again, or retrain"
+        ) from None
+
+
+def _parse_header(path: Path, header: dict[str, str]) -> Identity:
+    content = json.loads(header.get("detector", "{}"))
+    if content.get("kind") != _KIND:
+        raise UsageError(f"{path} is no checkpoint of a detector", "weights of a backbone are given by --weights")
+    if content["schema"] != _SCHEMA:
+        raise UsageError(
+            f"checkpoint {path} has format {content['schema']}, this program reads {_SCHEMA}",
+            "use the version of the program that wrote it",
+        )
+    fields = {field.name: content[field.name] for field in dataclasses.fields(Identity)}
+    blocks = {name: tuple(fields[name]) for name in ("decoder_blocks", "patch_blocks")}
+    return Identity(**{**fields, **blocks, "adapter": AdapterSettings(**fields["adapter"])})
+
+
+def _check_same(path: Path, stored: Identity, wanted: Identity) -> None:
+    one, other = (_flatten(identity) for identity in (stored, wanted))
+    differences = [f"{name} {one[name]}, not {other[name]}" for name in one if one[name] != other[name]]
+    if differences:
+        raise UsageError(f"checkpoint {path} is of another detector: it has " + "; ".join(differences))
+
+
+def _flatten(identity: Identity) -> dict[str, Any]:
+    fields = asdict(identity)
+    return {**{f"adapter's {name}": value for name, value in fields.pop("adapter").items()}, **fields}

@@ -1,0 +1,186 @@
+"""A trained detector, written and read again."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.model.detector import Detector, build_detector
+from anomalyvfm_opt.training.checkpoint import load_detector, open_detector, read_identity, save_detector
+from tests.unit.training.detectors import KINDS, draw_images, plan, score, train
+
+CNN = ("tf_efficientnet_lite0", "offline", (1, 2), (2, 3), 64)
+VIT = ("test_vit.r160_in1k", "random", (0, 1), None, 64)
+SETTINGS = AdapterSettings("adalora", 2, 4.0, "attention_mlp", "all", dropout=0.1)
+SCHEDULE = plan(epochs=1, steps_per_epoch=6)
+IMAGES = draw_images(64)
+
+
+@pytest.fixture(scope="module", params=[CNN, VIT], ids=["cnn", "vit"])
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    return Backbone(*request.param)
+
+
+@pytest.fixture(scope="module")
+def vit() -> Backbone:
+    return Backbone(*VIT)
+
+
+@pytest.fixture
+def detector(vit: Backbone) -> Iterator[Detector]:
+    with build_detector(vit, SETTINGS, seed=1, steps=SCHEDULE.steps) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def saved(detector: Detector, tmp_path: Path) -> Path:
+    path = tmp_path / "detector.safetensors"
+    save_detector(detector, path)
+    return path
+
+
+def measure_change(scores: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> float:
+    """The largest difference of two sets of scores, relative to the largest score of its scorer."""
+    assert scores.keys() == others.keys()
+    return max(np.abs(scores[name] - others[name]).max() / np.abs(scores[name]).max() for name in scores)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saving_and_merging_do_not_change_the_scores(backbone: Backbone, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "detector.safetensors"
+    settings = replace(SETTINGS, kind=kind)
+    with build_detector(backbone, settings, seed=1, steps=SCHEDULE.steps) as trained:
+        untrained = score(trained, IMAGES)
+        train(trained, IMAGES, SCHEDULE)
+        scores, ranks = score(trained, IMAGES), trained.allocation.final_ranks()
+        assert measure_change(scores, untrained) > 1e-2
+        save_detector(trained, path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    with open_detector(path, backbone) as read:
+        assert measure_change(scores, score(read, IMAGES)) == 0
+        assert read.allocation.final_ranks() == ranks
+        assert read.adapter is not None
+        assert read.adapter.settings == settings
+        with read.adapter.merged():
+            assert measure_change(scores, score(read, IMAGES)) < 1e-4
+
+
+def test_a_checkpoint_says_what_it_belongs_to(saved: Path, vit: Backbone) -> None:
+    identity = read_identity(saved)
+    assert identity.adapter == SETTINGS
+    assert (identity.backbone, identity.weights_sha256) == (vit.name, vit.weights_sha256)
+    assert (identity.decoder_blocks, identity.patch_blocks, identity.image_size_px) == ((0, 1), (0, 1), 64)
+    assert identity.steps == SCHEDULE.steps
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "test_vit2.r160_in1k"}, r"backbone test_vit\.r160_in1k, not test_vit2.*weights_sha256"),
+        ({"decoder_blocks": (1,)}, r"decoder_blocks \(0, 1\), not \(1,\)"),
+        ({"image_size_px": 32}, "image_size_px 64, not 32"),
+    ],
+    ids=["backbone", "blocks", "size"],
+)
+def test_another_backbone_is_refused(saved: Path, change: dict[str, Any], words: str) -> None:
+    names = ("name", "weights", "decoder_blocks", "patch_blocks", "image_size_px")
+    other = Backbone(**{**dict(zip(names, VIT, strict=True)), **change})
+    with (
+        pytest.raises(UsageError, match=f"{saved} is of another detector: .*{words}"),
+        open_detector(saved, other),
+    ):
+        pass
+    assert not any("lora" in name for name in other.network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rank": 4}, "adapter's rank 2, not 4"),
+        ({"kind": "lora", "alpha": 8.0}, "adapter's kind adalora, not lora; adapter's alpha 4.0, not 8.0"),
+        ({"dropout": 0.0}, "adapter's dropout 0.1, not 0.0"),
+    ],
+)
+def test_other_settings_are_refused(saved: Path, change: dict[str, Any], words: str) -> None:
+    fresh = Backbone(*VIT)
+    settings = replace(SETTINGS, **change)
+    with (
+        build_detector(fresh, settings, seed=1, steps=SCHEDULE.steps) as other,
+        pytest.raises(UsageError, match=words),
+    ):
+        load_detector(saved, other)
+
+
+def test_other_tensors_are_refused_before_any_is_taken(saved: Path, detector: Detector) -> None:
+    tensors, header = load_file(saved), {"detector": json.dumps({})}
+    header["detector"] = read_header(saved)
+    del tensors["predictor.linear.bias"]
+    save_file(tensors, saved, header)
+    with pytest.raises(UsageError, match=r"predictor\.linear\.bias is absent in it, \(1,\) in the detector"):
+        load_detector(saved, detector)
+
+
+def read_header(path: Path) -> str:
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header: str = json.loads(content[8 : 8 + length])["__metadata__"]["detector"]
+    return header
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "damaged"), (b"nothing of the sort", "damaged"), (-40, "damaged"), ({}, "no checkpoint of a detector")],
+    ids=["empty", "text", "cut short", "weights"],
+)
+def test_what_is_no_checkpoint_is_refused(saved: Path, vit: Backbone, content: Any, words: str) -> None:
+    if isinstance(content, bytes):
+        saved.write_bytes(content)
+    elif isinstance(content, int):
+        saved.write_bytes(saved.read_bytes()[:content])
+    else:
+        save_file(load_file(saved), saved)
+    with pytest.raises(UsageError, match=words), open_detector(saved, vit):
+        pass
+
+
+def test_a_newer_format_is_refused(saved: Path) -> None:
+    header = json.loads(read_header(saved))
+    save_file(load_file(saved), saved, {"detector": json.dumps({**header, "schema": 2})})
+    with pytest.raises(UsageError, match="format 2, this program reads 1"):
+        read_identity(saved)
+
+
+def test_a_missing_place_is_an_error_of_the_environment(detector: Detector, vit: Backbone, tmp_path: Path) -> None:
+    nowhere = tmp_path / "none" / "detector.safetensors"
+    with pytest.raises(EnvironmentMissingError, match=r"cannot write the checkpoint .*No such file"):
+        save_detector(detector, nowhere)
+    with pytest.raises(EnvironmentMissingError, match=r"cannot read the checkpoint .*No such file"):
+        read_identity(nowhere)
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(
+    saved: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved.read_bytes()
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(EnvironmentMissingError, match="No space left"):
+        save_detector(detector, saved)
+    assert saved.read_bytes() == before
+    assert [file.name for file in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_frozen_detector_has_nothing_to_keep(vit: Backbone, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        save_detector(Detector(vit), tmp_path / "x")
