@@ -51,6 +51,10 @@ class EnvironmentMissingError(AnomalyVFMOptError):
     exit_code = EXIT_ENVIRONMENT
 
 
+class DeviceLostError(EnvironmentMissingError):
+    """A GPU that answers every further call of this process with an error; a new process may use it again."""
+
+
 class DoesNotFitError(AnomalyVFMOptError):
     """A trial that needs more memory than the device has; the sampler is told so."""
 

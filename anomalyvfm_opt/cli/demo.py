@@ -81,16 +81,15 @@ def _delete_studies(store: "Store", name: str) -> None:
 
 def _run_workers(study: str, folder: "Path", count: int) -> None:
     """Run workers side by side, one share of the cores each; what ends us is passed on to them."""
-    import os
     import signal
     import subprocess
     import sys
 
+    from anomalyvfm_opt.cli.cores import share_cores
     from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
-    threads = max(1, (os.cpu_count() or 1) // count)
     command = [sys.executable, "-m", "anomalyvfm_opt", "worker", "run", "--study", study]
-    command += ["--data", str(folder), "--threads", str(threads), "--db", _use_embedded()]
+    command += ["--data", str(folder), "--threads", str(share_cores(count)), "--db", _use_embedded()]
     processes: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _frame: object) -> None:

@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from anomalyvfm_opt.cli.cores import count_workers, share_cores
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 
 
@@ -38,8 +39,10 @@ def _repeatable(device: torch.device) -> torch.device:
     return device
 
 
-def limit_threads(threads: int | None) -> None:
-    """Use this many CPU threads; several workers on one host should share its cores between them.
+def limit_threads(threads: int | None) -> int:
+    """Use this many CPU threads, or by default this process's share of the cores among the host's workers.
+
+    The share is at most what torch takes by itself: it heeds OMP_NUM_THREADS.
 
     NumPy's and SciPy's BLAS keep threads of their own, which wait by spinning: where workers share cores, to leave
     them alone made fitting a Gaussian a hundred times slower. One is enough for what we ask of it.
@@ -48,5 +51,7 @@ def limit_threads(threads: int | None) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1, user_api="blas")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if threads is None:
+        threads = min(share_cores(count_workers()), torch.get_num_threads())
+    torch.set_num_threads(threads)
+    return threads

@@ -52,5 +52,7 @@ CacheOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, metavar="N", help="CPU threads of this worker; else torch's default."),
+    typer.Option(
+        "--threads", min=1, metavar="N", help="CPU threads; else the cores divided by the workers of this host."
+    ),
 ]

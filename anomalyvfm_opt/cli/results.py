@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
-from anomalyvfm_opt.report.summary import StudySummary, tabulate
+from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
 from anomalyvfm_opt.spec.model import DataSection
+from anomalyvfm_opt.trial.outcome import Outcome
 
 _COLUMNS = (
     "category",
@@ -55,11 +56,18 @@ def print_study(summary: StudySummary, proxy: Proxy) -> None:
         ("objective", f"image AUROC of {_name_objective(spec.scoring.objective)}"),
         *describe_proxy(proxy),
     ]
-    rows += [
-        (f"trial {number} {outcome}", message.strip().splitlines()[-1] if message.strip() else "-")
-        for number, outcome, message in summary.failures
-    ]
+    rows += [(f"trial {f.number} {f.outcome}", _describe_failure(f)) for f in summary.failures]
     print_table("", (record.name, ""), rows)
+
+
+def _describe_failure(failure: FailureSummary) -> str:
+    """The last line of its message; of a trial that does not fit also what it was."""
+    message = failure.message.strip().splitlines()[-1] if failure.message.strip() else "-"
+    if failure.outcome != Outcome.OUT_OF_MEMORY or not failure.params:
+        return message
+    p = failure.params
+    what = f"{p['adapter']}, rank {p['rank']}, {p['targets']}, adapted blocks {p['adapted_blocks']}"
+    return f"{what}: {message}"
 
 
 def _describe_size(data: DataSection) -> str:

@@ -15,7 +15,7 @@ from anomalyvfm_opt.data.arrays import DEFAULT_MAX_BYTES, ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
-from anomalyvfm_opt.errors import DoesNotFitError
+from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.exam import Exam, set_exams
 from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
@@ -24,6 +24,13 @@ from anomalyvfm_opt.evaluation.stitching import check_grid
 from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
+from anomalyvfm_opt.model.device_faults import explained_device
+from anomalyvfm_opt.model.memory import (
+    TrialMemory,
+    describe_shortage,
+    is_out_of_memory,
+    release_cached_memory,
+)
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.synthesis.mixture import Mixture
@@ -66,6 +73,7 @@ class Workbench:
         )  # over the whole series
         self._pools = PoolStore(arrays, self._normal, content, spec.search.space.synthesis_count.high)
         self._exams = set_exams(arrays, split, geometry, spec.scoring.exam_images)
+        self._memory = self._begin_trial()  # of the trial that runs; here, of the frozen network's look
         fit = self._extract_fit(Detector(backbone))
         self._remembered = choose_coreset(fit, spec.scoring.memory_patches, _CORESET_SEED)
 
@@ -74,21 +82,31 @@ class Workbench:
 
         Raises:
             DivergedError: training ran away.
-            DoesNotFitError: the device has too little memory.
+            DoesNotFitError: the device has too little memory, even for one image at a time.
+            DeviceLostError: the GPU answers with errors.
         """
-        started = time.perf_counter()
-        training: dict[str, Any] = {"epoch_losses": []}
         try:
-            if request.parameters is None:
-                detector = Detector(self._backbone)
-                bank = self._fit_bank(detector)
-                scores = self._score(bank, detector, self._exams.deciding)
-                answers = self._finish(bank, detector, scores)
-            else:
-                answers, training = self._train(request.parameters, request, progress)
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise DoesNotFitError(str(error).splitlines()[0]) from error
+            with explained_device(self._backbone.device):
+                return self._run(request, progress)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = describe_shortage(error)
+        # here and not in `except`, where the error's traceback still holds what did not fit
+        release_cached_memory(self._backbone.device)
+        raise DoesNotFitError(reason)
+
+    def _run(self, request: TrialRequest, progress: Progress) -> TrialResult:
+        started = time.perf_counter()
+        self._memory = self._begin_trial()
+        training: dict[str, Any] = {"epoch_losses": []}
+        if request.parameters is None:
+            detector = Detector(self._backbone)
+            bank = self._fit_bank(detector)
+            scores = self._score(bank, detector, self._exams.deciding)
+            answers = self._finish(bank, detector, scores)
+        else:
+            answers, training = self._train(request.parameters, request, progress)
         exam, objective = self._exams.deciding, self._spec.scoring.objective
         value, scorer = exam.value(answers.scores, objective)
         return TrialResult(
@@ -102,6 +120,7 @@ class Workbench:
                 "scorer": scorer,
                 **self._exams.list_objectives(answers.scores, answers.synthetic, objective),
                 "seconds": round(time.perf_counter() - started, 2),
+                **self._memory.describe(is_trained=request.parameters is not None),
                 **describe_environment(self._backbone),
             },
         )
@@ -125,10 +144,13 @@ class Workbench:
 
             mixture = Mixture(p.texture, p.structural, p.contextual, p.synthesis_count, p.synthesis_intensity)
             images = TrainingSet(self._normal, *self._pools.draw(mixture, seed))
-            losses = finetune(detector, images, schedule, finish_epoch, progress.check)
+            losses = finetune(detector, images, schedule, finish_epoch, progress.check, self._memory.micro_batch)
             ranks = detector.allocation.final_ranks()
         attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses]}
         return last[0], {**attributes, "final_ranks": ranks} if ranks else attributes
+
+    def _begin_trial(self) -> TrialMemory:
+        return TrialMemory.begin(self._spec.training.batch_size, _SCORING_BATCH, self._backbone.device)
 
     def _schedule(self, p: Parameters, seed: int) -> Schedule:
         training = self._spec.training
@@ -148,11 +170,12 @@ class Workbench:
 
     def _extract_fit(self, detector: Detector) -> TileFeatures:
         fit = self._normal.choose(self._fit_indices)
-        return extract_features(detector, fit, _SCORING_BATCH, with_heads=False)
+        return extract_features(detector, fit, self._memory.scoring_batch, with_heads=False)
 
     def _score(self, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
-        calibrated = bank.calibrate(extract_features(detector, exam.calibration, _SCORING_BATCH))
-        return calibrated.score(extract_features(detector, exam.images, _SCORING_BATCH))
+        batch = self._memory.scoring_batch
+        calibrated = bank.calibrate(extract_features(detector, exam.calibration, batch))
+        return calibrated.score(extract_features(detector, exam.images, batch))
 
     def _finish(self, bank: ScorerBank, detector: Detector, scores: Scores) -> _Answers:
         """A finished detector also sits the synthetic exam, unless that is the one which it has just sat."""
@@ -184,16 +207,30 @@ def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
 
 
 def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None) -> Backbone:
-    """The backbone that a spec names, with its weights, or with those of a file instead."""
+    """The backbone that a spec names, with its weights, or with those of a file instead.
+
+    Raises:
+        UsageError: it cannot be used.
+        EnvironmentMissingError: its weights are not to be had, or the device cannot take it.
+    """
     section = spec.backbone
-    return Backbone(
-        section.name,
-        str(weights) if weights else section.weights,
-        section.decoder_blocks,
-        section.patch_blocks,
-        spec.data.input_size_px,
-        device,
-    )
+    try:
+        with explained_device(device):
+            return Backbone(
+                section.name,
+                str(weights) if weights else section.weights,
+                section.decoder_blocks,
+                section.patch_blocks,
+                spec.data.input_size_px,
+                device,
+            )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise EnvironmentMissingError(
+            f"{section.name} does not fit into the memory of {device}: {describe_shortage(error)}",
+            "end what else uses that memory (nvidia-smi names the processes of a GPU), or use another device",
+        ) from error
 
 
 def check_tiles(backbone: Backbone, geometry: Geometry) -> None:

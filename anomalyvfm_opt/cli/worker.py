@@ -68,10 +68,10 @@ def run_worker(
     if not select_studies(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
-    limit_threads(threads)
+    n_threads = limit_threads(threads)
     arrays = open_arrays(state_folder(), cache_gib)
     options = WorkerOptions(data, weights, arrays, max_trials, keep_running, choose_device(device), grace_s)
-    say(f"worker {options.name} on {options.device}")
+    say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
     worker = Worker(store, options, lambda: select_studies(store.engine, names))
     try:
         worker.run()

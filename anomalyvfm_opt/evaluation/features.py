@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError
 from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.model.memory import ShrinkingBatch
 
 
 @dataclass(frozen=True)
@@ -30,34 +32,51 @@ class TileFeatures:
     batches: Iterator[Features]
 
 
-def extract_features(detector: Detector, frames: Frames, batch_size: int, with_heads: bool = True) -> TileFeatures:
+def extract_features(
+    detector: Detector, frames: Frames, batch: ShrinkingBatch, with_heads: bool = True
+) -> TileFeatures:
     """Run a detector over all tiles of frames in eval mode, with or without its heads.
 
     Batches are handed on one by one: together, the patches of large images would not fit in memory.
 
+    Args:
+        detector: adapted or frozen.
+        frames: whose tiles are read.
+        batch: how many tiles at once; made smaller where they do not fit.
+        with_heads: whether the heads' outputs are wanted.
+
     Raises:
         DivergedError: (from the batches) an output that is not finite.
+        DoesNotFitError: (from the batches) one tile at a time is too much for the device's memory.
     """
-    return TileFeatures(frames, _iterate(detector, frames, batch_size, with_heads))
+    return TileFeatures(frames, _iterate(detector, frames, batch, with_heads))
 
 
-def _iterate(detector: Detector, frames: Frames, batch_size: int, with_heads: bool) -> Iterator[Features]:
+def _iterate(detector: Detector, frames: Frames, batch: ShrinkingBatch, with_heads: bool) -> Iterator[Features]:
+    def extract(size: int) -> Features:
+        return _extract(detector, frames.read_tiles(start, start + size), with_heads)
+
     was_training = detector.training
     detector.eval()
     try:
-        for start in range(0, len(frames.tiles), batch_size):
-            tiles = torch.from_numpy(frames.read_tiles(start, start + batch_size))
-            features = _extract(detector, tiles, with_heads)
+        start = 0
+        while start < len(frames.tiles):
+            features = batch.run(extract)
+            start += len(features.pooled)
             for name, values in vars(features).items():
                 if isinstance(values, Tensor) and not values.isfinite().all():
-                    raise DivergedError(f"{name} of {len(tiles)} tiles holds values that are not finite")
+                    raise DivergedError(f"{name} of {len(values)} tiles holds values that are not finite")
             yield features
     finally:
         detector.train(was_training)
 
 
 @torch.no_grad()
-def _extract(detector: Detector, tiles: Tensor, with_heads: bool) -> Features:
+def _extract(detector: Detector, pixels: np.ndarray, with_heads: bool) -> Features:
+    """Features of uint8 (b, h, w, 3)."""
+    tiles = torch.from_numpy(pixels)
+    if detector.backbone.device.type == "cuda":
+        tiles = tiles.pin_memory()  # else the copy to the device is not one that goes on beside us
     output = detector(tiles, with_heads)
     probability = None
     if output.mask_logit is not None:

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model.allocation import AllocatedRanks, Allocation, FixedRanks, plan_allocation
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.dropout import insert_dropout, list_adapted_layers
+from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, list_adapted_layers
 from anomalyvfm_opt.model.seeding import drawn_from
 
 _ATTENTION = r"attn\.(qkv|q_proj|k_proj|v_proj|proj)"
@@ -105,6 +106,10 @@ class Adapter:
         """Dropout on or off, and nothing else of the network."""
         for module in self._switched:
             module.training = mode
+
+    def generators(self) -> list[torch.Generator]:
+        """What dropout draws from: one for all layers, none without dropout."""
+        return list({module.generator for module in self._switched if isinstance(module, SeededDropout)})
 
     @contextmanager
     def merged(self) -> Iterator[None]:

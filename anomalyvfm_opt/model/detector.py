@@ -68,6 +68,10 @@ class Detector(nn.Module):
         """The adapter's trainable parameters."""
         return [p for p in self.backbone.network.parameters() if p.requires_grad]
 
+    def generators(self) -> list[torch.Generator]:
+        """What a training step draws random numbers from."""
+        return self.adapter.generators() if self.adapter else []
+
     def head_parameters(self) -> list[nn.Parameter]:
         """The parameters of decoder and predictor."""
         heads = [head for head in (self.decoder, self.predictor) if head is not None]

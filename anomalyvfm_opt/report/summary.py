@@ -30,6 +30,17 @@ class TrialSummary:
     seconds: float
     scorer: str
     reference: str | None
+    peak_memory_mib: int | None  # None where it is not known, as in trials of older versions
+
+
+@dataclass(frozen=True)
+class FailureSummary:
+    """One trial that counts and has no value. `params` is empty for `frozen`, and in trials of older versions."""
+
+    number: int
+    outcome: str
+    message: str
+    params: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class StudySummary:
     references: dict[str, TrialSummary | None]
     same_as: dict[str, str]  # a reference that equals an earlier one -> that one's name
     best: TrialSummary | None
-    failures: list[tuple[int, str, str]] = field(default_factory=list)  # number, outcome, message
+    failures: list[FailureSummary] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -54,12 +65,13 @@ class StudySummary:
 def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> StudySummary:
     """Collect what the store knows of one study."""
     study = optuna.load_study(study_name=record.name, storage=storage)
-    complete = [_summarise_trial(t) for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    complete = [_summarise_trial(t) for t in trials.values() if t.state is TrialState.COMPLETE]
     run_as = distinct_references(record.spec.references, record.category)
     by_reference = {trial.reference: trial for trial in complete if trial.reference}
     with engine.connect() as connection:
         failures = [
-            (row.number, row.outcome, row.message)
+            FailureSummary(row.number, row.outcome, row.message, _read_params(trials[row.number]))
             for row in connection.execute(_FAILURES, {"study_id": record.study_id})
         ]
     return StudySummary(
@@ -77,17 +89,20 @@ def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
     attributes = trial.user_attrs
     if trial.value is None:
         raise ValueError(f"trial {trial.number} is complete without a value")
-    params = dict(attributes.get("parameters", {}))
-    if params:
-        params["alpha"] = attributes["alpha"]
     return TrialSummary(
         number=trial.number,
         value=trial.value,
-        params=params,
+        params=_read_params(trial),
         seconds=float(attributes.get("seconds", 0.0)),
         scorer=str(attributes.get("scorer", "")),
         reference=attributes.get("reference"),
+        peak_memory_mib=attributes.get("peak_memory_mib"),
     )
+
+
+def _read_params(trial: FrozenTrial) -> dict[str, Any]:
+    attributes = trial.user_attrs
+    return {**attributes["parameters"], "alpha": attributes["alpha"]} if "parameters" in attributes else {}
 
 
 def to_json(summary: StudySummary) -> dict[str, Any]:
@@ -122,6 +137,7 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
             "seconds": best.seconds,
             "scorer": best.scorer,
             "reference": best.reference,
+            "peak_memory_mib": best.peak_memory_mib,
         },
         "split": {
             "lock": record.lock,
@@ -135,10 +151,7 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
             "sha256": record.weights_sha256,
         },
         "data": record.data_dir,
-        "failures": [
-            {"number": number, "outcome": outcome, "message": message}
-            for number, outcome, message in summary.failures
-        ],
+        "failures": [vars(failure) for failure in summary.failures],
     }
 
 

@@ -12,10 +12,12 @@ from torch import Tensor
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError
 from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.losses import anomaly_loss
 
 _DIVERGED_FACTOR = 10.0
 _PLACE_STREAM = 1  # keeps the places of squares apart from the order of images
+_Batch = tuple[Tensor, Tensor, Tensor]  # images (b, h, w, 3), labels (b,), masks (b, h, w)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def finetune(
     schedule: Schedule,
     on_epoch: Callable[[int, float], None],
     on_step: Callable[[], None] = lambda: None,
+    micro_batch: ShrinkingBatch | None = None,
 ) -> list[float]:
     """Train adapter and heads.
 
@@ -63,13 +66,16 @@ def finetune(
         schedule: how long and how fast.
         on_epoch: called after each epoch with its number (from 1) and loss; what it raises ends training.
         on_step: called before each optimiser step; what it raises ends training.
+        micro_batch: how many images of a step go through the detector at once; None for all that fit.
 
     Returns:
         The mean loss of each epoch.
 
     Raises:
         DivergedError: a loss that is not finite, or an epoch ten times worse than the first.
+        DoesNotFitError: one image at a time is too much for the device's memory.
     """
+    micro_batch = micro_batch or ShrinkingBatch(schedule.batch_size, detector.backbone.device)
     optimizer = torch.optim.AdamW(
         [
             {"params": detector.adapter_parameters(), "lr": schedule.learning_rate},
@@ -87,13 +93,11 @@ def finetune(
         total = 0.0
         for _ in range(schedule.steps_per_epoch):
             on_step()
-            loss = _compute_loss(detector, *next(batches))
-            if not math.isfinite(value := loss.item()):
+            value = _accumulate_gradients(detector, optimizer, next(batches), micro_batch)
+            if not math.isfinite(value):
                 raise DivergedError(f"loss {value} in epoch {epoch}")
-            (loss + detector.allocation.penalty()).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             detector.allocation.finish_step()
-            optimizer.zero_grad()
             warmup.step()
             total += value
         losses.append(total / schedule.steps_per_epoch)
@@ -104,6 +108,33 @@ def finetune(
     return losses
 
 
+def _accumulate_gradients(
+    detector: Detector, optimizer: torch.optim.Optimizer, batch: _Batch, micro_batch: ShrinkingBatch
+) -> float:
+    """Gradients of a batch's mean loss, from as many images at once as fit, and of the adapter's penalty, once.
+
+    A micro-batch counts by its share of the images. No image sees another (BatchNorm is frozen, GroupNorm works
+    on one image), so the sum is the whole batch's up to rounding; dropout alone drops other values.
+
+    Returns:
+        The mean loss, without the penalty.
+    """
+    n = len(batch[0])
+
+    def accumulate(size: int) -> float:
+        optimizer.zero_grad()  # of the last step, or of a try that did not fit
+        total = torch.zeros((), device=detector.backbone.device)
+        penalty = detector.allocation.penalty()
+        for parts in zip(*(torch.split(tensor, size) for tensor in batch), strict=True):
+            loss = _compute_loss(detector, *parts) * (len(parts[0]) / n)
+            (loss + penalty).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+            penalty = 0.0
+        return total.item()
+
+    return micro_batch.run(accumulate, detector.generators())
+
+
 def _compute_loss(detector: Detector, batch: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
     output = detector(batch)
     if output.image_logit is None or output.mask_logit is None or output.confidence is None:
@@ -111,12 +142,11 @@ def _compute_loss(detector: Detector, batch: Tensor, labels: Tensor, masks: Tens
     device = output.image_logit.device
     size = output.mask_logit.shape[1:]
     masks = F.interpolate(masks.to(device, non_blocking=True).float().unsqueeze(1), size, mode="area").squeeze(1)
-    return anomaly_loss(output.image_logit, output.mask_logit, output.confidence, labels.to(device), masks)
+    labels = labels.to(device, non_blocking=True)
+    return anomaly_loss(output.image_logit, output.mask_logit, output.confidence, labels, masks)
 
 
-def _draw_batches(
-    images: TrainingSet, schedule: Schedule, is_pinned: bool
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _draw_batches(images: TrainingSet, schedule: Schedule, is_pinned: bool) -> Iterator[_Batch]:
     """Endless batches: images (b, h, w, 3), labels (b,), masks (b, h, w); no image twice before all once.
 
     Of a normal image in tiles, each turn takes a square at another place.
@@ -127,6 +157,8 @@ def _draw_batches(
     normals = _shuffle_forever(len(images.normal), half, rng)
     anomalies = _shuffle_forever(len(images.anomalous), half, rng)
     labels = torch.cat([torch.zeros(half), torch.ones(half)])
+    if is_pinned:
+        labels = labels.pin_memory()
     no_mask = np.zeros((half, *images.masks.shape[1:]), dtype=np.uint8)
     while True:
         i, j = next(normals), next(anomalies)

@@ -170,10 +170,12 @@ class TrialLoop:
             progress = _Progress(trial, heartbeat, self._check_signals)
             try:
                 request = self._suggest(trial)
+                for name, value in _describe(request).items():
+                    trial.set_user_attr(name, value)  # now, so that a trial that does not fit shows them as well
                 result = self._prepare()(request, progress)
                 if heartbeat.is_lost:
                     raise LeaseLostError
-                self._tell(trial, request, result)
+                self._tell(trial, result)
             except optuna.exceptions.UpdateFinishedTrialError:
                 delete_scores(self._engine, trial._trial_id)  # written just before the lease was lost
                 self._on_end(Ended(trial.number, Outcome.FENCED, None))
@@ -185,8 +187,8 @@ class TrialLoop:
         self._bugs_in_a_row = 0
         self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value))
 
-    def _tell(self, trial: optuna.Trial, request: TrialRequest, result: TrialResult) -> None:
-        for name, value in {**_describe(request), **result.attributes}.items():
+    def _tell(self, trial: optuna.Trial, result: TrialResult) -> None:
+        for name, value in result.attributes.items():
             trial.set_user_attr(name, value)  # refused if the trial was taken over
         write_scores(
             self._engine, trial._trial_id, result.metrics, result.image_keys, result.labels, result.scores
@@ -200,7 +202,7 @@ class TrialLoop:
             failure = replace(failure, outcome=Outcome.FENCED)
         self._on_end(Ended(trial.number, failure.outcome, None, failure.message))
         where = (self._study, self._engine)
-        if failure.outcome is Outcome.PREEMPTED:
+        if failure.outcome in (Outcome.PREEMPTED, Outcome.LOST):
             frozen = self._study._storage.get_trial(trial._trial_id)
             if frozen.state is TrialState.RUNNING:
                 give_back(*where, frozen, failure.outcome, failure.message, self._worker)

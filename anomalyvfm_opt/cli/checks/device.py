@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalyvfm_opt.cli.checks.check import Finding, fail, ok, warn
+from anomalyvfm_opt.cli.cores import count_cores
 
 if TYPE_CHECKING:
     import torch
 
 _DRIVER = Path("/proc/driver/nvidia/version")
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _GIB = 2**30
 _LEAST_FREE = 0.5  # of a GPU's memory: below, somebody else computes on it
 
@@ -113,7 +113,7 @@ def look_at_threads() -> Finding:
     import torch
     from threadpoolctl import threadpool_info
 
-    cores = count_cores(_CPU_QUOTA)
+    cores = count_cores()
     blas = sorted({f"{info['internal_api']} {info['num_threads']}" for info in threadpool_info()})
     return judge_threads(torch.get_num_threads(), cores, ", ".join(blas))
 
@@ -129,18 +129,4 @@ def judge_threads(threads: int, cores: float, libraries: str) -> Finding:
     detail = f"torch uses {threads} threads on {cores:g} cores; {libraries}"
     if threads > max(cores, 1):
         return warn(f"{detail}: too many", f"worker run --threads {max(int(cores), 1)}")
-    return ok(f"{detail}; several workers on a host: --threads, cores divided by workers")
-
-
-def count_cores(quota: Path) -> float:
-    """Cores that this process may use: by its affinity, and by the quota of its container.
-
-    Args:
-        quota: a file as Linux's `cpu.max`: microseconds in a period, and the period's length.
-    """
-    cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    if quota.is_file():
-        allowed, period = quota.read_text().split()[:2]
-        if allowed != "max":
-            cores = min(cores, int(allowed) / int(period))
-    return cores
+    return ok(f"{detail}; workers of a host that start together share them")

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from anomalyvfm_opt.cli.checks.check import Check, Finding, Status, fail, ok, run_checks, skip, summarise, warn
 from anomalyvfm_opt.cli.checks.connections import Limit, count_connections_per_process, judge_connections
 from anomalyvfm_opt.cli.checks.database import judge_clock, judge_latency
-from anomalyvfm_opt.cli.checks.device import count_cores, judge_threads, read_driver
+from anomalyvfm_opt.cli.checks.device import judge_threads, read_driver
 from anomalyvfm_opt.cli.checks.packages import judge_packages, look_at_packages
 from anomalyvfm_opt.cli.checks.state import find_file_system
 from anomalyvfm_opt.errors import EnvironmentMissingError
@@ -120,15 +120,6 @@ def test_the_file_system_of_the_longest_mount_counts(tmp_path: Path, path: str, 
 
 def test_a_host_that_does_not_tell_its_mounts(tmp_path: Path) -> None:
     assert find_file_system(tmp_path, tmp_path / "none") == ""
-
-
-@pytest.mark.parametrize(("quota", "cores"), [("150000 100000\n", 1.5), ("50000 100000\n", 0.5)])
-def test_the_quota_of_a_container_counts(tmp_path: Path, quota: str, cores: float) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text(quota)
-    assert count_cores(file) == min(cores, count_cores(tmp_path / "none"))
-    file.write_text("max 100000\n")
-    assert count_cores(file) == count_cores(tmp_path / "none") >= 1
 
 
 @pytest.mark.parametrize(("threads", "cores", "status"), [(2, 2.0, "ok"), (8, 1.5, "warn"), (1, 0.5, "ok")])

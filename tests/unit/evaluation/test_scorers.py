@@ -11,6 +11,7 @@ from anomalyvfm_opt.evaluation.scorers import CalibratedBank, ScorerBank
 from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
+from anomalyvfm_opt.model.memory import ShrinkingBatch
 
 
 def make_batch(n: int, shift: float = 0.0, seed: int = 0, has_heads: bool = True) -> Features:
@@ -184,14 +185,17 @@ def test_features_do_not_depend_on_the_batch_and_leave_the_mode_alone() -> None:
     backbone = Backbone("tf_efficientnet_lite0", "offline", (1, 2), None, 64)
     images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
     frames = Frames(images, np.full((5, 2), 64), Geometry.square(64))
-    whole, parts = (list(extract_features(Detector(backbone), frames, size).batches) for size in (5, 2))
+    whole, parts = (
+        list(extract_features(Detector(backbone), frames, ShrinkingBatch(size, backbone.device)).batches)
+        for size in (5, 2)
+    )
     patches = torch.cat([part.patches for part in parts])
     torch.testing.assert_close(whole[0].patches, patches, rtol=1e-4, atol=1e-4)
     assert whole[0].image_logit is None
     settings = AdapterSettings("lora", rank=2, alpha=4.0, targets="attention", adapted_blocks=2)
     with build_detector(backbone, settings, seed=0) as detector:
         detector.train()
-        features = next(extract_features(detector, frames, 5).batches)
+        features = next(extract_features(detector, frames, ShrinkingBatch(5, backbone.device)).batches)
         assert detector.training
         assert not backbone.network.training
         assert features.mask_probability is not None

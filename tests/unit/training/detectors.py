@@ -7,6 +7,7 @@ from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.evaluation.features import extract_features
 from anomalyvfm_opt.evaluation.scorers import ScorerBank
 from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 
 KINDS = ("lora", "rslora", "dora", "adalora")
@@ -47,11 +48,11 @@ def train(detector: Detector, images: TrainingSet, schedule: Schedule) -> list[f
 
 def score(detector: Detector, images: TrainingSet) -> dict[str, np.ndarray]:
     """Scores of the anomalous images by every scorer."""
-    normal = images.normal
+    normal, batch = images.normal, ShrinkingBatch(4, detector.backbone.device)
     bank = ScorerBank(
-        extract_features(detector, normal.choose(slice(None, 4)), 4, with_heads=False),
-        extract_features(detector, normal.choose(slice(4, None)), 4),
+        extract_features(detector, normal.choose(slice(None, 4)), batch, with_heads=False),
+        extract_features(detector, normal.choose(slice(4, None)), batch),
         memory_patches=64,
         seed=0,
     )
-    return bank.score(extract_features(detector, make_frames(images.anomalous), 4)).image
+    return bank.score(extract_features(detector, make_frames(images.anomalous), batch)).image
