@@ -14,6 +14,7 @@ from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import read_status_mib, release_cached_memory
+from anomalyvfm_opt.report.proxy import judge_proxy
 from anomalyvfm_opt.report.summary import summarise, to_json
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
@@ -80,7 +81,7 @@ def test_a_set_that_does_not_fit_is_pruned_and_the_study_goes_on(bench: Bench, c
     assert (failure["number"], failure["outcome"]) == (1, "out_of_memory")
     assert failure["params"]["rank"] == trials[1].params["rank"]
     assert failure["params"]["alpha"] == trials[1].params["alpha_ratio"] * trials[1].params["rank"]
-    print_study(summary)
+    print_study(summary, judge_proxy(bench.storage, bench.engine, bench.record))
     line = " ".join(capsys.readouterr().out.split())
     p = trials[1].params
     assert f"{p['adapter']}, rank {p['rank']}, {p['targets']}, adapted blocks {p['adapted_blocks']}: one" in line

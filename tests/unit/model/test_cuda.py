@@ -1,14 +1,23 @@
-"""What only a GPU can show: bfloat16 autocast, and too little memory."""
+"""What only a GPU can show: bfloat16 autocast, memory formats, too little memory, a context that is broken."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from anomalyvfm_opt.data.frames import Frames
+from anomalyvfm_opt.data.geometry import Geometry
+from anomalyvfm_opt.evaluation.features import extract_features
 from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
+from anomalyvfm_opt.model.memory import ShrinkingBatch, TrialMemory
+from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 
 pytestmark = [
     pytest.mark.gpu,
@@ -83,3 +92,95 @@ def test_too_many_images_raise_the_error_that_a_trial_understands() -> None:
         detector(draw_images(8192))
     with torch.no_grad():
         assert detector(draw_images()).patches.isfinite().all()  # and the next trial can run
+
+
+def make_frames(n: int, side: int = 64) -> Frames:
+    pixels = np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+    return Frames(pixels, np.full((n, 2), side), Geometry.square(side))
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_training_and_scoring_take_fewer_images_at_once_until_they_fit() -> None:
+    frames = make_frames(4096)
+    masks = (frames.pixels[..., 0] > 200).astype(np.uint8)
+    backbone = open_backbone("vit_tiny_patch16_224", "cuda")
+    memory = TrialMemory.begin(4096, 4096, backbone.device)
+    schedule = Schedule(1, 2, 4096, 1e-3, 1e-3, 1, 0.01, 3)
+    with build_detector(backbone, SETTINGS, 1, schedule.steps) as detector:
+        images = TrainingSet(frames, frames.pixels, masks)
+        losses = finetune(detector, images, schedule, lambda *_: None, micro_batch=memory.micro_batch)
+        scored = list(extract_features(detector, frames, memory.scoring_batch).batches)
+    assert np.isfinite(losses).all()
+    assert sum(len(batch.pooled) for batch in scored) == 4096
+    attributes = memory.describe(is_trained=True)
+    assert 1 <= attributes["micro_batch"] < 4096
+    assert 1 <= attributes["scoring_batch"] < 4096
+    assert 0 < attributes["peak_memory_mib"] < 1024
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "tf_efficientnet_lite0"])
+def test_the_network_computes_in_bfloat16_and_channels_last(name: str) -> None:
+    backbone = open_backbone(name, "cuda")
+    seen: list[Tensor] = []
+    layer = next(m for m in backbone.network.blocks[0].modules() if isinstance(m, nn.Linear | nn.Conv2d))
+    layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    x = backbone.normalise(draw_images().pin_memory())
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        Detector(backbone)(draw_images())
+    assert seen[0].dtype == torch.bfloat16
+    kernels = [p for p in backbone.network.parameters() if p.dim() == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+    if name == "tf_efficientnet_lite0":
+        assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_pixels_go_to_the_gpu_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training and in scoring: a copy that need not be waited for takes pinned memory."""
+    seen: list[bool] = []
+    normalise = Backbone.normalise
+
+    def look(backbone: Backbone, images: Tensor) -> Tensor:
+        seen.append(images.is_pinned())
+        return normalise(backbone, images)
+
+    frames = make_frames(8)
+    backbone = open_backbone("vit_tiny_patch16_224", "cuda")
+    monkeypatch.setattr(Backbone, "normalise", look)
+    schedule = Schedule(1, 1, 4, 1e-3, 1e-3, 1, 0.01, 3)
+    with build_detector(backbone, SETTINGS, 1, schedule.steps) as detector:
+        images = TrainingSet(frames, frames.pixels, frames.pixels[..., 0] // 128)
+        finetune(detector, images, schedule, lambda *_: None, micro_batch=ShrinkingBatch(3, backbone.device))
+        list(extract_features(detector, frames, ShrinkingBatch(3, backbone.device)).batches)
+    assert len(seen) == 2 + 3
+    assert all(seen)
+
+
+_ASSERT = """
+import torch
+from anomalyvfm_opt.errors import DeviceLostError
+from anomalyvfm_opt.model.device_faults import explained_device
+device = torch.device("cuda")
+for _ in range(2):  # the first index breaks the context, and then nothing works any more
+    try:
+        with explained_device(device):
+            print(torch.zeros(2, device=device)[torch.tensor([5], device=device)].cpu())
+    except DeviceLostError:
+        print("lost")
+"""
+
+
+def test_a_device_side_assert_is_known_as_a_lost_gpu() -> None:
+    """In a process of its own, which it costs its GPU."""
+    done = subprocess.run([sys.executable, "-c", _ASSERT], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["lost", "lost"], done.stderr
+
+
+def test_cuda_visible_devices_decides_which_gpus_there_are() -> None:
+    code = "from anomalyvfm_opt.cli.device import choose_device; print(choose_device('auto'))"
+    for visible, chosen in (("", "cpu"), ("0", "cuda:0")):
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": visible}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == chosen

@@ -4,7 +4,8 @@ import numpy as np
 
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
-from anomalyvfm_opt.evaluation.features import extract_features
+from anomalyvfm_opt.evaluation.coreset import choose_coreset
+from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
 from anomalyvfm_opt.evaluation.scorers import ScorerBank
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
@@ -49,10 +50,10 @@ def train(detector: Detector, images: TrainingSet, schedule: Schedule) -> list[f
 def score(detector: Detector, images: TrainingSet) -> dict[str, np.ndarray]:
     """Scores of the anomalous images by every scorer."""
     normal, batch = images.normal, ShrinkingBatch(4, detector.backbone.device)
-    bank = ScorerBank(
-        extract_features(detector, normal.choose(slice(None, 4)), batch, with_heads=False),
-        extract_features(detector, normal.choose(slice(4, None)), batch),
-        memory_patches=64,
-        seed=0,
-    )
-    return bank.score(extract_features(detector, make_frames(images.anomalous), batch)).image
+
+    def extract_fit() -> TileFeatures:
+        return extract_features(detector, normal.choose(slice(None, 4)), batch, with_heads=False)
+
+    bank = ScorerBank(extract_fit(), choose_coreset(extract_fit(), 64, 0))
+    calibrated = bank.calibrate(extract_features(detector, normal.choose(slice(4, None)), batch))
+    return calibrated.score(extract_features(detector, make_frames(images.anomalous), batch)).image

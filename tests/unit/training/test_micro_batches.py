@@ -90,9 +90,14 @@ def whole(backbone: Backbone, images: TrainingSet) -> Trained:
     return train(backbone, images)
 
 
-def train(backbone: Backbone, images: TrainingSet, micro_batch: ShrinkingBatch | None = None) -> Trained:
+def train(
+    backbone: Backbone,
+    images: TrainingSet,
+    micro_batch: ShrinkingBatch | None = None,
+    settings: AdapterSettings = LORA,
+) -> Trained:
     """Losses, and the scores of the first images, which are scored in batches of their own."""
-    with build_detector(backbone, LORA, seed=1) as detector:
+    with build_detector(backbone, settings, 1, SCHEDULE.steps) as detector:
         losses = finetune(detector, images, SCHEDULE, lambda *_: None, micro_batch=micro_batch)
         scored = list(extract_features(detector, images.normal, ShrinkingBatch(8, backbone.device)).batches)
     logits = [batch.image_logit for batch in scored if batch.image_logit is not None]
@@ -122,6 +127,20 @@ def test_a_convolutional_network_learns_the_same_from_unequal_micro_batches(imag
     backbone = Backbone("tf_efficientnet_lite0", "offline", (1, 2), None, 64)
     parts = train(backbone, images, ShrinkingBatch(5, backbone.device))
     assert_equal_up_to_rounding(parts, train(backbone, images))
+
+
+def test_adaloras_penalty_counts_once_a_step(backbone: Backbone, images: TrainingSet) -> None:
+    settings = replace(LORA, kind="adalora")
+    parts = train(backbone, images, ShrinkingBatch(4, backbone.device), settings)
+    assert_equal_up_to_rounding(parts, train(backbone, images, settings=settings))
+
+
+def test_dropout_drops_the_same_values_when_a_step_is_done_again(backbone: Backbone, images: TrainingSet) -> None:
+    settings = replace(LORA, dropout=0.3)
+    small = train(backbone, images, ShrinkingBatch(3, backbone.device), settings)
+    with small_memory(3, in_backward=True):
+        again = train(backbone, images, ShrinkingBatch(6, backbone.device), settings)
+    assert again[0] == small[0]
 
 
 def test_a_step_that_fails_in_backward_leaves_no_gradients_behind(
