@@ -5,6 +5,7 @@ open the lock half; nothing else may before a confirmation.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import choose_geometry
 from anomalyvfm_opt.data.split import Split
-from anomalyvfm_opt.evaluation.exam import Exam, set_exam
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.exam import Exam, set_exams
+from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.spec.model import Spec
@@ -26,13 +27,13 @@ Measures = dict[str, dict[str, dict[str, float | None]]]
 
 
 class _KeepingWorkbench(Workbench):
-    """A workbench that keeps the scores of its last pass, with the maps that a trial's result leaves out."""
+    """A workbench that keeps the scores of a finished detector, with the maps that a trial's result leaves out."""
 
     kept: Scores
 
-    def _score(self, detector: Detector, seed: int) -> Scores:
-        self.kept = super()._score(detector, seed)
-        return self.kept
+    def _finish(self, bank: ScorerBank, detector: Detector, scores: Scores, *others: Any) -> Any:
+        self.kept = scores
+        return super()._finish(bank, detector, scores, *others)
 
 
 class Halves:
@@ -51,11 +52,12 @@ class Halves:
         both = replace(split, search=split.search + split.locked, locked=())
         self._workbench = _KeepingWorkbench(spec, both, content, backbone, arrays)
         self.fit = load_images(arrays, split.fit, geometry)
+        halves = {"search": split.search, "locked": split.locked}
         self.exams: dict[str, Exam] = {
-            "search": set_exam(arrays, replace(split, locked=()), geometry, spec.scoring.exam_images),
-            "locked": set_exam(
-                arrays, replace(split, search=split.locked, locked=()), geometry, spec.scoring.exam_images
-            ),
+            half: set_exams(
+                arrays, replace(split, search=records, locked=()), geometry, spec.scoring.exam_images
+            ).deciding
+            for half, records in halves.items()
         }
         self._keys = self.exams["search"].keys + self.exams["locked"].keys
 
