@@ -78,7 +78,7 @@ class Workbench:
         self._remembered = choose_coreset(fit, spec.scoring.memory_patches, _CORESET_SEED)
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        """One trial: fine-tune, score after each epoch, and answer with the last epoch's scores, of both exams.
+        """One trial: fine-tune, score now and then, and answer with the last epoch's scores, of both exams.
 
         Raises:
             DivergedError: training ran away.
@@ -134,7 +134,8 @@ class Workbench:
         with build_detector(self._backbone, settings, seed, schedule.steps) as detector:
 
             def finish_epoch(epoch: int, _loss: float) -> None:
-                if epoch < p.epochs and not request.is_watched:
+                is_due = request.is_watched and epoch % self._spec.scoring.every_epochs == 0
+                if epoch < p.epochs and not is_due:
                     return
                 bank = self._fit_bank(detector)
                 scores = self._score(bank, detector, self._exams.deciding)

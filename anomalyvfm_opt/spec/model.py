@@ -112,6 +112,9 @@ class ScoringSection(Section):
     exam_images: int = Field(60, ge=8, description="synthetic anomalies of the synthetic exam")
     fit_images: int = Field(512, ge=8, description="most normal images that the scorers are fitted on")
     memory_patches: int = Field(4096, ge=64, description="most patches in the memory bank of patch_knn")
+    every_epochs: int = Field(
+        1, ge=1, description="epochs between two scorings of a trial, for its curve; the last one is always scored"
+    )
 
 
 class SearchSection(Section):

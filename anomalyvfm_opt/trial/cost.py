@@ -1,5 +1,6 @@
 """What trials will cost, from the seconds that their parts took on this device."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,13 +41,14 @@ class PartCosts:
         scored = {name: factor * getattr(self, name) for name in ("scoring", "frozen", "fixed")}
         return replace(self, **scored)
 
-    def count_seconds(self, parameters: Parameters | None, steps_per_epoch: int) -> float:
-        """Of one trial; `parameters` is None for the frozen detector."""
+    def count_seconds(self, parameters: Parameters | None, steps_per_epoch: int, every_epochs: int = 1) -> float:
+        """Of one trial that is scored every so many epochs; `parameters` is None for the frozen detector."""
         if parameters is None:
             return self.frozen
         p = parameters
         step = self.step * self.adapters[p.adapter] * self.targets[p.targets] * self.blocks[p.adapted_blocks]
-        return self.fixed + p.epochs * (steps_per_epoch * step + self.scoring)
+        scorings = math.ceil(p.epochs / every_epochs)
+        return self.fixed + p.epochs * steps_per_epoch * step + scorings * self.scoring
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def expect_seconds(
     trials: int,
     startup_trials: int,
     steps_per_epoch: int,
+    every_epochs: int = 1,
 ) -> Range:
     """Seconds of a study on one worker.
 
@@ -90,10 +93,11 @@ def expect_seconds(
         trials: the study's budget.
         startup_trials: random ones before the sampler begins; references are among them.
         steps_per_epoch: optimiser steps.
+        every_epochs: epochs between two scorings.
     """
-    fixed = sum(costs.count_seconds(p, steps_per_epoch) for p in references)
+    fixed = sum(costs.count_seconds(p, steps_per_epoch, every_epochs) for p in references)
     sampled = max(0, trials - len(references))
-    seconds = [costs.count_seconds(p, steps_per_epoch) for p in draws]
+    seconds = [costs.count_seconds(p, steps_per_epoch, every_epochs) for p in draws]
     mean = statistics.fmean(seconds)
     cheap, _, dear = statistics.quantiles(seconds, n=4)
     random_ones = min(sampled, max(0, startup_trials - len(references)))

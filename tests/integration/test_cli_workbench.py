@@ -112,6 +112,23 @@ def test_a_trial_of_adalora_says_where_its_ranks_went(bench: Workbench) -> None:
     assert "final_ranks" not in run(bench, make_parameters(), 7).attributes
 
 
+def test_only_some_epochs_are_scored_with_the_same_end(
+    program: Program, backbone: Backbone, bench: Workbench
+) -> None:
+    class Curve(Silence):
+        def __init__(self) -> None:
+            self.epochs: list[int] = []
+
+        def report(self, epoch: int, value: float) -> None:
+            self.epochs.append(epoch)
+
+    curve, parameters = Curve(), make_parameters(epochs=5)
+    seldom = make_bench(program, backbone, scoring={"every_epochs": 2})
+    result = seldom.run(TrialRequest(0, parameters, 7), curve)
+    assert curve.epochs == [2, 4, 5]
+    assert are_equal(result, run(bench, parameters, 7))
+
+
 def test_the_frozen_detector_gives_the_same_numbers(bench: Workbench) -> None:
     first = run(bench, None, 7)
     run(bench, make_parameters(), 8)

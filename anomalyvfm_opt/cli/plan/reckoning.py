@@ -183,6 +183,7 @@ def _reckon(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Paramet
         spec.search.trials - done,
         max(0, _count_random(spec) - done),
         spec.training.steps_per_epoch,
+        spec.scoring.every_epochs,
     )
 
 

@@ -26,6 +26,12 @@ def test_a_trial_costs_the_sum_of_its_parts() -> None:
     assert COSTS.count_seconds(dear, 8) == pytest.approx(1 + 4 * (8 * 0.1 * 2 * 1.5 * 0.5 + 3))
 
 
+def test_only_some_epochs_are_scored_but_always_the_last() -> None:
+    scorings = {1: 10, 3: 4, 5: 2, 20: 1}
+    for every, count in scorings.items():
+        assert COSTS.count_seconds(V1_1, 8, every) == pytest.approx(1 + 10 * 8 * 0.1 + count * 3)
+
+
 def test_a_category_with_more_images_takes_longer_to_score_but_not_to_step() -> None:
     twice = COSTS.scale(2)
     assert (twice.step, twice.scoring, twice.frozen, twice.fixed) == (0.1, 6.0, 8.0, 2.0)
