@@ -57,6 +57,13 @@ def print_study(summary: StudySummary, proxy: Proxy) -> None:
         *describe_proxy(proxy),
     ]
     rows += [(f"trial {f.number} {f.outcome}", _describe_failure(f)) for f in summary.failures]
+    rows += [
+        (f"trial {number} {finding.check}", f"{finding.severity}: {finding.message}")
+        for number, finding in summary.findings
+    ]
+    if unsound := summary.list_unsound():
+        numbers = ", ".join(map(str, unsound))
+        rows.append(("unsound", f"trial {numbers}: neither the best trial nor the sampler builds on its value"))
     print_table("", (record.name, ""), rows)
 
 

@@ -19,6 +19,7 @@ from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import ImageRecord, read_category
 from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
+from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.store.studies import StoredImage, StudyRecord, list_images
 from anomalyvfm_opt.trial.loop import Ended, TrialLoop, Turn
@@ -91,7 +92,8 @@ class Worker:
             self.ended.append(ended)
             value = "" if ended.value is None else f" {ended.value:.4f}"
             reason = f": {ended.message.strip().splitlines()[-1]}" if ended.message else ""
-            say(f"{record.name} trial {ended.number} {ended.outcome}{value}{reason}")
+            findings = f" ({name_checks(ended.findings)})" if ended.findings else ""
+            say(f"{record.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}")
 
         return TrialLoop(
             study,

@@ -15,10 +15,14 @@ from anomalyvfm_opt.data.arrays import DEFAULT_MAX_BYTES, ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
-from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
+from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.exam import Exam, set_exams
 from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
+from anomalyvfm_opt.evaluation.linter.findings import Finding
+from anomalyvfm_opt.evaluation.linter.frozen import check_frozen, refuse_moved
+from anomalyvfm_opt.evaluation.linter.lint import Linter, Scored
+from anomalyvfm_opt.evaluation.linter.scores import check_finite
 from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
 from anomalyvfm_opt.evaluation.stitching import check_grid
 from anomalyvfm_opt.model.adapter import AdapterSettings
@@ -46,8 +50,12 @@ _CORESET_SEED = 20262  # one choice of patches for all trials
 class _Answers:
     """Scores of a finished detector: on the exam that its value comes from, and on the synthetic one."""
 
-    scores: Scores
+    deciding: Scored
     synthetic: Scores | None
+
+    @property
+    def scores(self) -> Scores:
+        return self.deciding.scores
 
 
 class Workbench:
@@ -76,15 +84,18 @@ class Workbench:
         self._memory = self._begin_trial()  # of the trial that runs; here, of the frozen network's look
         fit = self._extract_fit(Detector(backbone))
         self._remembered = choose_coreset(fit, spec.scoring.memory_patches, _CORESET_SEED)
+        self._linter = Linter(self._normal.choose(self._fit_indices), self._exams.deciding, _SCORING_BATCH)
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        """One trial: fine-tune, score now and then, and answer with the last epoch's scores, of both exams.
+        """One trial: fine-tune, score now and then, lint, and answer with the last epoch's scores.
 
         Raises:
-            DivergedError: training ran away.
+            DivergedError: training ran away, or a scorer's scores are not finite.
             DoesNotFitError: the device has too little memory, even for one image at a time.
             DeviceLostError: the GPU answers with errors.
+            EnvironmentMissingError: an earlier trial changed the backbone.
         """
+        refuse_moved(self._backbone)
         try:
             with explained_device(self._backbone.device):
                 return self._run(request, progress)
@@ -105,8 +116,10 @@ class Workbench:
             bank = self._fit_bank(detector)
             scores = self._score(bank, detector, self._exams.deciding)
             answers = self._finish(bank, detector, scores)
+            findings = self._linter.lint(answers.deciding, None)
         else:
-            answers, training = self._train(request.parameters, request, progress)
+            answers, training, findings = self._train(request.parameters, request, progress)
+        findings += check_frozen(self._backbone)
         exam, objective = self._exams.deciding, self._spec.scoring.objective
         value, scorer = exam.value(answers.scores, objective)
         return TrialResult(
@@ -123,10 +136,13 @@ class Workbench:
                 **self._memory.describe(is_trained=request.parameters is not None),
                 **describe_environment(self._backbone),
             },
+            findings=findings,
         )
 
-    def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> tuple[_Answers, dict[str, Any]]:
-        """Scores after the last epoch, and what is stored of the training itself."""
+    def _train(
+        self, p: Parameters, request: TrialRequest, progress: Progress
+    ) -> tuple[_Answers, dict[str, Any], list[Finding]]:
+        """Scores after the last epoch, what is stored of the training itself, and what the linter found."""
         seed = request.seed
         last: list[_Answers] = []
         settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks, p.dropout)
@@ -147,8 +163,9 @@ class Workbench:
             images = TrainingSet(self._normal, *self._pools.draw(mixture, seed))
             losses = finetune(detector, images, schedule, finish_epoch, progress.check, self._memory.micro_batch)
             ranks = detector.allocation.final_ranks()
-        attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses]}
-        return last[0], {**attributes, "final_ranks": ranks} if ranks else attributes
+            findings = self._linter.lint(last[0].deciding, losses)
+        attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses.epochs]}
+        return last[0], {**attributes, "final_ranks": ranks} if ranks else attributes, findings
 
     def _begin_trial(self) -> TrialMemory:
         return TrialMemory.begin(self._spec.training.batch_size, _SCORING_BATCH, self._backbone.device)
@@ -176,14 +193,17 @@ class Workbench:
     def _score(self, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
         batch = self._memory.scoring_batch
         calibrated = bank.calibrate(extract_features(detector, exam.calibration, batch))
-        return calibrated.score(extract_features(detector, exam.images, batch))
+        scores = calibrated.score(extract_features(detector, exam.images, batch))
+        if found := check_finite(scores):
+            raise DivergedError(found[0].message)  # no value, so no finding: the trial is pruned
+        return scores
 
     def _finish(self, bank: ScorerBank, detector: Detector, scores: Scores) -> _Answers:
         """A finished detector also sits the synthetic exam, unless that is the one which it has just sat."""
         synthetic = self._exams.synthetic
         if synthetic is None or synthetic is self._exams.deciding:
-            return _Answers(scores, scores if synthetic else None)
-        return _Answers(scores, self._score(bank, detector, synthetic))
+            return _Answers(Scored(detector, bank, scores), scores if synthetic else None)
+        return _Answers(Scored(detector, bank, scores), self._score(bank, detector, synthetic))
 
 
 def describe_environment(backbone: Backbone) -> Mapping[str, Any]:

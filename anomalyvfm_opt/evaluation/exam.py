@@ -38,6 +38,7 @@ class Exam:
     masks: np.ndarray  # uint8 (n, h, w)
     is_masked: np.ndarray  # bool (n,): a bad image without a mask is left out of the pixel metrics
     calibration: Frames  # m
+    clusters: tuple[str, ...]  # n: the scene of an image, and of the image that a synthetic anomaly is made of
 
     def value(self, scores: Scores, objective: str) -> tuple[float, str]:
         """The trial's value, an image AUROC, and the scorer that it comes from.
@@ -161,6 +162,7 @@ def _set_labelled(arrays: ArrayStore, split: Split, geometry: Geometry) -> Exam:
         masks=load_masks(arrays, split.search, geometry),
         is_masked=np.array([has_mask(record) for record in split.search]),
         calibration=load_images(arrays, split.held_out, geometry),
+        clusters=tuple(record.scene_id for record in split.search),
     )
 
 
@@ -178,6 +180,7 @@ def _set_synthetic(arrays: ArrayStore, split: Split, geometry: Geometry, anomali
     papers = _open_papers(arrays, describe_images(split.held_out, geometry), normal, bases)
     keys = [record.key for record in split.held_out[1::2]]
     keys += [f"exam/{index:04d}_{kind}" for index, kind in enumerate(list_kinds(anomalies))]
+    scenes = [record.scene_id for record in split.held_out[1::2]]
     content_px = np.concatenate([normal.content_px, normal.content_px[bases]])
     return Exam(
         keys=tuple(keys),
@@ -186,6 +189,7 @@ def _set_synthetic(arrays: ArrayStore, split: Split, geometry: Geometry, anomali
         masks=papers[..., 3],
         is_masked=np.ones(len(keys), dtype=bool),
         calibration=held_out.choose(slice(None, None, 2)),
+        clusters=(*scenes, *(scenes[base] for base in bases)),
     )
 
 

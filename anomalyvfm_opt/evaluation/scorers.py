@@ -32,6 +32,16 @@ class Scores:
     maps: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Gaussian:
+    """What was fitted to n pooled features."""
+
+    center: Tensor  # float64 (d,)
+    precision: Tensor  # float64 (d, d)
+    images: int  # n; tiles, where images have several
+    shrinkage: float  # 0-1, 0 for a plain sample covariance
+
+
 class ScorerBank:
     """All scorers but the ensemble, fitted on normal images; each exam calibrates it on normals of its own.
 
@@ -42,7 +52,7 @@ class ScorerBank:
 
     def __init__(self, fit: TileFeatures, remembered: np.ndarray) -> None:
         self._memory, pooled = _collect(fit, remembered)
-        self._center, self._precision = _fit_gaussian(pooled)
+        self.gaussian = _fit_gaussian(pooled)
 
     def calibrate(self, held_out: TileFeatures) -> "CalibratedBank":
         """The bank with the ensemble's scales; it is not changed itself.
@@ -81,8 +91,8 @@ class ScorerBank:
 
     def _measure_pooled(self, pooled: Tensor) -> Tensor:
         """Mahalanobis distance of pooled features (b, d): float64 (b,)."""
-        centred = pooled.double() - self._center
-        return torch.einsum("nd,de,ne->n", centred, self._precision, centred).clamp_min(0).sqrt()
+        centred = pooled.double() - self.gaussian.center
+        return torch.einsum("nd,de,ne->n", centred, self.gaussian.precision, centred).clamp_min(0).sqrt()
 
 
 @dataclass(frozen=True)
@@ -118,13 +128,15 @@ def _collect(fit: TileFeatures, remembered: np.ndarray) -> tuple[Tensor, Tensor]
     return torch.cat(patches), torch.cat(pooled)
 
 
-def _fit_gaussian(pooled: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and precision (d, d) of features (n, d), float64, shrunk as Ledoit and Wolf (2004)."""
+def _fit_gaussian(pooled: Tensor) -> Gaussian:
+    """Mean and precision of features (n, d), shrunk as Ledoit and Wolf (2004)."""
     from sklearn.covariance import LedoitWolf
 
     fitted = LedoitWolf().fit(_to_numpy(pooled).astype(np.float64))
-    precision = fitted.get_precision()
-    return torch.from_numpy(fitted.location_).to(pooled.device), torch.from_numpy(precision).to(pooled.device)
+    center, precision = (
+        torch.from_numpy(part).to(pooled.device) for part in (fitted.location_, fitted.get_precision())
+    )
+    return Gaussian(center, precision, len(pooled), float(getattr(fitted, "shrinkage_", 0.0)))
 
 
 def _nearest_distance(patches: Tensor, memory: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyvfm_opt.model.checksum import sum_bits
 from anomalyvfm_opt.model.network import check_patches, create_network, resolve_blocks
 from anomalyvfm_opt.model.weights import hash_weights
 
@@ -74,11 +75,20 @@ class Backbone:
             probe = torch.zeros(1, image_size_px, image_size_px, 3, dtype=torch.uint8)
             features = self.features(self.normalise(probe))
         self.map_channels, self.pooled_channels = features.decoder.shape[1], features.pooled.shape[1]
+        self._sums = sum_bits(self.network)
 
     @property
     def is_random(self) -> bool:
         """Random weights: for tests; whatever shows a result must say so."""
         return self.weights == "random"
+
+    def list_moved(self) -> list[str]:
+        """Names of the parameters and buffers that are no longer what they were when the network was made.
+
+        Not while an adapter is in the network: that gives its tensors other names.
+        """
+        sums = sum_bits(self.network)
+        return sorted(name for name in sums.keys() | self._sums.keys() if sums.get(name) != self._sums.get(name))
 
     def normalise(self, images: Tensor) -> Tensor:
         """From uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w), channels last."""

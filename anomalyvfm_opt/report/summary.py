@@ -9,6 +9,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
 
+from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.references import FROZEN, distinct_references
 from anomalyvfm_opt.store.studies import StudyRecord, count_roles
 from anomalyvfm_opt.trial.budget import Usage, count_usage
@@ -31,6 +32,12 @@ class TrialSummary:
     scorer: str
     reference: str | None
     peak_memory_mib: int | None  # None where it is not known, as in trials of older versions
+    findings: tuple[Finding, ...]  # of the linter; none in trials of older versions
+
+    @property
+    def is_unsound(self) -> bool:
+        """Whether its value cannot be trusted."""
+        return is_unsound(self.findings)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,10 @@ class FailureSummary:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A study's state. `references` maps each name of the spec to its trial, None until that is complete."""
+    """A study's state. `references` maps each name of the spec to its trial, None until that is complete.
+
+    `best` leaves out trials whose value cannot be trusted.
+    """
 
     record: StudyRecord
     usage: Usage
@@ -54,12 +64,17 @@ class StudySummary:
     same_as: dict[str, str]  # a reference that equals an earlier one -> that one's name
     best: TrialSummary | None
     failures: list[FailureSummary] = field(default_factory=list)
+    findings: list[tuple[int, Finding]] = field(default_factory=list)  # number of the trial, and of the linter
 
     @property
     def state(self) -> str:
         """`finished` once the budget is used up and nothing is running, else `active`."""
         is_done = self.usage.used >= self.record.budget and self.usage.held == 0
         return "finished" if is_done else "active"
+
+    def list_unsound(self) -> list[int]:
+        """Numbers of the trials whose value cannot be trusted."""
+        return sorted({number for number, finding in self.findings if is_unsound([finding])})
 
 
 def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> StudySummary:
@@ -80,8 +95,11 @@ def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> Study
         images=count_roles(engine, record.study_id),
         references={name: by_reference.get(other) for name, other in run_as.items()},
         same_as={name: other for name, other in run_as.items() if name != other},
-        best=max(complete, key=lambda trial: trial.value, default=None),
+        best=max(
+            (trial for trial in complete if not trial.is_unsound), key=lambda trial: trial.value, default=None
+        ),
         failures=failures,
+        findings=[(trial.number, finding) for trial in complete for finding in trial.findings],
     )
 
 
@@ -97,6 +115,7 @@ def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
         scorer=str(attributes.get("scorer", "")),
         reference=attributes.get("reference"),
         peak_memory_mib=attributes.get("peak_memory_mib"),
+        findings=tuple(Finding.from_stored(finding) for finding in attributes.get("findings", ())),
     )
 
 
@@ -152,6 +171,7 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
         },
         "data": record.data_dir,
         "failures": [vars(failure) for failure in summary.failures],
+        "findings": [{"number": number, **vars(finding)} for number, finding in summary.findings],
     }
 
 
@@ -178,7 +198,9 @@ def tabulate(summaries: Sequence[StudySummary]) -> list[ResultRow]:
 
 def _to_row(summary: StudySummary) -> ResultRow:
     best, baseline = summary.best, summary.references.get("v1.1")
-    change = f"{best.value - baseline.value:+.4f}" if best and baseline else "-"
+    change = "-"
+    if best and baseline and not baseline.is_unsound:
+        change = f"{best.value - baseline.value:+.4f}"
     setting, mix = "-", "-"
     if best and best.params:
         p = best.params
@@ -191,7 +213,9 @@ def _to_row(summary: StudySummary) -> ResultRow:
         if name in summary.same_as:
             return f"= {summary.same_as[name]}"
         trial = summary.references.get(name)
-        return f"{trial.value:.4f}" if trial else "-"
+        if trial is None:
+            return "-"
+        return "unsound" if trial.is_unsound else f"{trial.value:.4f}"
 
     return ResultRow(
         category=summary.record.category,

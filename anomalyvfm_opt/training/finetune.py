@@ -48,6 +48,14 @@ class Schedule:
         return self.epochs * self.steps_per_epoch
 
 
+@dataclass(frozen=True)
+class Losses:
+    """The loss of each optimiser step, and its mean over each epoch."""
+
+    epochs: tuple[float, ...]
+    steps: tuple[float, ...]
+
+
 def finetune(
     detector: Detector,
     images: TrainingSet,
@@ -55,7 +63,7 @@ def finetune(
     on_epoch: Callable[[int, float], None],
     on_step: Callable[[], None] = lambda: None,
     micro_batch: ShrinkingBatch | None = None,
-) -> list[float]:
+) -> Losses:
     """Train adapter and heads.
 
     The learning rate is constant after a short linear warm-up, so that epoch k of two trials compares.
@@ -69,7 +77,7 @@ def finetune(
         micro_batch: how many images of a step go through the detector at once; None for all that fit.
 
     Returns:
-        The mean loss of each epoch.
+        The losses of all steps and epochs.
 
     Raises:
         DivergedError: a loss that is not finite, or an epoch ten times worse than the first.
@@ -88,9 +96,9 @@ def finetune(
     )
     batches = _draw_batches(images, schedule, is_pinned=detector.backbone.device.type == "cuda")
     losses: list[float] = []
+    steps: list[float] = []
     detector.train()
     for epoch in range(1, schedule.epochs + 1):
-        total = 0.0
         for _ in range(schedule.steps_per_epoch):
             on_step()
             value = _accumulate_gradients(detector, optimizer, next(batches), micro_batch)
@@ -99,13 +107,13 @@ def finetune(
             optimizer.step()
             detector.allocation.finish_step()
             warmup.step()
-            total += value
-        losses.append(total / schedule.steps_per_epoch)
+            steps.append(value)
+        losses.append(sum(steps[-schedule.steps_per_epoch :]) / schedule.steps_per_epoch)
         if losses[-1] > _DIVERGED_FACTOR * max(losses[0], 1e-3):
             raise DivergedError(f"mean loss {losses[-1]:.3g} in epoch {epoch} after {losses[0]:.3g} in the first")
         on_epoch(epoch, losses[-1])
     detector.eval()
-    return losses
+    return Losses(tuple(losses), tuple(steps))
 
 
 def _accumulate_gradients(

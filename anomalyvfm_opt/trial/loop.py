@@ -4,7 +4,7 @@ It is handed what it runs. The study stays a native Optuna study: any Optuna too
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.errors import AnomalyVFMOptError
+from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
@@ -48,6 +49,7 @@ class Ended:
     outcome: Outcome
     value: float | None
     message: str = ""
+    findings: Sequence[Finding] = ()
 
 
 @dataclass
@@ -185,11 +187,14 @@ class TrialLoop:
                 return
         lease.release(self._engine)
         self._bugs_in_a_row = 0
-        self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value))
+        self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
 
     def _tell(self, trial: optuna.Trial, result: TrialResult) -> None:
         for name, value in result.attributes.items():
             trial.set_user_attr(name, value)  # refused if the trial was taken over
+        trial.set_user_attr("findings", [vars(finding) for finding in result.findings])
+        if is_unsound(result.findings):
+            trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
         write_scores(
             self._engine, trial._trial_id, result.metrics, result.image_keys, result.labels, result.scores
         )

@@ -1,11 +1,12 @@
 """What a trial is asked to do, and what it answers: the seam between the loop and whatever it runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.evaluation.metrics import Metrics
 from anomalyvfm_opt.spec.parameters import Parameters
 
@@ -33,6 +34,7 @@ class TrialResult:
     labels: np.ndarray  # int (n,), 1 for anomalous
     scores: Mapping[str, np.ndarray]  # float (n,)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()  # of the linter
 
 
 class Progress(Protocol):

@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from anomalyvfm_opt.evaluation.clustered import auroc_variance
+
 MIN_GAIN = 0.01  # what a verdict asks for at least (AUROC)
 SEEDS = 5  # retrainings of each arm in a confirmation
 CONFIDENCE = 0.95
@@ -67,13 +69,6 @@ def resolve_mean(scenes: Sequence[tuple[int, int]]) -> Resolution | None:
     parts = [part for good, bad in scenes for part in _list_parts(good, bad)]
     totals = (sum(good for good, _ in scenes), sum(bad for _, bad in scenes))
     return Resolution(*totals, *_widths(parts, len(scenes), 1))
-
-
-def auroc_variance(auroc: float, positives: int, negatives: int) -> float:
-    """Variance of an AUROC of independent samples (Hanley and McNeil 1982, exponential scores)."""
-    a, q1, q2 = auroc, auroc / (2 - auroc), 2 * auroc * auroc / (1 + auroc)
-    spread = a * (1 - a) + (positives - 1) * (q1 - a * a) + (negatives - 1) * (q2 - a * a)
-    return spread / (positives * negatives)
 
 
 def _list_parts(good_scenes: int, bad_scenes: int) -> list[tuple[float, int]]:

@@ -110,7 +110,7 @@ def test_training_and_scoring_take_fewer_images_at_once_until_they_fit() -> None
         images = TrainingSet(frames, frames.pixels, masks)
         losses = finetune(detector, images, schedule, lambda *_: None, micro_batch=memory.micro_batch)
         scored = list(extract_features(detector, frames, memory.scoring_batch).batches)
-    assert np.isfinite(losses).all()
+    assert np.isfinite(losses.steps).all()
     assert sum(len(batch.pooled) for batch in scored) == 4096
     attributes = memory.describe(is_trained=True)
     assert 1 <= attributes["micro_batch"] < 4096

@@ -150,7 +150,7 @@ backbone = Backbone("tf_efficientnet_lite0", "random", (1, 2), None, side)
 def train(size):
     batch = ShrinkingBatch(size, backbone.device)
     with build_detector(backbone, AdapterSettings("lora", 4, 8.0, "attention_mlp", "all"), 1) as detector:
-        return finetune(detector, images, schedule, lambda *_: None, micro_batch=batch)[0], batch.size
+        return finetune(detector, images, schedule, lambda *_: None, micro_batch=batch).epochs[0], batch.size
 
 whole, small = train(n), train(4)
 limit = (read_status_mib("VmSize") + int(sys.argv[1])) * 2**20

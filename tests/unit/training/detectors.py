@@ -44,7 +44,8 @@ def plan(epochs: int, steps_per_epoch: int) -> Schedule:
 
 
 def train(detector: Detector, images: TrainingSet, schedule: Schedule) -> list[float]:
-    return finetune(detector, images, schedule, lambda *_: None)
+    """The losses of the steps."""
+    return list(finetune(detector, images, schedule, lambda *_: None).steps)
 
 
 def score(detector: Detector, images: TrainingSet) -> dict[str, np.ndarray]:

@@ -47,13 +47,14 @@ def make_frames(pixels: np.ndarray, tile_px: int | None = None) -> Frames:
     return Frames(pixels, np.tile((height, width), (len(pixels), 1)), Geometry((height, width), tile_px, tile_px))
 
 
-def train(backbone: Backbone, images: TrainingSet, schedule: Schedule) -> tuple[list[float], torch.Tensor]:
+def train(backbone: Backbone, images: TrainingSet, schedule: Schedule) -> tuple[tuple[float, ...], torch.Tensor]:
     with build_detector(backbone, LORA, seed=1) as detector:
         losses = finetune(detector, images, schedule, lambda *_: None)
         with torch.no_grad():
             output = detector(torch.from_numpy(images.anomalous))
         assert output.mask_logit is not None
-        return losses, output.mask_logit
+        assert np.array(losses.steps).reshape(schedule.epochs, -1).mean(axis=1) == pytest.approx(losses.epochs)
+        return losses.epochs, output.mask_logit
 
 
 def test_an_easy_task_is_learned(backbone: Backbone, images: TrainingSet) -> None:

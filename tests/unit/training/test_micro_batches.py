@@ -101,7 +101,7 @@ def train(
         losses = finetune(detector, images, SCHEDULE, lambda *_: None, micro_batch=micro_batch)
         scored = list(extract_features(detector, images.normal, ShrinkingBatch(8, backbone.device)).batches)
     logits = [batch.image_logit for batch in scored if batch.image_logit is not None]
-    return losses, torch.cat(logits), torch.cat([batch.patches for batch in scored])
+    return list(losses.steps), torch.cat(logits), torch.cat([batch.patches for batch in scored])
 
 
 def assert_equal_up_to_rounding(one: Trained, other: Trained) -> None:

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.verdict.resolution import MIN_GAIN, auroc_variance, resolve, resolve_mean
+from anomalyvfm_opt.evaluation.clustered import auroc_variance
+from anomalyvfm_opt.verdict.resolution import MIN_GAIN, resolve, resolve_mean
 
 _SCENES = st.integers(2, 300)
 

@@ -1,0 +1,1 @@
+"""The trial linter: checks that catch a trial whose number is not what it seems. Each family has a module."""
