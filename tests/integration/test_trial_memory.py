@@ -164,7 +164,7 @@ def test_ten_trials_of_different_parameters_leave_nothing_behind(workbench: Work
     """Neither wrappers of peft nor graphs of autograd, nor ever more memory of the process."""
     alive, sizes = [], []
     for number in range(10):
-        changes = {"adapter": ("lora", "dora", "rslora")[number % 3], "rank": (2, 16)[number % 2]}
+        changes = {"adapter": ("lora", "dora", "rslora", "adalora")[number % 4], "rank": (2, 16)[number % 3 % 2]}
         parameters = make_parameters(epochs=1, adapted_blocks=(2, "all")[number // 2 % 2], **changes)
         workbench.run(TrialRequest(number, parameters, number, is_watched=False), Silence())
         alive.append(count_alive())
