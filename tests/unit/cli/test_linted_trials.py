@@ -21,6 +21,7 @@ from anomalyvfm_opt.data.split import divide
 from anomalyvfm_opt.errors import DivergedError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation import scorers
 from anomalyvfm_opt.evaluation.scorers import ScorerBank
+from anomalyvfm_opt.model.adapter import Adapter
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.heads import Predictor
 from anomalyvfm_opt.spec.model import Spec
@@ -60,6 +61,8 @@ class Place:
                 "search": {
                     "trials": 20,
                     "space": {
+                        "adapter": ["lora", "rslora", "dora", "adalora"],
+                        "dropout": [0.0, 0.1],
                         "rank": [4, 8, 16],
                         "epochs": {"low": 2, "high": 4},
                         "learning_rate": {"low": 3e-4, "high": 2e-3, "log": True},
@@ -140,6 +143,14 @@ def test_dropout_that_was_left_on(place: Place, parameters: Parameters | None) -
     assert any("blocks.3.mlp.drop1" in message for message in messages)
     assert any("scored twice" in message for message in messages)
     assert "batch_dependence" not in find(result)
+
+
+def test_the_adapters_own_dropout_that_was_left_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = place.spec(VIT)
+    train = Adapter.train
+    monkeypatch.setattr(Adapter, "train", lambda self, _mode=True: train(self, True))
+    found = run(place.bench(load(spec), spec), make_parameters(dropout=0.3)).findings
+    assert any("lora_dropout.default" in finding.message for finding in found if finding.check == "train_mode")
 
 
 def test_noise_that_no_module_answers_for(place: Place) -> None:
@@ -227,7 +238,7 @@ def test_a_scorer_that_says_the_same_of_every_image(place: Place, monkeypatch: p
     assert "predictor" in result.findings[0].message
 
 
-@pytest.mark.parametrize("adapter", ["lora", "dora"])
+@pytest.mark.parametrize("adapter", ["lora", "dora", "adalora"])
 def test_learning_rates_of_next_to_nothing(place: Place, adapter: Any) -> None:
     spec = place.spec(VIT, head_learning_rate=1e-9)
     result = run(place.bench(load(spec), spec), make_parameters(learning_rate=0.0, adapter=adapter))
