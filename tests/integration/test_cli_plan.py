@@ -2,11 +2,13 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from anomalyvfm_opt.cli.plan.probe import measure
 from anomalyvfm_opt.cli.plan.reckoning import _count_bytes
@@ -32,6 +34,13 @@ from tests.integration.program import (
 )
 
 TINY_SPACE = make_tiny("any")["search"]["space"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Where other processes use the cores as well, threads that wait for each other cost minutes."""
+    with threadpool_limits(1):
+        yield
 
 
 def plan(program: Program, spec: Path, data: Path, *arguments: str, **environment: str) -> dict[str, object]:

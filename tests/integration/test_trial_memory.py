@@ -136,7 +136,8 @@ def test_a_whole_trial_gives_the_same_scores_with_less_memory(workbench: Workben
     assert (small.attributes["micro_batch"], small.attributes["scoring_batch"]) == (2, 2)
     assert small.attributes["epoch_losses"] == pytest.approx(whole.attributes["epoch_losses"], abs=2e-5)
     for name, scores in whole.scores.items():
-        assert small.scores[name] == pytest.approx(scores, rel=1e-4, abs=1e-5), name
+        # rounding of float32, in units of each scorer's spread: a z-score near 0 has no relative error
+        assert small.scores[name] == pytest.approx(scores, rel=1e-4, abs=1e-4 * float(scores.std())), name
     assert are_equal(whole, run(workbench, make_parameters(), 7))  # the next trial begins with whole batches
 
 

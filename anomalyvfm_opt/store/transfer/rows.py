@@ -18,7 +18,7 @@ from typing import Any
 from optuna.distributions import json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Select, String, Table, TextClause, collate, select, text
+from sqlalchemy import Connection, Select, String, Table, TextClause, and_, collate, false, or_, select, text
 
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.transfer.file import Content
@@ -31,6 +31,7 @@ _optuna = models.BaseModel.metadata.tables
 _trials: Table = _optuna["trials"]
 _study_notes: Table = _optuna["study_system_attributes"]
 _trial_notes: Table = _optuna["trial_system_attributes"]
+_attributes: Table = _optuna["trial_user_attributes"]
 _params: Table = _optuna["trial_params"]
 
 # A row comes after those that it refers to. The study's own row in Optuna's `studies` is its name alone.
@@ -39,7 +40,7 @@ TABLES: tuple[Table, ...] = (
     _optuna["study_user_attributes"],
     _trials,
     _study_notes,
-    _optuna["trial_user_attributes"],
+    _attributes,
     _trial_notes,
     _params,
     _optuna["trial_values"],
@@ -52,8 +53,8 @@ TABLES: tuple[Table, ...] = (
 )
 _BY_NAME = {table.fullname: table for table in TABLES}
 
-# What a trial has before it runs. The rest is of the run: a running trial leaves it behind, as one given back.
-_BEFORE_THE_RUN = (_trials, _optuna["trial_user_attributes"])
+# What a running trial has had before it ran. The rest is of the run: it leaves that behind, as one given back.
+_BEFORE_THE_RUN = ("reference", "retry_of", "first_number", "times_lost")
 # optuna-dashboard keeps notes of trials with the study, and the trial's id in their key.
 _KEY_WITH_ID = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
 _RESERVE = text("SELECT nextval(pg_get_serial_sequence('trials', 'trial_id')) FROM generate_series(1, :count)")
@@ -116,9 +117,9 @@ def _select(table: Table, study_id: int) -> Select[Any]:
         query = query.where(table.c.study_id == study_id)
     else:
         mine = select(_trials.c.trial_id).where(_trials.c.study_id == study_id)
-        if table not in _BEFORE_THE_RUN:
-            mine = mine.where(_trials.c.state != TrialState.RUNNING)
-        query = query.where(table.c.trial_id.in_(mine))
+        at_rest = table.c.trial_id.in_(mine.where(_trials.c.state != TrialState.RUNNING))
+        is_older = table.c.key.in_(_BEFORE_THE_RUN) if table is _attributes else false()
+        query = query.where(or_(at_rest, and_(table.c.trial_id.in_(mine), is_older)))
     trial_id = [table.c.trial_id] if "trial_id" in table.c else []
     keys = [column for column in table.primary_key if column.name not in _IDS]
     in_any_language = [collate(key, "C") if isinstance(key.type, String) else key for key in keys]
