@@ -123,7 +123,9 @@ def main() -> None:
     rows = RowFile(options.out)
     if not options.table:
         spec, data = read_spec(options.spec, options.data, options.category)
-        points = draw_parameters(spec.search.space, options.sets)
+        space = spec.search.space.model_copy(update={"image_size_px": ()})  # the input says it
+        spec = spec.model_copy(update={"search": spec.search.model_copy(update={"space": space})})
+        points = draw_parameters(space, options.sets)
         splits = divide_categories(spec, data.expanduser().resolve(), options.category)
         for named in options.input or INPUTS:
             for category, split in splits.items():

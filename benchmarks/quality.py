@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ def open_subjects(options: argparse.Namespace) -> list[Subject]:
     if options.image_size_px:
         content = spec.content()
         content["data"]["image_size_px"] = options.image_size_px
+        content["search"]["space"]["image_size_px"] = []
         spec = Spec.model_validate(content)
     splits = divide_categories(spec, data.expanduser().resolve(), options.category)
     contents = {
@@ -132,7 +134,8 @@ def open_subjects(options: argparse.Namespace) -> list[Subject]:
     finalists = find_finalists(options.best, spec, contents, options.db)
     subjects = []
     for name, split in splits.items():
-        arms = {arm: reference_parameters(arm, name) for arm in ("frozen", "v1.1", "v1.2")}
+        size = spec.reference_size_px
+        arms = {arm: reference_parameters(arm, name, size) for arm in ("frozen", "v1.1", "v1.2")}
         arms |= {"best": finalists[name]} if name in finalists else {}
         arms |= {"anomalib": ANOMALIB} if options.anomalib else {}
         subjects.append(Subject(spec, name, split, contents[name], arms))
@@ -188,7 +191,13 @@ def make_rows(subject: Subject, options: argparse.Namespace, file: RowFile) -> N
     if not any(missing.values()):
         return
     backbone = load_backbone(subject.spec, torch.device("cpu"))
-    halves = Halves(subject.spec, subject.split, subject.content, backbone, open_arrays(state_folder()))
+    arrays = open_arrays(state_folder())
+
+    @cache
+    def open_halves(image_size_px: int | None) -> Halves:
+        spec = subject.spec.at_size(image_size_px)
+        own = backbone if spec == subject.spec else load_backbone(spec, torch.device("cpu"))
+        return Halves(spec, subject.split, subject.content, own, arrays)
 
     def add(arm: str, row: dict[str, Any]) -> None:
         file.add({"category": subject.category, "arm": arm, "identity": subject.identify(arm), **row})
@@ -198,10 +207,12 @@ def make_rows(subject: Subject, options: argparse.Namespace, file: RowFile) -> N
     ours = [arm for arm in arms if arm != "anomalib"]
     for seed, arm in ((seed, arm) for seed in seeds for arm in ours if seed in missing[arm]):
         started = time.perf_counter()
-        measures = halves.judge(subject.arms[arm], seed)
+        parameters = subject.arms[arm]
+        halves = open_halves(parameters.image_size_px if parameters else None)
+        measures = halves.judge(parameters, seed)
         add(arm, {"seed": seed, "seconds": round(time.perf_counter() - started, 2), "measures": measures})
     if missing.get("anomalib"):
-        for row in run_anomalib(options.anomalib, halves, backbone, subject.spec, missing["anomalib"]):
+        for row in run_anomalib(options.anomalib, open_halves(None), backbone, subject.spec, missing["anomalib"]):
             add("anomalib", row)
 
 

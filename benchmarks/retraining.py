@@ -4,6 +4,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from anomalyvfm_opt.cli.benches import Benches
 from anomalyvfm_opt.cli.workbench import Workbench
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
@@ -41,6 +42,6 @@ def fresh_seed(study: str, index: int) -> int:
     return derive_seed("fresh", study, index)
 
 
-def retrain(workbench: Workbench, parameters: Parameters | None, seed: int) -> TrialResult:
+def retrain(bench: Workbench | Benches, parameters: Parameters | None, seed: int) -> TrialResult:
     """Run parameters (None: the frozen detector) with a seed; only the last epoch is scored."""
-    return workbench.run(TrialRequest(-1, parameters, seed, is_watched=False), _Silent())
+    return bench.run(TrialRequest(-1, parameters, seed, is_watched=False), _Silent())

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import torch
 
+from anomalyvfm_opt.cli.backbones import Backbones
+from anomalyvfm_opt.cli.benches import Benches
 from anomalyvfm_opt.cli.serve import find_images
 from anomalyvfm_opt.cli.store import open_store
-from anomalyvfm_opt.cli.workbench import Workbench, load_backbone, open_arrays
+from anomalyvfm_opt.cli.workbench import Workbench, open_arrays
+from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.studies import list_images, load_study
@@ -33,18 +36,23 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     store = open_store(options.db)
     record = load_study(store.engine, options.study)
-    baseline = reference_parameters("v1.1", record.category)
+    baseline = reference_parameters("v1.1", record.category, record.spec.reference_size_px)
     trial, best = find_best(store.storage, record.name, beside=baseline)
     print(
         f"{record.name}: the best trial beside v1.1 is {trial.number} with {trial.value:.4f}: {best}", flush=True
     )
     split = find_images(record, list_images(store.engine, record.study_id), options.data or Path(record.data_dir))
-    backbone = load_backbone(record.spec, torch.device("cpu"))
-    workbench = Workbench(record.spec, split, record.split_sha256, backbone, open_arrays(state_folder()))
+    device, arrays = torch.device("cpu"), open_arrays(state_folder())
+    backbones = Backbones(device, None)
+
+    def build(spec: Spec) -> Workbench:
+        return Workbench(spec, split, record.split_sha256, backbones.open_for(record, spec), arrays)
+
+    benches = Benches(record.spec, build, device)
     for name, parameters in {"v1.1": baseline, "best": best}.items():
         values = []
         for seed in range(options.seeds):
-            result = retrain(workbench, parameters, fresh_seed(record.name, seed))
+            result = retrain(benches, parameters, fresh_seed(record.name, seed))
             values.append(result.value)
             print(f"  {name} seed {seed}: {result.value:.4f} by {result.attributes['scorer']}", flush=True)
         print(

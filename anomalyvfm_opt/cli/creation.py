@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
+from anomalyvfm_opt.cli.backbones import Backbones
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.preparation import divide_categories
 from anomalyvfm_opt.cli.store import Store
-from anomalyvfm_opt.cli.workbench import check_tiles, load_backbone, open_arrays
+from anomalyvfm_opt.cli.workbench import check_tiles, open_arrays
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images, load_masks
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
@@ -59,12 +60,14 @@ def create_studies(
     """
     root = data.expanduser().resolve()
     splits = divide_categories(spec, root, categories)
-    backbone = _open_backbone(spec, weights)
+    backbones = Backbones(torch.device("cpu"), weights)
+    backbone = _open_backbone(backbones, spec)
     arrays = arrays or open_arrays(state_folder())
     for split in splits.values():
-        geometry = choose_geometry(spec.data, split.fit)
-        check_tiles(backbone, geometry)
-        _decode_all(arrays, split, geometry)
+        for sized in map(spec.at_size, spec.image_sizes_px):
+            geometry = choose_geometry(sized.data, split.fit)
+            check_tiles(backbones.open(sized), geometry)
+            _decode_all(arrays, split, geometry)
     for name, split in splits.items():
         new = _prepare(spec, name, root, split, backbone.weights_sha256)
         is_new = create_study(store.storage, store.engine, new, _list_references(spec, name))
@@ -75,9 +78,9 @@ def create_studies(
     return [spec.study_name(name) for name in splits]
 
 
-def _open_backbone(spec: Spec, weights: Path | None) -> Backbone:
+def _open_backbone(backbones: Backbones, spec: Spec) -> Backbone:
     """Load the weights now, so that a mistake shows here and not in a worker."""
-    backbone = load_backbone(spec, torch.device("cpu"), weights)
+    backbone = backbones.open(spec)
     for targets in spec.search.space.targets:
         match_targets(backbone, targets, "all")
     return backbone
@@ -116,7 +119,7 @@ def _list_references(spec: Spec, category: str) -> dict[str, dict[str, Any] | No
     for name, run_as in distinct_references(spec.references, category).items():
         if name != run_as:
             continue
-        parameters = reference_parameters(name, category)
+        parameters = reference_parameters(name, category, spec.reference_size_px)
         is_sampled = parameters is not None and is_inside(parameters, distributions)
         enqueue[name] = parameters.to_suggested() if parameters and is_sampled else None
     return enqueue

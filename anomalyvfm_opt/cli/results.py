@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
-from anomalyvfm_opt.spec.model import DataSection
+from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.trial.outcome import Outcome
 
 _COLUMNS = (
@@ -46,7 +46,7 @@ def print_study(summary: StudySummary, proxy: Proxy) -> None:
             f"{usage.complete} complete, {usage.pruned} pruned, {usage.failed} failed,"
             f" {usage.running} running, {usage.waiting} waiting",
         ),
-        ("backbone", f"{spec.backbone.name}, {spec.backbone.weights} weights, {_describe_size(spec.data)}"),
+        ("backbone", f"{spec.backbone.name}, {spec.backbone.weights} weights, {_describe_size(spec)}"),
         ("data", record.data_dir),
         (
             "images",
@@ -54,6 +54,7 @@ def print_study(summary: StudySummary, proxy: Proxy) -> None:
             f" {images.get('search', 0)} to search on, {images.get('locked', 0)} locked (lock: {record.lock})",
         ),
         ("objective", f"image AUROC of {_name_objective(spec.scoring.objective)}"),
+        *_describe_best(summary),
         *describe_proxy(proxy),
     ]
     rows += [(f"trial {f.number} {f.outcome}", _describe_failure(f)) for f in summary.failures]
@@ -67,6 +68,15 @@ def print_study(summary: StudySummary, proxy: Proxy) -> None:
     print_table("", (record.name, ""), rows)
 
 
+def _describe_best(summary: StudySummary) -> list[tuple[str, str]]:
+    """Where the image size is searched: that of the best trial, which for `frozen` is the references'."""
+    best = summary.best
+    if best is None or not summary.record.spec.search.space.image_size_px:
+        return []
+    size = best.params.get("image_size_px") or summary.record.spec.data.image_size_px
+    return [("best", f"trial {best.number}, {best.value:.4f} at {size} px")]
+
+
 def _describe_failure(failure: FailureSummary) -> str:
     """The last line of its message; of a trial that does not fit also what it was."""
     message = failure.message.strip().splitlines()[-1] if failure.message.strip() else "-"
@@ -74,11 +84,14 @@ def _describe_failure(failure: FailureSummary) -> str:
         return message
     p = failure.params
     what = f"{p['adapter']}, rank {p['rank']}, {p['targets']}, adapted blocks {p['adapted_blocks']}"
+    what += f", {p['image_size_px']} px" if p.get("image_size_px") else ""
     return f"{what}: {message}"
 
 
-def _describe_size(data: DataSection) -> str:
-    parts = [f"{data.image_size_px} px", *(["aspect kept"] if data.aspect == "keep" else [])]
+def _describe_size(spec: Spec) -> str:
+    data = spec.data
+    sizes = " or ".join(map(str, spec.search.space.image_size_px or (data.image_size_px,)))
+    parts = [f"{sizes} px", *(["aspect kept"] if data.aspect == "keep" else [])]
     return ", ".join([*parts, *([f"tiles of {data.tiles.size_px} px"] if data.tiles else [])])
 
 

@@ -11,16 +11,18 @@ from pathlib import Path
 import optuna
 import torch
 
+from anomalyvfm_opt.cli.backbones import Backbones
+from anomalyvfm_opt.cli.benches import Benches
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.signals import StopSignals
 from anomalyvfm_opt.cli.store import Store
-from anomalyvfm_opt.cli.workbench import Workbench, load_backbone
+from anomalyvfm_opt.cli.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import ImageRecord, read_category
 from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
-from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
+from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
-from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.studies import StoredImage, StudyRecord, list_images
 from anomalyvfm_opt.trial.loop import Ended, TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import Outcome
@@ -58,7 +60,7 @@ class Worker:
         self._select = select
         self._signals = StopSignals()
         self._loops: dict[int, TrialLoop] = {}
-        self._backbones: dict[tuple[object, ...], Backbone] = {}
+        self._backbones = Backbones(options.device, options.weights)
         self.ended: list[Ended] = []
 
     def run(self) -> None:
@@ -99,32 +101,22 @@ class Worker:
             study,
             self._store.engine,
             record,
-            lambda: self._build_workbench(record).run,
+            lambda: self._build_benches(record).run,
             self._options.name,
             self._signals.check,
             announce,
             grace_s=self._options.grace_s,
         )
 
-    def _build_workbench(self, record: StudyRecord) -> Workbench:
+    def _build_benches(self, record: StudyRecord) -> Benches:
         root = (self._options.data or Path(record.data_dir)).expanduser()
         split = find_images(record, list_images(self._store.engine, record.study_id), root)
-        backbone = self._open_backbone(record)
-        return Workbench(record.spec, split, record.split_sha256, backbone, self._options.arrays)
 
-    def _open_backbone(self, record: StudyRecord) -> Backbone:
-        section = record.spec.backbone
-        key = (section, record.spec.data.input_size_px)
-        if key not in self._backbones:
-            self._backbones[key] = load_backbone(record.spec, self._options.device, self._options.weights)
-        backbone = self._backbones[key]
-        if backbone.weights_sha256 != record.weights_sha256:
-            raise UsageError(
-                f"the weights of {section.name} here ({backbone.weights_sha256[:12]}) are not those of"
-                f" {record.name} ({record.weights_sha256[:12]}), so this worker does not join",
-                "give it the same weights file, or create the study anew",
-            )
-        return backbone
+        def build(spec: Spec) -> Workbench:
+            backbone = self._backbones.open_for(record, spec)
+            return Workbench(spec, split, record.split_sha256, backbone, self._options.arrays)
+
+        return Benches(record.spec, build, self._options.device)
 
 
 def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path) -> Split:

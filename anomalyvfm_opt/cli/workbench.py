@@ -80,7 +80,8 @@ class Workbench:
             np.linspace(0, len(self._normal) - 1, n_fit).round().astype(int)
         )  # over the whole series
         self._pools = PoolStore(arrays, self._normal, content, spec.search.space.synthesis_count.high)
-        self._exams = set_exams(arrays, split, geometry, spec.scoring.exam_images)
+        largest = choose_geometry(spec.at_size(max(spec.image_sizes_px)).data, split.fit)
+        self._exams = set_exams(arrays, split, geometry, spec.scoring.exam_images, drawn_in=largest)
         self._memory = self._begin_trial()  # of the trial that runs; here, of the frozen network's look
         fit = self._extract_fit(Detector(backbone))
         self._remembered = choose_coreset(fit, spec.scoring.memory_patches, _CORESET_SEED)

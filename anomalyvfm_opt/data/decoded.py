@@ -117,9 +117,16 @@ def _decode_mask(record: ImageRecord, geometry: Geometry, out: np.ndarray) -> No
             "is it the mask of another image? `anomalyvfm-opt data check` lists all such files",
         )
     height, width = geometry.fit(image_px)
+    out[:height, :width] = shrink_mask(mask, (height, width))
+
+
+def shrink_mask(mask: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
+    """A mask (h, w) at another height and width, bool: a pixel is set if any part of it is anomalous."""
     # in floating point: in 8 bits, a single pixel's share of a large box would be rounded to 0
+    height, width = size_px
     shares = Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
-    out[:height, :width] = np.asarray(shares) > 0
+    shrunk: np.ndarray = np.asarray(shares) > 0
+    return shrunk
 
 
 def _make_key(kind: str, records: Sequence[ImageRecord], geometry: Geometry) -> str:

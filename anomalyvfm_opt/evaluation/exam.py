@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from anomalyvfm_opt.data.arrays import ArrayStore
-from anomalyvfm_opt.data.decoded import describe_images, has_mask, load_images, load_masks
+from anomalyvfm_opt.data.decoded import describe_images, has_mask, load_images, load_masks, shrink_mask
 from anomalyvfm_opt.data.frames import Frames, draw_corner
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.data.split import Split
@@ -123,7 +124,9 @@ class Exams:
         }
 
 
-def set_exams(arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int) -> Exams:
+def set_exams(
+    arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int, drawn_in: Geometry | None = None
+) -> Exams:
     """The exams of a division.
 
     The search images (lock: half) are the labelled one, calibrated on all held-out normal images. In the synthetic
@@ -135,15 +138,17 @@ def set_exams(arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: i
         split: the division.
         geometry: of the images.
         anomalies: how many synthetic anomalies there are.
+        drawn_in: the geometry that these are made in, and brought to the images' from: one for all sizes of a
+            search, so that each sits the same exam. None for the images' own.
 
     Raises:
         BadDataError: there are no search images, and no synthetic exam can be made.
     """
     if not split.search:
-        return Exams(None, _set_synthetic(arrays, split, geometry, anomalies))
+        return Exams(None, _set_synthetic(arrays, split, geometry, anomalies, drawn_in or geometry))
     labelled = _set_labelled(arrays, split, geometry)
     try:
-        return Exams(labelled, _set_synthetic(arrays, split, geometry, anomalies))
+        return Exams(labelled, _set_synthetic(arrays, split, geometry, anomalies, drawn_in or geometry))
     except BadDataError as error:
         _log.warning("trials are scored on labelled images alone: %s", error.message)
         return Exams(labelled, None)
@@ -166,7 +171,9 @@ def _set_labelled(arrays: ArrayStore, split: Split, geometry: Geometry) -> Exam:
     )
 
 
-def _set_synthetic(arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int) -> Exam:
+def _set_synthetic(
+    arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int, drawn_in: Geometry
+) -> Exam:
     """Every second held-out image against anomalies made of the same, by generators that no trial trains on."""
     if len(split.held_out) < _LEAST_HELD_OUT:
         raise BadDataError(
@@ -175,10 +182,14 @@ def _set_synthetic(arrays: ArrayStore, split: Split, geometry: Geometry, anomali
             "add normal images to validation",
         )
     held_out = load_images(arrays, split.held_out, geometry)
-    normal = held_out.choose(slice(1, None, 2))
+    sitting = slice(1, None, 2)
+    normal = held_out.choose(sitting)
     bases = list_bases(len(normal), anomalies, _SEED)
-    papers = _open_papers(arrays, describe_images(split.held_out, geometry), normal, bases)
-    keys = [record.key for record in split.held_out[1::2]]
+    drawn = normal if drawn_in == geometry else load_images(arrays, split.held_out, drawn_in).choose(sitting)
+    papers = _open_papers(arrays, describe_images(split.held_out, drawn_in), drawn, bases)
+    if drawn_in != geometry:
+        papers = _open_resized(arrays, describe_images(split.held_out, geometry), papers, drawn, normal, bases)
+    keys = [record.key for record in split.held_out[sitting]]
     keys += [f"exam/{index:04d}_{kind}" for index, kind in enumerate(list_kinds(anomalies))]
     scenes = [record.scene_id for record in split.held_out[1::2]]
     content_px = np.concatenate([normal.content_px, normal.content_px[bases]])
@@ -215,6 +226,40 @@ def _open_papers(arrays: ArrayStore, content: str, normal: Frames, bases: list[i
 
     shape = (len(normal) + len(bases), *normal.geometry.frame_px, 4)
     return arrays.get(f"exam {_VERSION} {_SEED} {len(bases)} {normal.geometry} {content}", build, shape, np.uint8)
+
+
+def _open_resized(
+    arrays: ArrayStore, content: str, papers: np.ndarray, drawn: Frames, normal: Frames, bases: list[int]
+) -> np.ndarray:
+    """The same papers in the geometry of `normal`: uint8 (m, h, w, 4).
+
+    Outside of its mask an anomaly is its normal image as decoded at that size: resized twice, the whole image
+    would give itself away.
+
+    Args:
+        arrays: the host's store of arrays.
+        content: describes the held-out images at that size.
+        papers: of `_open_papers`, uint8 (m, h', w', 4).
+        drawn: the n normal images that they were made of.
+        normal: the same images at the wanted size.
+        bases: which of them each anomaly is made of.
+    """
+
+    def build(out: np.ndarray) -> None:
+        for index in range(len(normal)):
+            out[index, ..., :3] = normal.read(index)
+        for index, base in enumerate(bases, start=len(normal)):
+            (from_height, from_width), (height, width) = drawn.content_px[base], normal.content_px[base]
+            large = np.ascontiguousarray(papers[index, :from_height, :from_width])
+            mask = shrink_mask(large[..., 3], (height, width))
+            resized = Image.fromarray(large[..., :3]).resize((width, height), Image.Resampling.BICUBIC)
+            out[index, ..., :3] = normal.read(base)
+            out[index, :height, :width, :3][mask] = np.asarray(resized)[mask]
+            out[index, :height, :width, 3] = mask
+
+    shape = (len(papers), *normal.geometry.frame_px, 4)
+    where = f"{drawn.geometry} {normal.geometry}"
+    return arrays.get(f"exam {_VERSION} {_SEED} {len(bases)} {where} {content}", build, shape, np.uint8)
 
 
 def _reduce(mask: np.ndarray, factor: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The vision foundation model: frozen, from timm, seen as blocks whose outputs are features."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anomalyvfm_opt.model.checksum import sum_bits
-from anomalyvfm_opt.model.network import check_patches, create_network, resolve_blocks
+from anomalyvfm_opt.model.network import check_patches, create_network, is_fitted_to_size, resolve_blocks
 from anomalyvfm_opt.model.weights import hash_weights
 
 
@@ -89,6 +90,17 @@ class Backbone:
         """
         sums = sum_bits(self.network)
         return sorted(name for name in sums.keys() | self._sums.keys() if sums.get(name) != self._sums.get(name))
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether no tensor of the network depends on the size of its input, as in a CNN."""
+        return not is_fitted_to_size(self.name)
+
+    def at_size(self, image_size_px: int) -> "Backbone":
+        """The same network, in memory once, for inputs of another side; only one that takes any size."""
+        other = copy(self)
+        other.image_size_px = image_size_px
+        return other
 
     def normalise(self, images: Tensor) -> Tensor:
         """From uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w), channels last."""

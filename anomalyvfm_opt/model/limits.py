@@ -13,7 +13,7 @@ from anomalyvfm_opt.model.adapter import list_targets, match_targets
 from anomalyvfm_opt.model.network import build_network, find_config, resolve_blocks
 from anomalyvfm_opt.model.weights import OFFLINE_NAME
 from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
-from anomalyvfm_opt.spec.model import DataSection, Spec
+from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.spec.space import Space
 
@@ -53,13 +53,13 @@ def find_limits_problems(spec: Spec) -> list[Problem]:
         *_find_missing_blocks(name, network, "decoder_blocks", decoder),
         *_find_missing_blocks(name, network, "patch_blocks", patches or ()),
     ]
-    uneven = list(_find_uneven_patches(network, spec.data))
+    uneven = list(_find_uneven_patches(network, spec))
     problems += [*missing, *uneven]
     if missing:
         return problems
     lists = [resolve_blocks(name, network, blocks) for blocks in (decoder, patches or decoder)]
     if not uneven:
-        problems += _find_uneven_tiles(network, [indices for indices, _ in lists], spec.data)
+        problems += _find_uneven_tiles(network, [indices for indices, _ in lists], spec)
     outline = _Outline(name, network, max(depth for _, depth in lists))
     return [
         *problems,
@@ -85,20 +85,33 @@ def _find_missing_blocks(name: str, network: Any, field: str, indices: Sequence[
             yield Problem(("backbone", field, position), _say_without_field(error))
 
 
-def _find_uneven_patches(network: Any, data: DataSection) -> Iterator[Problem]:
+def _find_uneven_patches(network: Any, spec: Spec) -> Iterator[Problem]:
     """Patches have to cover the input: what is left over at an edge would shift every map."""
     if not hasattr(network, "patch_embed"):
         return
-    side, size = network.patch_embed.feat_ratio(), data.input_size_px
-    if size % side:
-        below = size // side * side
-        advice = f"{below} or {below + side}" if below else str(side)
-        yield Problem(_input_path(data), f"{size} is not a multiple of the patch size {side}; use {advice}")
+    side = network.patch_embed.feat_ratio()
+    for path, size in _list_inputs(spec):
+        if size % side:
+            below = size // side * side
+            advice = f"{below} or {below + side}" if below else str(side)
+            yield Problem(path, f"{size} is not a multiple of the patch size {side}; use {advice}")
 
 
-def _find_uneven_tiles(network: Any, lists: Sequence[Sequence[int]], data: DataSection) -> Iterator[Problem]:
+def _list_inputs(spec: Spec) -> Iterator[tuple[FieldPath, int]]:
+    """The sides (px) of what the network sees, and the fields that say so; a tile's, whatever the image's size."""
+    if spec.data.tiles:
+        yield ("data", "tiles", "size_px"), spec.data.tiles.size_px
+        return
+    yield ("data", "image_size_px"), spec.data.image_size_px
+    for position, size in enumerate(spec.search.space.image_size_px):
+        if size != spec.data.image_size_px:
+            yield ("search", "space", "image_size_px", position), size
+
+
+def _find_uneven_tiles(network: Any, lists: Sequence[Sequence[int]], spec: Spec) -> Iterator[Problem]:
     """Cells of neighbouring tiles have to fall on each other, or their maps cannot be put together."""
-    if data.tiles is None or data.image_size_px == data.tiles.size_px:
+    data = spec.data
+    if data.tiles is None or all(size == data.tiles.size_px for size in spec.image_sizes_px):
         return
     size, step = data.tiles.size_px, data.tiles.size_px - data.tiles.overlap_px
     cells = [min(network.feature_info[index]["reduction"] for index in indices) for indices in lists]
@@ -158,10 +171,6 @@ def _measure_targets(outline: Any, targets: str, adapted_blocks: int | str) -> d
     """The smaller side (channels) of each layer that would be adapted, by its name."""
     names = list_targets(outline.network, match_targets(outline, targets, adapted_blocks))
     return {name: min(outline.network.get_submodule(name).weight.shape[:2]) for name in names}
-
-
-def _input_path(data: DataSection) -> FieldPath:
-    return ("data", "tiles", "size_px") if data.tiles else ("data", "image_size_px")
 
 
 def _suggest_model(name: str) -> str:

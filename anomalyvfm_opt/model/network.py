@@ -34,7 +34,7 @@ def create_network(name: str, weights: str, image_size_px: int) -> Any:
     known = find_config(name)
     if known is None:
         raise UsageError(f"backbone.name: timm has no model {name!r}", _suggest_names(name))
-    options: dict[str, Any] = {"img_size": image_size_px} if known.fixed_input_size else {}
+    options: dict[str, Any] = {"img_size": image_size_px} if is_fitted_to_size(name) else {}
     if weights in ("offline", "random"):
         network = build_network(name, options)
         if weights == "offline":
@@ -50,6 +50,23 @@ def create_network(name: str, weights: str, image_size_px: int) -> Any:
     file = find_weights_file(Path(weights))
     _check_shapes(name, outline, file)
     return _fill_network(name, options, file)
+
+
+def is_fitted_to_size(name: str) -> bool:
+    """Whether timm fits tensors of a model to the size of its input, such as a ViT's position embeddings."""
+    known = find_config(name)
+    return known is not None and bool(known.fixed_input_size)
+
+
+def differ_by_size_only(one: Any, other: Any) -> bool:
+    """Whether two networks of one model have equal tensors but for those that timm fits to the image size."""
+    own, given = one.state_dict(), other.state_dict()
+    return own.keys() == given.keys() and all(
+        torch.equal(tensor, given[key])
+        if tensor.shape == given[key].shape
+        else any(part in key for part in _FITTED)
+        for key, tensor in own.items()
+    )
 
 
 def build_network(name: str, options: dict[str, Any]) -> Any:

@@ -185,7 +185,7 @@ class ResultRow:
     v1_2: str
     best: str
     change: str
-    setting: str  # rank / alpha / epochs
+    setting: str  # rank / alpha / epochs, and the image size where it is searched
     mix: str  # texture / structural / contextual, percent
     scorer: str
     seconds: str
@@ -204,7 +204,8 @@ def _to_row(summary: StudySummary) -> ResultRow:
     setting, mix = "-", "-"
     if best and best.params:
         p = best.params
-        setting = f"R{p['rank']} / A{p['alpha']:.3g} / {p['epochs']}"
+        size = f" / {p['image_size_px']} px" if p.get("image_size_px") else ""
+        setting = f"R{p['rank']} / A{p['alpha']:.3g} / {p['epochs']}{size}"
         mix = "/".join(f"{100 * p[kind]:.0f}" for kind in ("texture", "structural", "contextual"))
     elif best:
         setting = "frozen"

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anomalyvfm_opt.spec.space import SHARES_TOLERANCE, FloatRange, IntRange, Shares
+from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, SHARES_TOLERANCE, FloatRange, IntRange, Shares
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.spec.model import Tiles
 
 CONTRADICTION = "contradiction"  # type of the error that pydantic raises for a whole spec
-LARGEST_IMAGE_PX = 8192
 FieldPath = tuple[int | str, ...]
 
 
@@ -91,12 +90,27 @@ def _find_large_overlap(tiles: "Tiles | None") -> Iterator[Problem]:
 
 def _find_uncovered_edge(image_size_px: int, tiles: "Tiles | None") -> Iterator[Problem]:
     """Tiles, and the steps between them, have to end at the image's edge."""
+    yield from _compare_edge(("data", "image_size_px"), image_size_px, tiles)
+
+
+def _find_uncovered_edges(choices: Sequence[int], image_size_px: int, tiles: "Tiles | None") -> Iterator[Problem]:
+    """The same of each size that is searched; that of the other trials has been looked at."""
+    for index, choice in enumerate(choices):
+        if choice != image_size_px:
+            yield from _compare_edge(("search", "space", "image_size_px", index), choice, tiles)
+
+
+def _compare_edge(path: FieldPath, image_size_px: int, tiles: "Tiles | None") -> Iterator[Problem]:
     if tiles is None or tiles.overlap_px > tiles.size_px // 2:
         return
     size, step = tiles.size_px, tiles.size_px - tiles.overlap_px
     if image_size_px < size:
+        is_own = path[0] == "data"
         yield Problem(
-            ("data", "tiles", "size_px"), f"{size} is larger than image_size_px {image_size_px}, which it divides"
+            ("data", "tiles", "size_px") if is_own else path,
+            f"{size} is larger than image_size_px {image_size_px}, which it divides"
+            if is_own
+            else f"{image_size_px} is smaller than the tiles, data.tiles.size_px {size}",
         )
         return
     rest = (image_size_px - size) % step
@@ -104,8 +118,25 @@ def _find_uncovered_edge(image_size_px: int, tiles: "Tiles | None") -> Iterator[
         nearest = (image_size_px - rest, image_size_px - rest + step)
         advice = " or ".join(str(side) for side in nearest if side <= LARGEST_IMAGE_PX)
         yield Problem(
-            ("data", "image_size_px"),
+            path,
             f"{image_size_px} is not covered by tiles of {size} px every {step} px; use {advice}",
+        )
+
+
+def _find_searched_size(choices: Sequence[int], lock: str) -> Iterator[Problem]:
+    if choices and lock == "all":
+        yield Problem(
+            ("search", "space", "image_size_px"),
+            "cannot be searched with lock: all: the synthetic exam decides there, and which size shows its"
+            " anomalies best says little of real defects; leave it out, or use lock: half",
+        )
+
+
+def _find_missing_size(choices: Sequence[int], image_size_px: int) -> Iterator[Problem]:
+    if choices and image_size_px not in choices:
+        yield Problem(
+            ("search", "space", "image_size_px"),
+            f"lacks data.image_size_px {image_size_px}, which the references are run at; add it",
         )
 
 
@@ -115,7 +146,7 @@ class _Check:
     find: Callable[..., Iterator[Problem]]
 
 
-_CHOICES = ("adapter", "rank", "targets", "adapted_blocks", "dropout", "synthesis_intensity")
+_CHOICES = ("adapter", "rank", "targets", "adapted_blocks", "dropout", "image_size_px", "synthesis_intensity")
 _LISTS = (
     "data.categories",
     "backbone.decoder_blocks",
@@ -132,4 +163,7 @@ _CHECKS = (
     _Check(("references", "search.trials"), _find_small_budget),
     _Check(("data.tiles",), _find_large_overlap),
     _Check(("data.image_size_px", "data.tiles"), _find_uncovered_edge),
+    _Check(("search.space.image_size_px", "data.image_size_px", "data.tiles"), _find_uncovered_edges),
+    _Check(("search.space.image_size_px", "data.lock"), _find_searched_size),
+    _Check(("search.space.image_size_px", "data.image_size_px"), _find_missing_size),
 )

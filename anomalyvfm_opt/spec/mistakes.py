@@ -120,8 +120,8 @@ def _suggest_key(path: FieldPath) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     elsewhere = [".".join(names) for names in _walk_fields(Spec) if names[-1] == key]
-    if len(elsewhere) == 1:
-        return f"did you mean {elsewhere[0]!r}?"
+    if 1 <= len(elsewhere) <= 2:
+        return f"did you mean {' or '.join(map(repr, elsewhere))}?"
     return f"known here: {', '.join(known)}"
 
 

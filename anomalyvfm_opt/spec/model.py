@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from anomalyvfm_opt.spec.contradictions import CONTRADICTION, LARGEST_IMAGE_PX, find_contradictions
-from anomalyvfm_opt.spec.space import Section, Space
+from anomalyvfm_opt.spec.contradictions import CONTRADICTION, find_contradictions
+from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, Section, Space
 
 ReferenceName = Literal["frozen", "v1.1", "v1.2"]
 ScorerName = Literal["predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"]
@@ -157,6 +157,23 @@ class Spec(Section):
     def study_name(self, category: str) -> str:
         """Name of the study of one category: `<spec>/<category>`."""
         return f"{self.name}/{category}"
+
+    @property
+    def image_sizes_px(self) -> tuple[int, ...]:
+        """All sizes that trials may have, that of the references first."""
+        own = self.data.image_size_px
+        return (own, *(size for size in self.search.space.image_size_px if size != own))
+
+    @property
+    def reference_size_px(self) -> int | None:
+        """The image size among a reference's parameters; None where the size is not searched."""
+        return self.data.image_size_px if self.search.space.image_size_px else None
+
+    def at_size(self, image_size_px: int | None) -> Self:
+        """The spec whose images have another size, which is its only one; None for its own."""
+        size = image_size_px or self.data.image_size_px
+        data = self.data.model_copy(update={"image_size_px": size})
+        return self.model_copy(update={"data": data})
 
     def content(self) -> dict[str, Any]:
         """The spec as plain JSON values, without the description (a word changed there changes no number)."""

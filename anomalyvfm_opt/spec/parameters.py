@@ -12,7 +12,7 @@ class Parameters:
 
     The three shares say which part of the `synthesis_count` training anomalies is of each kind;
     they sum to 1. `adapted_blocks` counts from the last block that is used, or is "all". Trials from before there
-    was a `dropout` had none.
+    was a `dropout` had none. `image_size_px` is None where the size is not searched: it is then the spec's.
     """
 
     adapter: str
@@ -28,6 +28,7 @@ class Parameters:
     synthesis_count: int
     synthesis_intensity: float
     dropout: float = 0.0
+    image_size_px: int | None = None
 
     @property
     def alpha(self) -> float:
@@ -49,6 +50,8 @@ class Parameters:
         """The inverse of `from_suggested`, to enqueue a reference in the searched space."""
         values = asdict(self)
         texture, structural, _ = (values.pop(kind) for kind in ("texture", "structural", "contextual"))
+        if self.image_size_px is None:
+            del values["image_size_px"]
         mix_u1, mix_u2 = join_stick(texture, structural)
         return {**values, "mix_u1": mix_u1, "mix_u2": mix_u2}
 

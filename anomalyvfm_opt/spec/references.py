@@ -17,12 +17,13 @@ _V1_2_RULE = {
 _INTENSITY_OF_NOISE = {20: 0.67, 30: 1.0, 35: 1.17}
 
 
-def reference_parameters(name: str, category: str) -> Parameters | None:
+def reference_parameters(name: str, category: str, image_size_px: int | None = None) -> Parameters | None:
     """Parameters of a reference on a category; None for `frozen`, which has no adapter.
 
     Args:
         name: `frozen`, `v1.1` (one setting for all) or `v1.2` (a rule by category; unknown ones are medium).
         category: the name of the product, as its folder is called.
+        image_size_px: `Spec.reference_size_px`: what it is run at, where the size is searched.
 
     Raises:
         KeyError: no such reference.
@@ -45,6 +46,7 @@ def reference_parameters(name: str, category: str) -> Parameters | None:
         contextual=contextual,
         synthesis_count=sum(counts),
         synthesis_intensity=_INTENSITY_OF_NOISE[noise],
+        image_size_px=image_size_px,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+LARGEST_IMAGE_PX = 8192
 INTENSITIES = (0.33, 0.67, 1.0, 1.17, 1.5)  # of the pools of synthetic anomalies
 SHARES_TOLERANCE = 1e-6
 _LARGEST_DENOMINATOR = 100
@@ -20,6 +21,7 @@ def _check_intensity(value: float) -> float:
 Adapter = Literal["lora", "rslora", "dora", "adalora"]
 Targets = Literal["attention", "attention_mlp"]
 AdaptedBlocks = Annotated[int, Field(ge=1)] | Literal["all"]
+ImageSizePx = Annotated[int, Field(ge=32, le=LARGEST_IMAGE_PX)]
 Intensity = Annotated[
     float, AfterValidator(_check_intensity), Field(json_schema_extra={"enum": list(INTENSITIES)})
 ]
@@ -106,6 +108,11 @@ class Space(Section):
         (0.0,),
         min_length=1,
         description="choices: share of the adapter's input that is set to 0 while it is trained, 0-1",
+    )
+    image_size_px: tuple[ImageSizePx, ...] = Field(
+        (),
+        description="choices: side (px) that images are resized to, data.image_size_px among them;"
+        " empty: not searched, all trials have data.image_size_px; with lock: half only",
     )
     epochs: IntRange = Field(
         IntRange(low=2, high=20, log=True), description="range: epochs of training.steps_per_epoch steps"

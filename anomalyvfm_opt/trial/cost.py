@@ -2,8 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import optuna
 
@@ -13,6 +13,19 @@ from anomalyvfm_opt.trial.space import list_distributions
 
 _DRAWS = 400
 _SEED = 0
+
+
+@dataclass(frozen=True)
+class SizeFactors:
+    """How much longer or shorter a trial takes at an image size than at the study's own.
+
+    Args:
+        step: an optimiser step.
+        scoring: an epoch's end, and what is done once a trial.
+    """
+
+    step: float = 1.0
+    scoring: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,7 @@ class PartCosts:
         frozen: of a trial without an adapter.
         fixed: of a trial beside steps and scoring: adapter in and out, metrics, database, and with
             labelled images the synthetic exam, which is sat once.
+        sizes: by image size, where it is searched; all the rest is at the study's own size.
     """
 
     step: float
@@ -35,6 +49,7 @@ class PartCosts:
     scoring: float
     frozen: float
     fixed: float
+    sizes: Mapping[int, SizeFactors] = field(default_factory=dict)
 
     def scale(self, factor: float) -> "PartCosts":
         """The same on a category with `factor` times as many images to score; steps take as long."""
@@ -46,9 +61,17 @@ class PartCosts:
         if parameters is None:
             return self.frozen
         p = parameters
-        step = self.step * self.adapters[p.adapter] * self.targets[p.targets] * self.blocks[p.adapted_blocks]
+        size = SizeFactors() if p.image_size_px is None else self.sizes[p.image_size_px]
+        step = (
+            self.step
+            * size.step
+            * self.adapters[p.adapter]
+            * self.targets[p.targets]
+            * self.blocks[p.adapted_blocks]
+        )
         scorings = math.ceil(p.epochs / every_epochs)
-        return self.fixed + p.epochs * steps_per_epoch * step + scorings * self.scoring
+        scored = self.fixed + scorings * self.scoring
+        return size.scoring * scored + p.epochs * steps_per_epoch * step
 
 
 @dataclass(frozen=True)

@@ -158,14 +158,17 @@ class TrialLoop:
         reference = trial.user_attrs.get("reference")
         if reference is None:
             return True
-        parameters = reference_parameters(reference, self._record.category)
+        parameters = self._read_reference(reference)
         return parameters is not None and is_inside(parameters, dict(self._distributions))
 
     def _read_parameters(self, trial: optuna.Trial) -> Parameters | None:
         reference = trial.user_attrs.get("reference")
         if reference is not None:
-            return reference_parameters(reference, self._record.category)
+            return self._read_reference(reference)
         return Parameters.from_suggested(trial.params)
+
+    def _read_reference(self, name: str) -> Parameters | None:
+        return reference_parameters(name, self._record.category, self._record.spec.reference_size_px)
 
     def _run_trial(self, trial: optuna.Trial, lease: Lease) -> None:
         with Heartbeat(self._engine, lease) as heartbeat:

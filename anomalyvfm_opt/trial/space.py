@@ -16,7 +16,10 @@ from anomalyvfm_opt.spec.space import Shares, Space
 
 
 def list_distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Optuna's distributions of a space; `mix_u1` and `mix_u2` are uniform numbers (see Parameters)."""
+    """Optuna's distributions of a space; `mix_u1` and `mix_u2` are uniform numbers (see Parameters).
+
+    The image size is one of them only where it is searched, so that other studies keep theirs.
+    """
     ratio, epochs, lr, count = (
         space.alpha_ratio,
         space.epochs,
@@ -37,6 +40,7 @@ def list_distributions(space: Space) -> dict[str, BaseDistribution]:
         "mix_u2": FloatDistribution(low[1], high[1]),
         "synthesis_count": IntDistribution(count.low, count.high, log=count.log),
         "synthesis_intensity": CategoricalDistribution(space.synthesis_intensity),
+        **({"image_size_px": CategoricalDistribution(space.image_size_px)} if space.image_size_px else {}),
     }
 
 
@@ -52,7 +56,7 @@ def _bound_mix(mix: Shares | str) -> tuple[tuple[float, float], tuple[float, flo
 def is_inside(parameters: Parameters, distributions: dict[str, BaseDistribution]) -> bool:
     """Whether the sampler could have suggested these parameters; only then may they be enqueued."""
     suggested = parameters.to_suggested()
-    return all(_contains(distribution, suggested[name]) for name, distribution in distributions.items())
+    return all(_contains(distribution, suggested.get(name)) for name, distribution in distributions.items())
 
 
 def _contains(distribution: BaseDistribution, value: object) -> bool:

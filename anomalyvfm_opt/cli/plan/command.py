@@ -76,10 +76,17 @@ def print_plan(found: "Plan", unit: str, cache: "ArrayStore") -> None:
     rows = [_to_row(study) for study in found.studies]
     print_table(f"time: of one worker on one {unit}, low - high (expected)", _COLUMNS, rows, right=(2, 5))
     costs = found.probe.costs
+    (own, making), *_ = found.probe.making.items()
     say(
         f"measured on {found.measured_on}: {costs.step:.3g} s a step, {costs.scoring:.3g} s to score an epoch,"
-        f" {found.probe.decode_s:.3g} s to decode an image"
+        f" {making.decode_s:.3g} s to decode an image"
     )
+    for size, factors in costs.sizes.items():
+        if size != own:
+            say(
+                f"that is at {own} px; at {size} px a step takes {factors.step:.2f} times as long, and to score"
+                f" {factors.scoring:.2f} times"
+            )
     if len(found.studies) > 1:
         say(f"all studies: {_show_time(found.seconds)} on one {unit}, {_show_bytes(found.cache_bytes)} of cache")
         say(f"smallest gain of the mean over {len(found.studies)} categories: {_show_gain(found.mean_resolution)}")
@@ -90,6 +97,7 @@ def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
     """The `study plan --json` object (schema 1)."""
     from dataclasses import asdict
 
+    making = next(iter(found.probe.making.values()))
     return {
         "schema": 1,
         "device": device,
@@ -102,7 +110,7 @@ def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
                 "start_seconds": study.start_seconds,
                 "cache_bytes": study.cache_bytes,
                 "is_decoded": study.is_decoded,
-                "images": study.geometry.describe(),
+                "images": _describe_images(study),
                 "locked_scenes": {"good": study.locked_scenes[0], "bad": study.locked_scenes[1]},
                 **_gain_to_json(study.resolution),
             }
@@ -117,8 +125,9 @@ def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
             "category": found.measured_on,
             "step_seconds": found.probe.costs.step,
             "scoring_seconds": found.probe.costs.scoring,
-            "decode_seconds": found.probe.decode_s,
-            "anomaly_seconds": found.probe.pool_s,
+            "decode_seconds": making.decode_s,
+            "anomaly_seconds": making.anomaly_s,
+            "sizes": {str(size): asdict(factors) for size, factors in found.probe.costs.sizes.items()},
         },
         "cache_folder": str(folder),
     }
@@ -137,7 +146,7 @@ def _to_row(study: "CategoryPlan") -> tuple[str, ...]:
     good, bad = study.locked_scenes
     return (
         study.name,
-        study.geometry.describe(),
+        _describe_images(study),
         left,
         _show_time(study.seconds),
         start,
@@ -145,6 +154,10 @@ def _to_row(study: "CategoryPlan") -> tuple[str, ...]:
         f"{good} good, {bad} bad",
         _show_gain(study.resolution),
     )
+
+
+def _describe_images(study: "CategoryPlan") -> str:
+    return " or ".join(geometry.describe() for geometry in study.geometries)
 
 
 def _show_time(seconds: "Range") -> str:

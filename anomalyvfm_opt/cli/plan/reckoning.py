@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from anomalyvfm_opt.cli.output import say
-from anomalyvfm_opt.cli.plan.probe import Probe, measure
+from anomalyvfm_opt.cli.plan.probe import Making, Probe, measure
 from anomalyvfm_opt.cli.preparation import divide_categories
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import is_decoded
@@ -36,7 +36,7 @@ class CategoryPlan:
 
     Args:
         name: of the study.
-        geometry: of its images.
+        geometries: of its images, one for each size, that of the references first.
         trials: the budget.
         done: tickets of it that are used already; 0 for a new study.
         seconds: of the trials that are left, on one worker, without its start.
@@ -48,7 +48,7 @@ class CategoryPlan:
     """
 
     name: str
-    geometry: Geometry
+    geometries: tuple[Geometry, ...]
     trials: int
     done: int
     seconds: Range
@@ -82,11 +82,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A category whose study is planned."""
+    """A category whose study is planned; its geometries by image size, the study's own first."""
 
     category: str
     split: Split
-    geometry: Geometry
+    geometries: Mapping[int, Geometry]
+
+    @property
+    def geometry(self) -> Geometry:
+        """That of the study's own size."""
+        return next(iter(self.geometries.values()))
 
 
 def plan_studies(
@@ -116,7 +121,7 @@ def plan_studies(
     splits = divide_categories(spec, root, categories)
     measured_on = next(iter(splits))
     probe = measure(spec, splits[measured_on], device, weights)
-    subjects = [_Subject(name, split, choose_geometry(spec.data, split.fit)) for name, split in splits.items()]
+    subjects = [_Subject(name, split, _choose_geometries(spec, split)) for name, split in splits.items()]
     tiles = [_count_scored(spec, subject) for subject in subjects]
     draws = draw_parameters(spec.search.space)
     studies = []
@@ -126,6 +131,10 @@ def plan_studies(
         seconds = _reckon(spec, subject.category, costs, draws, done) if done < spec.search.trials else None
         studies.append(_plan(spec, subject, probe, seconds, done, cache, len(subjects)))
     return Plan(tuple(studies), measured_on, probe, resolve_mean([study.locked_scenes for study in studies]))
+
+
+def _choose_geometries(spec: Spec, split: Split) -> dict[int, Geometry]:
+    return {size: choose_geometry(spec.at_size(size).data, split.fit) for size in spec.image_sizes_px}
 
 
 def _count_done(spec: Spec, name: str, found: Mapping[str, tuple[Spec, int]]) -> int:
@@ -150,32 +159,39 @@ def _plan(
     categories: int,
 ) -> CategoryPlan:
     """The plan of one study; `seconds` is None if nothing of it is left."""
-    split, geometry = subject.split, subject.geometry
-    images = [record for records in split.roles.values() for record in records]
-    is_there = is_decoded(cache, split.fit, geometry)
+    split, geometries = subject.split, subject.geometries
+    there = {size: is_decoded(cache, split.fit, geometry) for size, geometry in geometries.items()}
     anomalies = _count_anomalies(spec, subject.category)
-    start = (anomalies + spec.scoring.exam_images) * probe.pool_s + (
-        0.0 if is_there else len(images) * probe.decode_s
-    )
+    made = anomalies + spec.scoring.exam_images
+    start = sum(_count_start(probe.making[size], split, made, is_there) for size, is_there in there.items())
     scenes = (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD))
     return CategoryPlan(
         name=spec.study_name(subject.category),
-        geometry=geometry,
+        geometries=tuple(geometries.values()),
         trials=spec.search.trials,
         done=done,
         seconds=seconds or _NOTHING,
         start_seconds=start if seconds else 0.0,
-        cache_bytes=_count_bytes(geometry, split, anomalies, spec.scoring.exam_images),
-        is_decoded=is_there,
+        cache_bytes=sum(
+            _count_bytes(geometry, split, anomalies, spec.scoring.exam_images) for geometry in geometries.values()
+        ),
+        is_decoded=all(there.values()),
         locked_scenes=scenes,
         resolution=resolve(*scenes, categories=categories),
     )
 
 
+def _count_start(making: Making, split: Split, anomalies: int, is_decoded: bool) -> float:
+    """Seconds to make what the trials of one image size share."""
+    images = sum(len(records) for records in split.roles.values())
+    return anomalies * making.anomaly_s + (0.0 if is_decoded else images * making.decode_s)
+
+
 def _reckon(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Parameters], done: int) -> Range:
     """Seconds of the trials that are left; references are run first."""
     run_as = distinct_references(spec.references, category)
-    references = [reference_parameters(name, category) for name, other in run_as.items() if name == other]
+    size = spec.reference_size_px
+    references = [reference_parameters(name, category, size) for name, other in run_as.items() if name == other]
     return expect_seconds(
         costs,
         references[done:],

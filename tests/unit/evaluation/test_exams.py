@@ -21,18 +21,20 @@ ANOMALIES = 9
 GEOMETRY = Geometry.square(SIDE_PX)
 
 
-def write_images(folder: Path, count: int, rng: np.random.Generator, is_black: bool = False) -> None:
+def write_images(
+    folder: Path, count: int, rng: np.random.Generator, is_black: bool = False, height_px: int = SIDE_PX
+) -> None:
     folder.mkdir(parents=True)
     for index in range(count):
-        pixels = rng.integers(0, 1 if is_black else 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 1 if is_black else 256, (height_px, SIDE_PX, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index:03d}.png")
 
 
-def make_split(folder: Path, held_out: int, lock: str, is_black: bool = False) -> Split:
+def make_split(folder: Path, held_out: int, lock: str, is_black: bool = False, height_px: int = SIDE_PX) -> Split:
     rng = np.random.default_rng(0)
     root = folder / "tile"
     write_images(root / "train" / "good", 4, rng)
-    write_images(root / "validation" / "good", held_out, rng, is_black)
+    write_images(root / "validation" / "good", held_out, rng, is_black, height_px)
     for label in ("good", "bad"):
         write_images(root / "test_public" / label, 20, rng)
     return divide(read_category(folder, "tile"), lock)
@@ -82,6 +84,31 @@ def test_both_locks_set_the_same_synthetic_exam(tmp_path: Path) -> None:
     assert without.deciding is without.synthetic
     assert without.synthetic.keys == with_labels.synthetic.keys
     np.testing.assert_array_equal(without.synthetic.images.pixels, with_labels.synthetic.images.pixels)
+
+
+@pytest.mark.parametrize("keeps_aspect", [False, True])
+def test_a_smaller_size_sits_the_exam_that_was_drawn_at_the_largest(tmp_path: Path, keeps_aspect: bool) -> None:
+    """The same anomalies in the same places; the rest is the image as decoded at the smaller size."""
+    split, arrays = make_split(tmp_path, 8, "half", height_px=20), ArrayStore(tmp_path / "cache")
+    large, small = (Geometry.square(side, keeps_aspect) for side in (96, 48))
+    drawn, exam, other = (
+        set_exams(arrays, split, *rest).synthetic
+        for rest in ((large, ANOMALIES, large), (small, ANOMALIES, large), (small, ANOMALIES))
+    )
+    assert drawn is not None
+    assert exam is not None
+    assert other is not None
+    assert exam.keys == drawn.keys
+    np.testing.assert_array_equal(exam.images.content_px, other.images.content_px)
+    np.testing.assert_array_equal(exam.images.pixels[:4], other.images.pixels[:4])  # the normal ones
+    blocks = drawn.masks.reshape(-1, 48, 2, 48, 2).max(axis=(2, 4))
+    np.testing.assert_array_equal(exam.masks[:, :30], blocks[:, :30])
+    for index in range(4, 4 + ANOMALIES):
+        image, inside = exam.images.read(index).astype(int), exam.masks[index] == 1
+        same = [(exam.images.read(i)[~inside] == image[~inside]).all() for i in range(4)]
+        assert sum(same) == 1
+        reduced = drawn.images.read(index).reshape(48, 2, 48, 2, 3).mean(axis=(1, 3))
+        assert np.abs(reduced - image)[inside].mean() < 12  # box and bicubic differ a little on noise
 
 
 @pytest.mark.parametrize(("held_out", "is_black"), [(3, False), (6, True)])

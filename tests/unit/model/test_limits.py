@@ -52,6 +52,20 @@ def make_spec(backbone: dict[str, Any], data: dict[str, Any] | None = None, **sp
             " only for 'tf_efficientnet_lite0'; use pretrained, or the path of a safetensors file",
         ),
         (
+            make_spec(VIT, image_size_px=[448, 100]),
+            "search.space.image_size_px.1: 100 is not a multiple of the patch size 16; use 96 or 112",
+        ),
+        (
+            make_spec(
+                CNN,
+                {"image_size_px": 100, "tiles": {"size_px": 100}},
+                rank=[4],
+                image_size_px=[100, 200],
+            ),
+            "data.tiles: tiles of 100 px every 100 px do not fit this backbone, whose maps have cells of 8 px;"
+            " make size_px and overlap_px multiples of 8",
+        ),
+        (
             make_spec({**VIT, "decoder_blocks": [3, 12]}),
             "backbone.decoder_blocks.1: block 12 is not among the 12 blocks of vit_tiny_patch16_224",
         ),
@@ -131,6 +145,8 @@ def test_the_limit_is_that_of_the_widest_choice(space: dict[str, Any], limit: in
         make_spec(DINO, {"image_size_px": 2030, "tiles": {"size_px": 518, "overlap_px": 14}}),
         make_spec({**VIT, "decoder_blocks": [-12, 11]}, {"image_size_px": 64}),
         make_spec(CNN, {"image_size_px": 97}, rank=[2, 16]),
+        make_spec(CNN, {"image_size_px": 97}, rank=[2, 16], image_size_px=[33, 97]),
+        make_spec(VIT, {"image_size_px": 64}, image_size_px=[96, 64]),
     ],
 )
 def test_a_backbone_that_gives_all_is_not_complained_about(spec: Spec) -> None:

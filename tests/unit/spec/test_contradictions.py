@@ -45,6 +45,26 @@ def test_the_sizes_that_are_proposed_are_accepted_and_the_nearest(side: int, til
             assert not any(ends_at_the_edge(nearer, tiles) for nearer in between)
 
 
+@given(own=SIDES, other=SIDES, tiles=TILES)
+def test_a_searched_size_is_accepted_if_and_only_if_it_would_be_by_itself(
+    own: int, other: int, tiles: Tiles
+) -> None:
+    sizes = tuple(dict.fromkeys((own, other)))
+    said = find(data__image_size_px=own, data__tiles=tiles, search__space__image_size_px=sizes)
+    alone = [find(data__image_size_px=size, data__tiles=tiles) for size in sizes]
+    assert (said == []) == all(problems == [] for problems in alone)
+    assert all("search.space.image_size_px.1: " in line for line in said if line not in alone[0])
+
+
+def test_a_size_is_searched_on_labelled_images_only() -> None:
+    sizes = (64, 96)
+    assert find(search__space__image_size_px=sizes, data__lock="half") == []
+    assert find(search__space__image_size_px=(), data__lock="all") == []
+    (said,) = find(search__space__image_size_px=sizes, data__lock="all")
+    assert said.startswith("search.space.image_size_px: cannot be searched with lock: all: the synthetic exam")
+    assert said.endswith("leave it out, or use lock: half")
+
+
 @given(low=st.integers(1, 50), high=st.integers(1, 50))
 def test_a_range_may_be_a_point_and_not_reversed(low: int, high: int) -> None:
     said = find(search__space__epochs=IntRange(low=low, high=high))

@@ -1,6 +1,8 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.distributions import CategoricalDistribution
 from pydantic import ValidationError
 
 from anomalyvfm_opt.errors import SpecError
@@ -110,6 +112,39 @@ def test_a_reference_is_outside_a_space_without_its_dropout(tmp_path: Path) -> N
         text = MINIMAL.replace("5", f"5, space: {{synthesis_mix: thirds, dropout: [{choices}]}}")
         distributions = list_distributions(load_spec(write(tmp_path, text)).search.space)
         assert is_inside(parameters, distributions) == is_in
+
+
+def test_a_spec_and_a_trial_from_before_sizes_were_searched_have_one(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, MINIMAL))
+    stored = spec.content()
+    assert stored["search"]["space"].pop("image_size_px") == []
+    assert Spec.model_validate(stored) == spec
+    assert spec.reference_size_px is None
+    assert spec.image_sizes_px == (spec.data.image_size_px,)
+    assert "image_size_px" not in list_distributions(spec.search.space)
+    parameters = reference_parameters("v1.1", "can", spec.reference_size_px)
+    assert parameters is not None
+    older = {name: value for name, value in vars(parameters).items() if name != "image_size_px"}
+    assert Parameters(**older) == parameters
+    assert "image_size_px" not in parameters.to_suggested()
+
+
+def test_a_searched_size_is_one_more_parameter_and_references_have_that_of_the_spec(tmp_path: Path) -> None:
+    searched = MINIMAL.replace("5", "5, space: {image_size_px: [128, 64]}")
+    plain, spec = (load_spec(write(tmp_path, text)) for text in (MINIMAL, searched))
+    own = 64
+    distributions = list_distributions(spec.search.space)
+    assert distributions.pop("image_size_px") == CategoricalDistribution((128, own))
+    assert distributions == list_distributions(plain.search.space)
+    assert spec.image_sizes_px == (own, 128)
+    parameters = reference_parameters("v1.1", "can", spec.reference_size_px)
+    assert parameters is not None
+    assert parameters.to_suggested()["image_size_px"] == own
+    assert is_inside(parameters, list_distributions(spec.search.space))
+    assert not is_inside(replace(parameters, image_size_px=None), list_distributions(spec.search.space))
+    assert Parameters.from_suggested(parameters.to_suggested()).image_size_px == own
+    assert spec.at_size(128).data.image_size_px == 128
+    assert spec.at_size(None) == spec
 
 
 def test_a_float_without_a_dot_is_a_number(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.spec.space import Space
-from anomalyvfm_opt.trial.cost import PartCosts, Range, draw_parameters, expect_seconds
+from anomalyvfm_opt.trial.cost import PartCosts, Range, SizeFactors, draw_parameters, expect_seconds
 
 COSTS = PartCosts(
     step=0.1,
@@ -30,6 +30,14 @@ def test_only_some_epochs_are_scored_but_always_the_last() -> None:
     scorings = {1: 10, 3: 4, 5: 2, 20: 1}
     for every, count in scorings.items():
         assert COSTS.count_seconds(V1_1, 8, every) == pytest.approx(1 + 10 * 8 * 0.1 + count * 3)
+
+
+def test_another_image_size_changes_steps_and_scoring() -> None:
+    costs = replace(COSTS, sizes={64: SizeFactors(), 128: SizeFactors(step=4.0, scoring=3.0)})
+    own, large = (replace(V1_1, image_size_px=size) for size in (64, 128))
+    assert costs.count_seconds(own, 8) == COSTS.count_seconds(V1_1, 8)
+    assert costs.count_seconds(large, 8) == pytest.approx(3 * (1 + 10 * 3) + 10 * 8 * 0.4)
+    assert costs.scale(2).count_seconds(large, 8) == pytest.approx(3 * (2 + 10 * 6) + 10 * 8 * 0.4)
 
 
 def test_a_category_with_more_images_takes_longer_to_score_but_not_to_step() -> None:
