@@ -161,9 +161,12 @@ print(*whole, *small, *train(n))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space can be limited on Linux alone")
 def test_a_process_with_too_little_memory_trains_all_the_same() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _LITTLE_ADDRESS_SPACE, "60"], capture_output=True, text=True, check=True
-    )
+    for spare_mib in ("60", "90", "120"):  # with very little, Python itself may be refused what it needs
+        command = [sys.executable, "-c", _LITTLE_ADDRESS_SPACE, spare_mib]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0, done.stderr
     whole, full_size, small, small_size, limited, size = (float(word) for word in done.stdout.split())
     assert (full_size, small_size) == (48, 4)
     assert 1 <= size < 48
