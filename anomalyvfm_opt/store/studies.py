@@ -208,7 +208,8 @@ def _find(connection: Connection, name: str) -> StudyRecord | None:
 
 def _to_record(row: Row[Any]) -> StudyRecord:
     values = row._asdict()
-    del values["created_at"]
+    for name in ("created_at", "state", "state_reason"):  # what changes is asked for where it counts
+        del values[name]
     try:
         spec = Spec.model_validate(values["spec"])
     except ValidationError as error:

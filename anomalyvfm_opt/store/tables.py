@@ -1,8 +1,8 @@
 """Our own tables, in the PostgreSQL schema `anomalyvfm_opt` beside Optuna's tables.
 
 Optuna keeps studies, trials, parameters and values; these tables keep what it has no room for: the spec and
-the division of the images, who may run which trial, and the per-image scores. Deleting a study or a trial
-through Optuna deletes our rows as well.
+the division of the images, who may run which trial, the workers, the per-image scores and the trials' files.
+Deleting a study or a trial through Optuna deletes our rows as well.
 """
 
 from typing import Any
@@ -70,6 +70,9 @@ study = Table(
     Column("budget", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("masks_sha256", Text),  # NULL in a study that is older than it: not known, so not compared
+    Column("state", Text, nullable=False, server_default="active"),
+    Column("state_reason", Text, nullable=False, server_default=""),
+    CheckConstraint("state IN ('active', 'paused', 'stopped')", name="study_state"),
 )
 
 study_image = Table(
@@ -130,4 +133,31 @@ image_score = Table(
     Column("label", SmallInteger, nullable=False),
     Column("score", Double, nullable=False),
     CheckConstraint("label IN (0, 1)", name="image_score_label"),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("grace_s", Double, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("heartbeat_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("trial_id", Integer, ForeignKey(optuna_trials.c.trial_id, ondelete="SET NULL"), index=True),
+    Column("drain", Text, nullable=False, server_default=""),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("end_reason", Text, nullable=False, server_default=""),
+    CheckConstraint("drain IN ('', 'now', 'finish')", name="worker_drain"),
+)
+
+artifact = Table(
+    "artifact",
+    metadata,
+    _trial_key(primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("sha256", Text, nullable=False, index=True),
+    Column("size_bytes", BigInteger, nullable=False),
 )

@@ -56,6 +56,8 @@ def fill_with_all_kinds(bench: Bench) -> None:
         bench.loop(fail_with(InterruptedTrialError(143))).take_turn()
     bench.loop().take_turn()
     execute(get_url(bench), "UPDATE anomalyvfm_opt.study SET masks_sha256 = 'm'")
+    kept = "INSERT INTO anomalyvfm_opt.artifact SELECT trial_id, 'detector', 'ab', 5 FROM trials WHERE number = 0"
+    execute(get_url(bench), kept)
     study = bench.study()
     study.set_user_attr("ünï \U0001f600", {"a": [1e-300, None, "\"'{}%s:x"]})
     odd = study.ask({"x": optuna.distributions.CategoricalDistribution([True, None, 0.1, "ä"])})

@@ -18,7 +18,14 @@ from tests.integration.conftest import Bench
 from tests.integration.databases import execute
 
 NAME = "tiny/tile"
-_NOT_OF_A_STUDY = {"lease", "schema_version", "trial_heartbeats", "alembic_version", "version_info"}
+_NOT_OF_A_STUDY = {
+    "lease",
+    "worker",
+    "schema_version",
+    "trial_heartbeats",
+    "alembic_version",
+    "version_info",
+}
 _TABLES = """
     SELECT n.nspname || '.' || c.relname AS name, c.relname AS short,
            array_agg(a.attname::text) AS columns

@@ -14,7 +14,7 @@ from anomalyvfm_opt.store.tables import SCHEMA
 
 _NOT_MADE = "not made yet; the first command makes them"
 _VERSIONS = ("schema_version", "alembic_version", "version_info")  # written by an upgrade only
-_UPDATED, _EMPTIED = ("study", "lease"), ("lease",)  # our tables whose rows change; the others only grow
+_UPDATED, _EMPTIED = ("study", "lease", "worker"), ("lease",)  # our tables whose rows change; the others only grow
 
 _ROLE = """
     SELECT current_user AS role, to_regnamespace(:ours) IS NOT NULL AS has_ours,

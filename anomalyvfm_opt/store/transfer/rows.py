@@ -49,6 +49,7 @@ TABLES: tuple[Table, ...] = (
     tables.trial_outcome,
     tables.trial_metric,
     tables.image_score,
+    tables.artifact,
     tables.study,
 )
 _BY_NAME = {table.fullname: table for table in TABLES}
