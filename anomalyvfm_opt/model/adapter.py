@@ -14,7 +14,13 @@ import torch
 from torch import nn
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model.allocation import AllocatedRanks, Allocation, FixedRanks, plan_allocation
+from anomalyvfm_opt.model.allocation import (
+    AllocatedRanks,
+    Allocation,
+    FixedRanks,
+    begin_orthonormal,
+    plan_allocation,
+)
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, list_adapted_layers
 from anomalyvfm_opt.model.seeding import drawn_from
@@ -147,6 +153,8 @@ def adapted(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int
 
     with drawn_from(seed):
         peft_model = get_peft_model(backbone.network, _configure(backbone, settings, steps))
+        if settings.kind == "adalora":
+            begin_orthonormal(peft_model)
     backbone.network.eval()
     allocation = AllocatedRanks(peft_model) if settings.kind == "adalora" else FixedRanks()
     switched = insert_dropout(backbone.network, settings.dropout, seed, backbone.device)

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError
@@ -84,13 +85,7 @@ def finetune(
         DoesNotFitError: one image at a time is too much for the device's memory.
     """
     micro_batch = micro_batch or ShrinkingBatch(schedule.batch_size, detector.backbone.device)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": detector.adapter_parameters(), "lr": schedule.learning_rate},
-            {"params": detector.head_parameters(), "lr": schedule.head_learning_rate},
-        ],
-        weight_decay=schedule.weight_decay,
-    )
+    optimizer = torch.optim.AdamW(_group_parameters(detector, schedule), weight_decay=schedule.weight_decay)
     warmup = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / max(1, schedule.warmup_steps))
     )
@@ -114,6 +109,15 @@ def finetune(
         on_epoch(epoch, losses[-1])
     detector.eval()
     return Losses(tuple(losses), tuple(steps))
+
+
+def _group_parameters(detector: Detector, schedule: Schedule) -> list[dict[str, Any]]:
+    """The adapter's parameters by the speed at which they learn, and the heads'."""
+    adapter: dict[float, list[nn.Parameter]] = {}
+    for parameter in detector.adapter_parameters():
+        adapter.setdefault(detector.allocation.scale_learning_rate(parameter), []).append(parameter)
+    groups = [{"params": p, "lr": factor * schedule.learning_rate} for factor, p in adapter.items()]
+    return [*groups, {"params": detector.head_parameters(), "lr": schedule.head_learning_rate}]
 
 
 def _accumulate_gradients(

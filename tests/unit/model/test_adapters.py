@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from statistics import mean
 
 import pytest
 import torch
 from torch import Tensor
 
+from anomalyvfm_opt.evaluation.linter.adapter import measure_updates
 from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.allocation import plan_allocation
 from anomalyvfm_opt.model.backbone import Backbone
@@ -128,6 +130,28 @@ def test_adalora_without_anything_to_allocate_keeps_its_rank(backbone: Backbone,
     with build_detector(backbone, replace(SETTINGS, kind="adalora", rank=rank), seed=1, steps=steps) as detector:
         train(detector, steps)
         assert set(detector.allocation.final_ranks().values()) == {rank}
+
+
+def test_adalora_learns_as_fast_as_lora(backbone: Backbone) -> None:
+    """peft's own start moves the weights a tenth as far in so many steps (docs/decisions/0015)."""
+    sizes = {}
+    for kind in ("lora", "adalora"):
+        with build_detector(backbone, replace(SETTINGS, kind=kind), seed=1, steps=20) as detector:
+            rate = detector.allocation.scale_learning_rate
+            groups = [{"params": [p], "lr": 1e-3 * rate(p)} for p in detector.adapter_parameters()]
+            optimizer = torch.optim.AdamW(groups)
+            for _ in range(20):
+                optimizer.zero_grad()
+                detector(draw_images()).pooled.square().mean().backward()
+                optimizer.step()
+                detector.allocation.finish_step()
+            sizes[kind] = mean(measure_updates(backbone.network).values())
+    assert 0.3 < sizes["adalora"] / sizes["lora"] < 3
+
+
+def test_adalora_begins_with_what_its_penalty_asks_for(backbone: Backbone) -> None:
+    with build_detector(backbone, replace(SETTINGS, kind="adalora"), seed=1, steps=STEPS) as detector:
+        assert detector.allocation.penalty().item() == pytest.approx(0, abs=1e-5)
 
 
 def test_more_steps_than_planned_are_an_error(backbone: Backbone) -> None:
