@@ -91,11 +91,15 @@ class Workbench:
         """One trial: fine-tune, score now and then, lint, and answer with the last epoch's scores.
 
         Raises:
+            ValueError: parameters of another image size than this workbench's.
             DivergedError: training ran away, or a scorer's scores are not finite.
             DoesNotFitError: the device has too little memory, even for one image at a time.
             DeviceLostError: the GPU answers with errors.
             EnvironmentMissingError: an earlier trial changed the backbone.
         """
+        size = request.parameters.image_size_px if request.parameters else None
+        if size not in (None, self._spec.data.image_size_px):
+            raise ValueError(f"a trial at {size} px on a workbench of {self._spec.data.image_size_px} px")
         refuse_moved(self._backbone)
         try:
             with explained_device(self._backbone.device):

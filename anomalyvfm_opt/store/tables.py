@@ -146,7 +146,6 @@ worker = Table(
     Column("grace_s", Double, nullable=False),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("heartbeat_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("trial_id", Integer, ForeignKey(optuna_trials.c.trial_id, ondelete="SET NULL"), index=True),
     Column("drain", Text, nullable=False, server_default=""),
     Column("ended_at", DateTime(timezone=True)),
     Column("end_reason", Text, nullable=False, server_default=""),

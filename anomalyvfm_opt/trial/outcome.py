@@ -1,37 +1,78 @@
-"""How a trial ended, and what follows from it."""
+"""How a trial ended, and what follows from it: docs/trial.md has the table."""
 
 import traceback
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from optuna.exceptions import StorageInternalError
 
-from anomalyvfm_opt.errors import AnomalyVFMOptError, DeviceLostError, DivergedError, DoesNotFitError
+from anomalyvfm_opt.errors import (
+    AnomalyVFMOptError,
+    BadDataError,
+    DeviceLostError,
+    DivergedError,
+    DoesNotFitError,
+)
 from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
 from anomalyvfm_opt.trial.lease import LeaseLostError
+
+
+class Policy(Enum):
+    """What becomes of a trial."""
+
+    KEEP = "keep"  # it stands as it is
+    RETRY = "retry"  # given back: a copy waits, with the same parameters and seed, from its last checkpoint
+    RETRY_FEW = "retry_few"  # likewise, but not for ever: the trial may be to blame
+    INFEASIBLE = "infeasible"  # pruned, with a constraint from which the sampler learns
+    FAIL = "fail"  # failed for good
+    NOTHING = "nothing"  # it is no longer ours
 
 
 class Outcome(StrEnum):
     """The ends of a trial, as stored with it."""
 
     COMPLETED = "completed"
-    DIVERGED = "diverged"  # its parameters are to blame: pruned and marked infeasible, so that the sampler learns
-    OUT_OF_MEMORY = "out_of_memory"  # likewise
-    PREEMPTED = "preempted"  # its worker was asked to stop, or stopped for a reason of its own: given back
-    LOST = "lost"  # its worker died, found by a later one, or lost its GPU: given back, but not for ever
-    BUG = "bug"  # an error of ours: failed for good
+    PRUNED = "pruned"  # its curve was not worth going on with
+    DIVERGED = "diverged"  # its parameters are to blame
+    OUT_OF_MEMORY = "out_of_memory"  # it did not fit, even one image at a time
+    PREEMPTED = "preempted"  # its worker was asked to stop
+    ENVIRONMENT = "environment"  # database, weights, disk or GPU are missing where its worker runs
+    BAD_DATA = "bad_data"  # images that its worker cannot use
+    LOST = "lost"  # its worker died, found by another, or lost its GPU
+    HUNG = "hung"  # it made no progress although its worker's heart beat
+    BUG = "bug"  # an error of ours
     FENCED = "fenced"  # taken over by another worker; nothing is written
+
+    @property
+    def policy(self) -> Policy:
+        """What becomes of the trial."""
+        return _POLICIES[self]
+
+
+_POLICIES = {
+    Outcome.COMPLETED: Policy.KEEP,
+    Outcome.PRUNED: Policy.KEEP,
+    Outcome.DIVERGED: Policy.INFEASIBLE,
+    Outcome.OUT_OF_MEMORY: Policy.INFEASIBLE,
+    Outcome.PREEMPTED: Policy.RETRY,
+    Outcome.ENVIRONMENT: Policy.RETRY,
+    Outcome.BAD_DATA: Policy.RETRY,
+    Outcome.LOST: Policy.RETRY_FEW,
+    Outcome.HUNG: Policy.RETRY_FEW,
+    Outcome.BUG: Policy.FAIL,
+    Outcome.FENCED: Policy.NOTHING,
+}
 
 
 class InterruptedTrialError(Exception):
     """The worker was asked to stop; the trial is given back.
 
     Args:
-        exit_code: 130 after Ctrl-C, 143 after SIGTERM.
+        exit_code: 130 after Ctrl-C, 143 after SIGTERM or SIGUSR2, 0 after `worker drain`.
     """
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__(f"interrupted ({exit_code})")
+        super().__init__(f"interrupted ({exit_code})" if exit_code else "drained")
         self.exit_code = exit_code
 
 
@@ -59,11 +100,15 @@ def classify(error: Exception) -> Failure:
         return Failure(Outcome.DIVERGED, str(error))
     if isinstance(error, DoesNotFitError):
         return Failure(Outcome.OUT_OF_MEMORY, str(error))
-    if isinstance(error, DeviceLostError):
-        return Failure(Outcome.LOST, str(error).splitlines()[0], stop=error)
     if isinstance(error, AnomalyVFMOptError):
-        return Failure(Outcome.PREEMPTED, str(error).splitlines()[0], stop=error)
+        return Failure(_name_hindrance(error), str(error).splitlines()[0], stop=error)
     if isinstance(error, StorageInternalError) or is_database_fault(error):
         stop = explain_database_error(error)
-        return Failure(Outcome.PREEMPTED, stop.message, stop=stop)
+        return Failure(Outcome.ENVIRONMENT, stop.message, stop=stop)
     return Failure(Outcome.BUG, "".join(traceback.format_exception(error)))
+
+
+def _name_hindrance(error: AnomalyVFMOptError) -> Outcome:
+    if isinstance(error, DeviceLostError):
+        return Outcome.LOST
+    return Outcome.BAD_DATA if isinstance(error, BadDataError) else Outcome.ENVIRONMENT

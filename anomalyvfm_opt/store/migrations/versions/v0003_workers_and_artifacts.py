@@ -24,13 +24,11 @@ def upgrade() -> None:
             grace_s DOUBLE PRECISION NOT NULL,
             started_at TIMESTAMPTZ NOT NULL DEFAULT now(),
             heartbeat_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-            trial_id INTEGER REFERENCES trials (trial_id) ON DELETE SET NULL,
             drain TEXT NOT NULL DEFAULT '' CONSTRAINT worker_drain CHECK (drain IN ('', 'now', 'finish')),
             ended_at TIMESTAMPTZ,
             end_reason TEXT NOT NULL DEFAULT ''
         )
     """)
-    op.execute("CREATE INDEX worker_trial_id ON anomalyvfm_opt.worker (trial_id)")
     op.execute("""
         CREATE TABLE anomalyvfm_opt.artifact (
             trial_id INTEGER NOT NULL REFERENCES trials (trial_id) ON DELETE CASCADE,
