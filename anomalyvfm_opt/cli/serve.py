@@ -8,7 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -51,7 +51,7 @@ class WorkerOptions:
     keep_running: bool
     device: torch.device
     times: Times
-    name: str = field(default_factory=lambda: f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}")
+    name: str  # unique
 
 
 class Worker:
@@ -166,6 +166,11 @@ class Worker:
             end_worker(self._store.engine, self._options.name, reason)
         except (SQLAlchemyError, StorageInternalError) as error:  # then its silence says it
             _log.warning("could not sign off: %s", str(error).splitlines()[0])
+
+
+def invent_name() -> str:
+    """A worker's name that no other has."""
+    return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def count_outcomes(ended: list[Ended]) -> str:

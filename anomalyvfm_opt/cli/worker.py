@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from anomalyvfm_opt.cli.crew import drain, list_all, reap_all
+from anomalyvfm_opt.cli.launching import launch
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     DatabaseOption,
@@ -22,6 +23,7 @@ from anomalyvfm_opt.cli.options import (
 from anomalyvfm_opt.cli.output import say
 
 app = typer.Typer(no_args_is_help=True, help="Workers pull trials from the study store and run them.")
+app.command("launch")(launch)
 app.command("list")(list_all)
 app.command("drain")(drain)
 app.command("reap")(reap_all)
@@ -43,6 +45,10 @@ def run_worker(
     hang_s: HangOption = 1800.0,
     drain_s: DrainSecondsOption = 30.0,
     outage_s: OutageOption = 900.0,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Of this worker, unique; else by host and process."),
+    ] = None,
     db: DatabaseOption = None,
 ) -> None:
     """Pull trials until there is nothing to do; start as many workers as you like, on any machine.
@@ -52,7 +58,7 @@ def run_worker(
     """
     from anomalyvfm_opt.cli.device import choose_device, limit_threads
     from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.serve import Worker, WorkerOptions, count_outcomes
+    from anomalyvfm_opt.cli.serve import Worker, WorkerOptions, count_outcomes, invent_name
     from anomalyvfm_opt.cli.signals import heed_signals
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.cli.workbench import open_arrays
@@ -68,7 +74,9 @@ def run_worker(
     n_threads = limit_threads(threads)
     arrays = open_arrays(state_folder(), cache_gib)
     times = Times(grace_s, hang_s, drain_s, outage_s)
-    options = WorkerOptions(data, weights, arrays, max_trials, keep_running, choose_device(device), times)
+    options = WorkerOptions(
+        data, weights, arrays, max_trials, keep_running, choose_device(device), times, name or invent_name()
+    )
     say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
     stop = StopRequest()
     heed_signals(stop)
