@@ -126,9 +126,7 @@ def _print_summary(
     ]
     heads = ("study", "used", "complete", "pruned", "failed", "running")
     print_table("", heads, rows, right=(1, 2, 3, 4, 5))
-    starts, restarts = (
-        sum(counts) for counts in zip(*((s.starts, s.restarts.total) for s in states), strict=True)
-    )
+    starts, restarts = sum(state.starts for state in states), sum(state.restarts.total for state in states)
     say(f"{_count(len(states), 'slot')}, {_count(starts, 'worker')} started, {_count(restarts, 'restart')}")
     for crash in crashes:
         say(f"  {crash}")
