@@ -73,8 +73,9 @@ def give_back(
     if trial.state is not TrialState.FAIL and not _end(study, trial._trial_id, TrialState.FAIL):
         return
     times_lost = int(trial.user_attrs.get("times_lost", 0)) + (outcome.policy is Policy.RETRY_FEW)
-    is_final = times_lost >= MAX_LOSSES
-    if not is_final and not _has_copy(study, trial):
+    has_copy = _has_copy(study, trial)  # of whoever died while giving it back, perhaps for another reason
+    is_final = times_lost >= MAX_LOSSES and not has_copy
+    if not is_final and not has_copy:
         kept = {name: trial.user_attrs[name] for name in _KEPT_ATTRIBUTES if name in trial.user_attrs}
         first = trial.user_attrs.get("first_number", trial.number)
         attributes = {**kept, "retry_of": trial.number, "first_number": first, "times_lost": times_lost}

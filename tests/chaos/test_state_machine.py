@@ -169,7 +169,7 @@ class Books(RuleBasedStateMachine):
         """The trial is FAIL, and has a copy or not; its outcome is not written."""
         worker = self._pick(i)
         held = worker.drop()
-        with patch.object(reaping, before, side_effect=Died), suppress(Died):
+        with patch.object(reaping, before, side_effect=Died), suppress(Died, InterruptedTrialError):
             worker.loop._settler.settle(held.trial, held.lease, InterruptedTrialError(143), _PATIENCE)
         self._expire(held.lease)
 
