@@ -8,7 +8,7 @@ generator) is in `training.state`; a finished trial does without.
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,6 +54,13 @@ class Identity:
         if adapter is None:
             raise ValueError("a frozen detector has nothing to keep")
         return cls(**_identify_backbone(backbone), adapter=adapter.settings, steps=adapter.steps)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """From what `asdict` makes of one, after a way through JSON; further keys do not matter."""
+        fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
+        blocks = {name: tuple(fields[name]) for name in ("decoder_blocks", "patch_blocks")}
+        return cls(**{**fields, **blocks, "adapter": AdapterSettings(**fields["adapter"])})
 
 
 def save_detector(detector: Detector, path: Path) -> None:
@@ -172,9 +179,7 @@ def _parse_header(path: Path, header: dict[str, str]) -> Identity:
             f"checkpoint {path} has format {content['schema']}, this program reads {_SCHEMA}",
             "use the version of the program that wrote it",
         )
-    fields = {field.name: content[field.name] for field in dataclasses.fields(Identity)}
-    blocks = {name: tuple(fields[name]) for name in ("decoder_blocks", "patch_blocks")}
-    return Identity(**{**fields, **blocks, "adapter": AdapterSettings(**fields["adapter"])})
+    return Identity.from_json(content)
 
 
 def _check_same(path: Path, stored: Identity, wanted: Identity) -> None:
