@@ -13,6 +13,7 @@ import torch
 
 from anomalyvfm_opt.cli.backbones import Backbones
 from anomalyvfm_opt.cli.benches import Benches
+from anomalyvfm_opt.cli.course import open_checkpoints
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.signals import StopSignals
 from anomalyvfm_opt.cli.store import Store
@@ -24,6 +25,7 @@ from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.studies import StoredImage, StudyRecord, list_images
+from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
 from anomalyvfm_opt.trial.loop import Ended, TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.space import build_sampler
@@ -42,6 +44,7 @@ class WorkerOptions:
     keep_running: bool
     device: torch.device
     grace_s: float  # how long a lease lives without a heartbeat
+    checkpoints: CheckpointFolder = field(default_factory=open_checkpoints)
     name: str = field(default_factory=lambda: f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}")
 
 
@@ -65,6 +68,7 @@ class Worker:
 
     def run(self) -> None:
         """Pull trials until every study is done, `max_trials` have run, or a signal comes."""
+        self._options.checkpoints.sweep()
         while True:
             turns = [self._take_turn(record) for record in self._select() if not self._is_full()]
             if self._is_full():
@@ -114,7 +118,8 @@ class Worker:
 
         def build(spec: Spec) -> Workbench:
             backbone = self._backbones.open_for(record, spec)
-            return Workbench(spec, split, record.split_sha256, backbone, self._options.arrays)
+            options = self._options
+            return Workbench(spec, split, record.split_sha256, backbone, options.arrays, options.checkpoints)
 
         return Benches(record.spec, build, self._options.device)
 

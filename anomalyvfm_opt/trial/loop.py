@@ -202,6 +202,7 @@ class TrialLoop:
             self._engine, trial._trial_id, result.metrics, result.image_keys, result.labels, result.scores
         )
         self._study.tell(trial, result.value)
+        result.discard()
 
     def _settle(self, trial: optuna.Trial, lease: Lease, error: Exception) -> None:
         """Put a trial that did not complete in order, and pass on what must end the worker."""
