@@ -14,7 +14,7 @@ import torch
 
 from anomalyvfm_opt.cli.backbones import Backbones
 from anomalyvfm_opt.cli.benches import Benches
-from anomalyvfm_opt.cli.serve import find_images
+from anomalyvfm_opt.cli.images import find_images
 from anomalyvfm_opt.cli.store import open_store
 from anomalyvfm_opt.cli.workbench import Workbench, open_arrays
 from anomalyvfm_opt.spec.model import Spec

@@ -45,7 +45,7 @@ def demo(
     if all(summary.state == "finished" for summary in collect()):
         say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
     else:
-        _run_workers(spec.name, folder, workers)
+        _run_workers(store, spec.name, folder, workers)
     print_results(collect())
     say(_DASHBOARD)
 
@@ -79,31 +79,17 @@ def _delete_studies(store: "Store", name: str) -> None:
             delete_study(store.storage, study)
 
 
-def _run_workers(study: str, folder: "Path", count: int) -> None:
-    """Run workers side by side, one share of the cores each; what ends us is passed on to them."""
-    import signal
-    import subprocess
-    import sys
-
-    from anomalyvfm_opt.cli.cores import share_cores
+def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:
+    """Run workers side by side, one share of the cores each."""
+    from anomalyvfm_opt.cli.fleet import run_fleet
+    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.slots import lay_out
     from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
-    command = [sys.executable, "-m", "anomalyvfm_opt", "worker", "run", "--study", study]
-    command += ["--data", str(folder), "--threads", str(share_cores(count)), "--db", _use_embedded()]
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def pass_on(number: int, _frame: object) -> None:
-        for process in processes:
-            process.send_signal(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, pass_on)
-    for _ in range(count):
-        # a process group of its own, so that Ctrl-C reaches a worker once: a second time would end it at once
-        processes.append(subprocess.Popen(command, process_group=0))  # noqa: S603 - our own program
-    codes = [process.wait() for process in processes]
-    for code in codes:
-        if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-            say("interrupted; `anomalyvfm-opt demo` continues")
-        if code:
-            raise typer.Exit(code if code > 0 else 128 - code)
+    slots, arguments = lay_out(count, "auto")
+    arguments += ["--study", study, "--data", str(folder), "--db", store.url]
+    exit_code = run_fleet(store, lambda: select_studies(store.engine, [study]), slots, arguments)
+    if exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+        say("interrupted; `anomalyvfm-opt demo` continues")
+    if exit_code:
+        raise typer.Exit(exit_code)

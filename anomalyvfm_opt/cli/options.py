@@ -50,6 +50,51 @@ CacheOption = Annotated[
         help="Disk for decoded images and synthetic anomalies; 0 keeps them in memory.",
     ),
 ]
+GraceOption = Annotated[
+    float,
+    typer.Option(
+        "--grace-s",
+        min=1,
+        metavar="S",
+        envvar="ANOMALYVFM_OPT_GRACE_S",
+        help="A worker that is silent for so long has lost its trial to another.",
+    ),
+]
+HangOption = Annotated[
+    float,
+    typer.Option(
+        "--hang-s",
+        min=1,
+        metavar="S",
+        envvar="ANOMALYVFM_OPT_HANG_S",
+        help="A trial that takes no step for so long is given back, and its worker ends.",
+    ),
+]
+DrainSecondsOption = Annotated[
+    float,
+    typer.Option(
+        "--drain-s",
+        min=1,
+        metavar="S",
+        envvar="ANOMALYVFM_OPT_DRAIN_S",
+        help="A worker that is asked to stop has so long to its trial's next step.",
+    ),
+]
+OutageOption = Annotated[
+    float,
+    typer.Option(
+        "--outage-s",
+        min=0,
+        metavar="S",
+        envvar="ANOMALYVFM_OPT_OUTAGE_S",
+        help="A database that is away is waited for so long.",
+    ),
+]
+StudyOption = Annotated[
+    list[str] | None,
+    typer.Option("--study", metavar="S", help="A study, or a spec for all of its studies; else all."),
+]
+KeepRunningOption = Annotated[bool, typer.Option("--keep-running", help="Wait for new studies instead of ending.")]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(

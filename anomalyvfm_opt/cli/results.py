@@ -39,7 +39,7 @@ def print_study(summary: StudySummary, proxy: Proxy) -> None:
     record, usage, images = summary.record, summary.usage, summary.images
     spec = record.spec
     rows = [
-        ("state", summary.state),
+        ("state", summary.state + (f": {summary.set_state.reason}" if summary.set_state.reason else "")),
         ("budget", f"{usage.used} of {record.budget} trials used"),
         (
             "trials",

@@ -1,35 +1,44 @@
 """A worker's day: pull trials of several studies in turn until there is nothing to do."""
 
+import logging
 import os
 import platform
 import secrets
+import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import optuna
 import torch
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 
+from anomalyvfm_opt import __version__
 from anomalyvfm_opt.cli.backbones import Backbones
 from anomalyvfm_opt.cli.benches import Benches
 from anomalyvfm_opt.cli.course import open_checkpoints
+from anomalyvfm_opt.cli.images import find_images
 from anomalyvfm_opt.cli.output import say
-from anomalyvfm_opt.cli.signals import StopSignals
 from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.cli.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
-from anomalyvfm_opt.data.layout import ImageRecord, read_category
-from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
-from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
-from anomalyvfm_opt.store.studies import StoredImage, StudyRecord, list_images
+from anomalyvfm_opt.store.studies import StudyRecord, list_images
+from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
-from anomalyvfm_opt.trial.loop import Ended, TrialLoop, Turn
+from anomalyvfm_opt.trial.loop import Crew, TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import Outcome
-from anomalyvfm_opt.trial.space import build_sampler
+from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
+from anomalyvfm_opt.trial.settle import Ended
+from anomalyvfm_opt.trial.space import build_pruner, build_sampler
 
+_log = logging.getLogger(__name__)
 _POLL_S = 1.0
 
 
@@ -43,9 +52,9 @@ class WorkerOptions:
     max_trials: int | None
     keep_running: bool
     device: torch.device
-    grace_s: float  # how long a lease lives without a heartbeat
+    times: Times
+    name: str  # unique
     checkpoints: CheckpointFolder = field(default_factory=open_checkpoints)
-    name: str = field(default_factory=lambda: f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}")
 
 
 class Worker:
@@ -54,44 +63,80 @@ class Worker:
     Args:
         store: the study store.
         options: what the command was told.
-        select: which studies to serve; asked again when there is nothing to do and the worker keeps running.
+        select: which studies to serve; asked again before each round, so that new ones are served as well.
+        stop: what asks it to stop.
     """
 
-    def __init__(self, store: Store, options: WorkerOptions, select: Callable[[], list[StudyRecord]]) -> None:
+    def __init__(
+        self, store: Store, options: WorkerOptions, select: Callable[[], list[StudyRecord]], stop: StopRequest
+    ) -> None:
         self._store = store
         self._options = options
         self._select = select
-        self._signals = StopSignals()
+        self._stop = stop
         self._loops: dict[int, TrialLoop] = {}
+        self._paused: set[str] = set()
         self._backbones = Backbones(options.device, options.weights)
+        self._pulse = Pulse(store.engine, options.name, options.times, stop)
         self.ended: list[Ended] = []
 
     def run(self) -> None:
-        """Pull trials until every study is done, `max_trials` have run, or a signal comes."""
+        """Pull trials until every study is done, `max_trials` have run, or somebody asks it to stop.
+
+        Raises:
+            InterruptedTrialError: asked to stop; the trial was given back.
+            AnomalyVFMOptError: something that a person must mend; the trial was given back.
+        """
+        options = self._options
+        identity = WorkerIdentity(options.name, platform.node(), os.getpid(), str(options.device), __version__)
+        register_worker(self._store.engine, identity, options.times.grace_s)
+        try:
+            with self._pulse:
+                self._serve()
+        finally:
+            error = sys.exception()
+            self._sign_off("done" if error is None else str(error).splitlines()[0])
+
+    def _serve(self) -> None:
         self._options.checkpoints.sweep()
+        patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
         while True:
-            turns = [self._take_turn(record) for record in self._select() if not self._is_full()]
+            turns = [self._take_turn(r) for r in self._in_turn(patience.run(self._select)) if not self._is_full()]
             if self._is_full():
                 return
             if all(turn is Turn.DONE for turn in turns) and not self._options.keep_running:
                 return
             if Turn.RAN not in turns:
-                self._signals.check()
+                self._stop.check_between_trials()
                 time.sleep(_POLL_S)
+
+    def _in_turn(self, records: list[StudyRecord]) -> list[StudyRecord]:
+        """Each worker begins with another study, so that a fleet does not serve them one after the other."""
+        first = zlib.crc32(self._options.name.encode()) % max(1, len(records))
+        return records[first:] + records[:first]
 
     def _is_full(self) -> bool:
         return self._options.max_trials is not None and len(self.ended) >= self._options.max_trials
 
     def _take_turn(self, record: StudyRecord) -> Turn:
         if record.study_id not in self._loops:
-            self._loops[record.study_id] = self._build_loop(record)
-        return self._loops[record.study_id].take_turn()
+            patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
+            self._loops[record.study_id] = patience.run(lambda: self._build_loop(record))
+        turn = self._loops[record.study_id].take_turn()
+        if turn is not Turn.PAUSED:
+            self._paused.discard(record.name)
+        elif record.name not in self._paused:
+            self._paused.add(record.name)
+            say(f"{record.name} is paused; waiting for: anomalyvfm-opt study resume {record.name}")
+        return turn
 
     def _build_loop(self, record: StudyRecord) -> TrialLoop:
+        search = record.spec.search
         study = optuna.load_study(
             study_name=record.name,
             storage=self._store.storage,
-            sampler=build_sampler(record.spec.search, record.name, self._options.name),
+            sampler=build_sampler(search, record.name, self._options.name),
+            pruner=build_pruner(search),
         )
 
         def announce(ended: Ended) -> None:
@@ -101,16 +146,8 @@ class Worker:
             findings = f" ({name_checks(ended.findings)})" if ended.findings else ""
             say(f"{record.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}")
 
-        return TrialLoop(
-            study,
-            self._store.engine,
-            record,
-            lambda: self._build_benches(record).run,
-            self._options.name,
-            self._signals.check,
-            announce,
-            grace_s=self._options.grace_s,
-        )
+        crew = Crew(self._pulse, announce, self._leave)
+        return TrialLoop(study, self._store.engine, record, lambda: self._build_benches(record).run, crew)
 
     def _build_benches(self, record: StudyRecord) -> Benches:
         root = (self._options.data or Path(record.data_dir)).expanduser()
@@ -123,53 +160,22 @@ class Worker:
 
         return Benches(record.spec, build, self._options.device)
 
+    def _leave(self, exit_code: int) -> NoReturn:
+        """End the process although its trial hangs; called from another thread than the trial's."""
+        say(f"worker ends with exit {exit_code}: its trial no longer answers")
+        self._sign_off("its trial no longer answered")
+        os._exit(exit_code)
 
-def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path) -> Split:
-    """The study's division, as stored, on the files of this host.
-
-    Raises:
-        EnvironmentMissingError: the folder, or images of it, are not there.
-        BadDataError: images or masks differ from those that the study was created with.
-    """
-    images = read_category(root, record.category)
-    found = {r.key: r for r in (*images.train, *images.validation, *images.test)}
-    needed = {key: image for key, image in stored.items() if image.role != "locked"}
-    missing = sorted(needed.keys() - found.keys())
-    if missing:
-        raise EnvironmentMissingError(
-            f"{root} lacks {len(missing)} of the {len(needed)} images of {record.name}, first {missing[0]}",
-            "point --data at the folder that the study was created with, or at a copy",
-        )
-    hashes = content_hashes([found[key] for key in needed])
-    changed = sorted(key for key, image in needed.items() if hashes[key] != image.sha256)
-    if changed:
-        raise BadDataError(
-            f"{len(changed)} images of {record.name} in {root} are not those of the study, first {changed[0]};"
-            " this worker does not join",
-            "restore them, or create a study under another name",
-        )
-    if record.masks_sha256 is not None:
-        _check_masks(record, needed, found, root)
-
-    def pick(role: str) -> tuple[ImageRecord, ...]:
-        return tuple(found[key] for key in sorted(needed) if needed[key].role == role)
-
-    return Split(record.lock, pick("fit"), pick("held_out"), pick("search"), ())
+    def _sign_off(self, reason: str) -> None:
+        try:
+            end_worker(self._store.engine, self._options.name, reason)
+        except (SQLAlchemyError, StorageInternalError) as error:  # then its silence says it
+            _log.warning("could not sign off: %s", str(error).splitlines()[0])
 
 
-def _check_masks(
-    record: StudyRecord, needed: dict[str, StoredImage], found: dict[str, ImageRecord], root: Path
-) -> None:
-    hashes = mask_hashes([found[key] for key in needed])
-    changed = sorted(key for key, image in needed.items() if hashes.get(key) != image.mask_sha256)
-    if changed:
-        mask = found[changed[0]].mask
-        first = f"{changed[0]}, whose mask is {mask}" if mask is not None else f"{changed[0]}, which has none now"
-        raise BadDataError(
-            f"the masks of {len(changed)} images of {record.name} in {root} are not those of the study,"
-            f" first of {first}; this worker does not join",
-            "restore them, or create a study under another name",
-        )
+def invent_name() -> str:
+    """A worker's name that no other has."""
+    return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def count_outcomes(ended: list[Ended]) -> str:

@@ -1,4 +1,4 @@
-"""`study`: plan, create, list, show, export, import, delete."""
+"""`study`: plan, create, list, show, pause, resume, stop, export, import, delete."""
 
 import sys
 from typing import Annotated
@@ -15,11 +15,14 @@ from anomalyvfm_opt.cli.options import (
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.pausing import pause, resume, stop
 from anomalyvfm_opt.cli.plan.command import plan
 from anomalyvfm_opt.cli.transfer import export_one, import_one
 
 app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")
 app.command("plan")(plan)
+for command in (pause, resume, stop):
+    app.command()(command)
 app.command("export")(export_one)
 app.command("import")(import_one)
 StudyArgument = Annotated[str, typer.Argument(metavar="S", help="A study, <spec>/<category>.")]

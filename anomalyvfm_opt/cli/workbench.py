@@ -39,6 +39,7 @@ from anomalyvfm_opt.synthesis.pools import PoolStore
 from anomalyvfm_opt.training.checkpoint import pack_detector
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.training.resume import Checkpoints, NoCheckpoints, TrialInputs
+from anomalyvfm_opt.trial.outcome import PrunedTrialError
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 
 _SCORING_BATCH = 32
@@ -182,7 +183,7 @@ class Workbench:
                 )
                 if not last:  # interrupted between the last epoch and the end
                     finish_epoch(p.epochs)
-            except (DivergedError, DoesNotFitError):
+            except (DivergedError, DoesNotFitError, PrunedTrialError):
                 checkpoints.discard()  # there is no retry
                 raise
             ranks = detector.allocation.final_ranks()

@@ -4,64 +4,67 @@ from typing import Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.crew import drain, list_all, reap_all
+from anomalyvfm_opt.cli.launching import launch
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     DatabaseOption,
     DataOption,
     DeviceOption,
+    DrainSecondsOption,
+    GraceOption,
+    HangOption,
+    KeepRunningOption,
+    OutageOption,
+    StudyOption,
     ThreadsOption,
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import say
 
 app = typer.Typer(no_args_is_help=True, help="Workers pull trials from the study store and run them.")
-
-
-@app.callback()
-def _workers() -> None:
-    """A callback keeps `run` a subcommand although it is the only one."""
+app.command("launch")(launch)
+app.command("list")(list_all)
+app.command("drain")(drain)
+app.command("reap")(reap_all)
 
 
 @app.command("run")
 def run_worker(
-    study: Annotated[
-        list[str] | None,
-        typer.Option("--study", metavar="S", help="A study, or a spec for all of its studies; else all."),
-    ] = None,
+    study: StudyOption = None,
     data: DataOption = None,
     max_trials: Annotated[
         int | None, typer.Option("--max-trials", min=1, metavar="N", help="Stop after N trials.")
     ] = None,
-    keep_running: Annotated[
-        bool, typer.Option("--keep-running", help="Wait for new studies instead of ending.")
-    ] = False,
+    keep_running: KeepRunningOption = False,
     weights: WeightsOption = None,
     cache_gib: CacheOption = 64.0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    grace_s: Annotated[
-        float,
-        typer.Option(
-            "--grace-s",
-            min=1,
-            metavar="S",
-            envvar="ANOMALYVFM_OPT_GRACE_S",
-            help="A worker that is silent for so long has lost its trial to another.",
-        ),
-    ] = 60.0,
+    grace_s: GraceOption = 60.0,
+    hang_s: HangOption = 1800.0,
+    drain_s: DrainSecondsOption = 30.0,
+    outage_s: OutageOption = 900.0,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Of this worker, unique; else by host and process."),
+    ] = None,
     db: DatabaseOption = None,
 ) -> None:
     """Pull trials until there is nothing to do; start as many workers as you like, on any machine.
 
-    Ctrl-C or SIGTERM gives the running trial back (exit 130 or 143); another worker takes it up.
+    Ctrl-C, SIGTERM and SIGUSR2 give the running trial back (exit 130 or 143); another worker takes it up from its
+    last epoch. A second Ctrl-C ends at once.
     """
     from anomalyvfm_opt.cli.device import choose_device, limit_threads
     from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.serve import Worker, WorkerOptions, count_outcomes
+    from anomalyvfm_opt.cli.serve import Worker, WorkerOptions, count_outcomes, invent_name
+    from anomalyvfm_opt.cli.signals import heed_signals
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.cli.workbench import open_arrays
     from anomalyvfm_opt.store.home import state_folder
     from anomalyvfm_opt.trial.outcome import InterruptedTrialError
+    from anomalyvfm_opt.trial.pulse import StopRequest, Times
 
     store = open_store(db)
     names = study or []
@@ -70,12 +73,17 @@ def run_worker(
         return
     n_threads = limit_threads(threads)
     arrays = open_arrays(state_folder(), cache_gib)
-    options = WorkerOptions(data, weights, arrays, max_trials, keep_running, choose_device(device), grace_s)
+    times = Times(grace_s, hang_s, drain_s, outage_s)
+    options = WorkerOptions(
+        data, weights, arrays, max_trials, keep_running, choose_device(device), times, name or invent_name()
+    )
     say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
-    worker = Worker(store, options, lambda: select_studies(store.engine, names))
+    stop = StopRequest()
+    heed_signals(stop)
+    worker = Worker(store, options, lambda: select_studies(store.engine, names), stop)
     try:
         worker.run()
-    except InterruptedTrialError as stop:
+    except InterruptedTrialError as interruption:
         say(f"worker stopped: {count_outcomes(worker.ended)}")
-        raise typer.Exit(stop.exit_code) from None
+        raise typer.Exit(interruption.exit_code) from None
     say(f"worker done: {count_outcomes(worker.ended)}")

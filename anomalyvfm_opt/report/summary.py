@@ -12,12 +12,13 @@ from sqlalchemy import Engine, text
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.references import FROZEN, distinct_references
 from anomalyvfm_opt.store.studies import StudyRecord, count_roles
+from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.trial.budget import Usage, count_usage
 
 _FAILURES = text("""
     SELECT t.number, o.outcome, o.message FROM anomalyvfm_opt.trial_outcome o
       JOIN trials t ON t.trial_id = o.trial_id
-     WHERE t.study_id = :study_id AND o.is_final ORDER BY t.number
+     WHERE t.study_id = :study_id AND o.is_final AND o.outcome <> 'completed' ORDER BY t.number
 """)
 
 
@@ -59,6 +60,7 @@ class StudySummary:
 
     record: StudyRecord
     usage: Usage
+    set_state: StudyState  # by a person, or by too many bugs
     images: dict[str, int]  # role -> count
     references: dict[str, TrialSummary | None]
     same_as: dict[str, str]  # a reference that equals an earlier one -> that one's name
@@ -68,9 +70,9 @@ class StudySummary:
 
     @property
     def state(self) -> str:
-        """`finished` once the budget is used up and nothing is running, else `active`."""
+        """`finished` once the budget is used up and nothing is running, else `active`, `paused` or `stopped`."""
         is_done = self.usage.used >= self.record.budget and self.usage.held == 0
-        return "finished" if is_done else "active"
+        return "finished" if is_done else self.set_state.name
 
     def list_unsound(self) -> list[int]:
         """Numbers of the trials whose value cannot be trusted."""
@@ -92,6 +94,7 @@ def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> Study
     return StudySummary(
         record=record,
         usage=count_usage(engine, record.study_id),
+        set_state=read_state(engine, record.study_id),
         images=count_roles(engine, record.study_id),
         references={name: by_reference.get(other) for name, other in run_as.items()},
         same_as={name: other for name, other in run_as.items() if name != other},
@@ -138,6 +141,7 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
         "name": record.name,
         "category": record.category,
         "state": summary.state,
+        "state_reason": summary.set_state.reason,
         "budget": {"trials": record.budget, "used": usage.used},
         "trials": {
             "complete": usage.complete,

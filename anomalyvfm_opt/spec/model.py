@@ -125,6 +125,10 @@ class SearchSection(Section):
         "tpe", description="Optuna's: tpe learns from finished trials, random is the plain rival"
     )
     startup_trials: int = Field(10, ge=0, description="random trials before tpe begins to learn")
+    pruner: Literal["none", "halving"] = Field(
+        "none",
+        description="halving ends the worse half of the trials at 3, 6, 12, ... epochs; never a reference",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of sampler and training seeds")
     space: Space = Field(Space(), description="what may vary; a field that is left out has its default")
 

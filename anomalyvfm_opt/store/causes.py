@@ -7,6 +7,27 @@ from sqlalchemy.engine import URL
 from anomalyvfm_opt.store.passfile import explain_no_password
 from anomalyvfm_opt.store.rights import describe_grant
 
+_TOO_MANY = ("too many clients", "remaining connection slots", "too many connections", "[53300]")
+_STARTING = ("starting up", "shutting down", "recovery mode", "not yet accepting connections", "[57P03]")
+_CLOSED = (
+    "server closed the connection",
+    "terminating connection",
+    "connection already closed",
+    "connection has been closed",
+    "could not receive data from server",
+    "could not send data to server",
+    "Connection reset by peer",
+    "Connection timed out",
+)
+_UNREACHED = (
+    "Connection refused",
+    "timeout expired",
+    "No route to host",
+    "Network is unreachable",
+    "No such file or directory",
+)
+_PASSING = (*_TOO_MANY, *_STARTING, *_CLOSED, *_UNREACHED, "[08", "[40001]", "[40P01]")
+
 # What the message, or the SQLSTATE in brackets before it, contains: the reason, and what to do.
 # A connection that fails has no SQLSTATE. The first that fits counts.
 _CAUSES = (
@@ -41,7 +62,7 @@ _CAUSES = (
         "run fewer workers, or the administrator raises the limit: ALTER ROLE (or DATABASE) ... CONNECTION LIMIT",
     ),
     (
-        ("too many clients", "remaining connection slots", "too many connections", "[53300]"),
+        _TOO_MANY,
         "too many connections",
         "run fewer workers, or raise max_connections on the server",
     ),
@@ -56,19 +77,12 @@ _CAUSES = (
         "a standby: name the primary. Else: ALTER ROLE {role} SET default_transaction_read_only = off;",
     ),
     (
-        ("starting up", "shutting down", "recovery mode", "not yet accepting connections"),
+        _STARTING,
         "the server is starting or stopping",
         "try again in a moment",
     ),
     (
-        (
-            "server closed the connection",
-            "terminating connection",
-            "connection already closed",
-            "connection has been closed",
-            "could not receive data from server",
-            "could not send data to server",
-        ),
+        _CLOSED,
         "the server closed the connection",
         "see whether it still runs; for the embedded one: anomalyvfm-opt db status",
     ),
@@ -78,13 +92,7 @@ _CAUSES = (
         "check the host's name in --db or ANOMALYVFM_OPT_DB_URL",
     ),
     (
-        (
-            "Connection refused",
-            "timeout expired",
-            "No route to host",
-            "Network is unreachable",
-            "No such file or directory",
-        ),
+        _UNREACHED,
         "nothing answers at {address}",
         "start the server or check host, port and firewall; for the embedded one: anomalyvfm-opt db up",
     ),
@@ -123,6 +131,16 @@ def find_reason(message: str, code: str | None, url: URL | None) -> tuple[str, s
         if any(needle in f"[{code}] {message}" for needle in needles):
             return reason.format(**names), hint.format(**names)
     return names["line"] or "no reason given", "check --db or ANOMALYVFM_OPT_DB_URL"
+
+
+def is_passing(message: str, code: str | None) -> bool:
+    """Whether it may be gone by itself in a while: a server that restarts, a full house, a broken network.
+
+    Args:
+        message: of libpq or the server.
+        code: its SQLSTATE, if the server sent one.
+    """
+    return any(needle in f"[{code}] {message}" for needle in _PASSING)
 
 
 def _strip(message: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.store.causes import find_reason
+from anomalyvfm_opt.store.causes import find_reason, is_passing
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.home import state_folder
 
@@ -24,9 +24,10 @@ _CONNECT = {
     "connect_timeout": 10,
     "application_name": "anomalyvfm-opt",
     "keepalives": 1,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
     "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # ms that sent bytes may stay unanswered: as long as the keepalives take
 }
 
 
@@ -155,6 +156,16 @@ def is_database_fault(error: BaseException) -> bool:
     """
     cause = _find_cause(error)
     return isinstance(cause, OperationalError | InterfaceError) or _read_code(cause) in _CODES_OF_FAULTS
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error says that the database is away and may come back, so that to wait makes sense.
+
+    Args:
+        error: SQLAlchemy's, or one that it caused (Optuna wraps it).
+    """
+    cause = _find_cause(error)
+    return cause is not None and is_passing(str(cause.orig), _read_code(cause))
 
 
 @contextmanager

@@ -9,6 +9,9 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Engine, bindparam, text
+from sqlalchemy.exc import IntegrityError
+
+from anomalyvfm_opt.errors import UsageError
 
 Drain = Literal["", "now", "finish"]
 
@@ -28,6 +31,7 @@ _BEAT = text("""
 _END = text("""
     UPDATE anomalyvfm_opt.worker SET ended_at = now(), end_reason = :reason WHERE name = :name AND ended_at IS NULL
 """)
+_EXPIRE = text("UPDATE anomalyvfm_opt.lease SET expires_at = '-infinity' WHERE worker = :name")
 _LIST = text("""
     SELECT w.name, w.host, w.pid, w.device, w.version, w.started_at, w.heartbeat_at, w.drain, w.ended_at,
            w.end_reason, now() - w.heartbeat_at > make_interval(secs => w.grace_s) AS is_silent,
@@ -98,9 +102,18 @@ class Answer:
 
 
 def register_worker(engine: Engine, worker: WorkerIdentity, grace_s: float) -> None:
-    """Write down that a worker has begun."""
-    with engine.begin() as connection:
-        connection.execute(_REGISTER, {**vars(worker), "grace_s": grace_s})
+    """Write down that a worker has begun.
+
+    Raises:
+        UsageError: another worker has or had that name.
+    """
+    try:
+        with engine.begin() as connection:
+            connection.execute(_REGISTER, {**vars(worker), "grace_s": grace_s})
+    except IntegrityError:
+        raise UsageError(
+            f"a worker {worker.name!r} is there already, or was", "give another --name, or none"
+        ) from None
 
 
 def beat(engine: Engine, name: str, lease_id: int | None, grace_s: float) -> Answer:
@@ -124,6 +137,13 @@ def end_worker(engine: Engine, name: str, reason: str) -> None:
     """Write down that a worker has ended, and why."""
     with engine.begin() as connection:
         connection.execute(_END, {"name": name, "reason": reason[-1000:]})
+
+
+def bury_worker(engine: Engine, name: str, reason: str) -> None:
+    """End a worker on behalf of its process, which is known to be dead: its trial need not wait for the grace."""
+    with engine.begin() as connection:
+        connection.execute(_END, {"name": name, "reason": reason[-1000:]})
+        connection.execute(_EXPIRE, {"name": name})
 
 
 def list_workers(engine: Engine, *, with_ended: bool = False) -> list[WorkerRow]:

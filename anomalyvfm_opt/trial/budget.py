@@ -28,7 +28,10 @@ _COUNT = text("""
       FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
      WHERE t.study_id = :study_id
 """)
-_LOCK_STUDY = text("SELECT budget FROM anomalyvfm_opt.study WHERE study_id = :study_id FOR UPDATE")
+_LOCK_STUDY = text("""
+    SELECT CASE state WHEN 'active' THEN budget END FROM anomalyvfm_opt.study
+     WHERE study_id = :study_id FOR UPDATE
+""")
 _INSERT_LEASE = text("""
     INSERT INTO anomalyvfm_opt.lease (study_id, worker, expires_at)
     VALUES (:study_id, :worker, now() + make_interval(secs => :grace_s)) RETURNING lease_id
@@ -62,7 +65,7 @@ def take_ticket(engine: Engine, study_id: int, worker: str, grace_s: float) -> L
     """Take a ticket as a new lease, or None if the budget is used up or out.
 
     The study's row is locked while counting, so that two workers never take the last ticket both.
-    A study that was deleted has none.
+    A study that was deleted, paused or stopped has none.
     """
     with engine.begin() as connection:
         budget: Any = connection.scalar(_LOCK_STUDY, {"study_id": study_id})

@@ -1,36 +1,37 @@
 """The trial loop: reap -> ticket -> ask -> run -> tell.
 
 It is handed what it runs. The study stays a native Optuna study: any Optuna tool may look at it meanwhile.
+docs/trial.md draws the states of a trial.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, NoReturn
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import TrialState
 from sqlalchemy import Engine
 
-from anomalyvfm_opt.errors import AnomalyVFMOptError
-from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
+from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
-from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import Heartbeat, Lease, LeaseLostError
-from anomalyvfm_opt.trial.outcome import Outcome, classify
-from anomalyvfm_opt.trial.reap import finish, give_back, reap
-from anomalyvfm_opt.trial.result import RunTrial, TrialRequest, TrialResult
+from anomalyvfm_opt.trial.lease import Lease, LeaseLostError
+from anomalyvfm_opt.trial.outcome import Outcome, PrunedTrialError
+from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.pulse import Hold, Pulse
+from anomalyvfm_opt.trial.reap import reap
+from anomalyvfm_opt.trial.result import RunTrial, TrialRequest
+from anomalyvfm_opt.trial.settle import Ended, Settler
 from anomalyvfm_opt.trial.space import derive_seed, is_inside, list_distributions
 
 _log = logging.getLogger(__name__)
-_BUGS_IN_A_ROW = 3
 
 
 class Turn(Enum):
@@ -38,18 +39,23 @@ class Turn(Enum):
 
     RAN = "ran"
     WAIT = "wait"  # the rest of the budget is out with other workers, who may give it back
-    DONE = "done"  # the budget is used up
+    PAUSED = "paused"  # until `study resume`
+    DONE = "done"  # the budget is used up, or the study was stopped
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How one trial ended, for whoever watches."""
+class Crew:
+    """What the loops of one worker share.
 
-    number: int
-    outcome: Outcome
-    value: float | None
-    message: str = ""
-    findings: Sequence[Finding] = ()
+    Args:
+        pulse: of this worker.
+        on_end: told of each trial's end.
+        leave: ends the process at once with an exit code, when a trial no longer answers.
+    """
+
+    pulse: Pulse
+    on_end: Callable[[Ended], None]
+    leave: Callable[[int], NoReturn]
 
 
 @dataclass
@@ -57,31 +63,29 @@ class _Progress:
     """The running trial's line to the loop."""
 
     trial: optuna.Trial
-    heartbeat: Heartbeat
-    check_signals: Callable[[], None]
+    hold: Hold
+    patience: Patience
+    may_be_pruned: bool
 
     def check(self) -> None:
-        self.check_signals()
-        if self.heartbeat.is_lost:
-            raise LeaseLostError
+        self.hold.check()
 
     def report(self, epoch: int, value: float) -> None:
-        self.trial.report(value, step=epoch)
+        self.patience.run(lambda: self.trial.report(value, step=epoch))
         self.check()
+        if self.may_be_pruned and self.patience.run(self.trial.should_prune):
+            raise PrunedTrialError(epoch, value)
 
 
 class TrialLoop:
     """Runs trials of one study for one worker.
 
     Args:
-        study: the Optuna study, with the sampler of this worker.
+        study: the Optuna study, with the sampler and the pruner of this worker.
         engine: on the same database.
         record: what the store knows of the study.
         prepare: gives what a trial does; called once, before this worker takes its first ticket.
-        worker: this worker's name, unique.
-        check_signals: raises InterruptedTrialError when the worker was asked to stop.
-        on_end: told of each trial's end.
-        grace_s: how long a lease lives without a heartbeat.
+        crew: what this worker's loops share.
     """
 
     def __init__(
@@ -90,20 +94,15 @@ class TrialLoop:
         engine: Engine,
         record: StudyRecord,
         prepare: Callable[[], RunTrial],
-        worker: str,
-        check_signals: Callable[[], None],
-        on_end: Callable[[Ended], None],
-        grace_s: float = 60.0,
+        crew: Crew,
     ) -> None:
         self._study = study
         self._engine = engine
         self._record = record
         self._prepare = cache(prepare)
-        self._worker = worker
-        self._check_signals = check_signals
-        self._on_end = on_end
-        self._grace_s = grace_s
-        self._bugs_in_a_row = 0
+        self._crew = crew
+        self._pulse = crew.pulse
+        self._settler = Settler(study, engine, record, crew.pulse.worker, crew.on_end)
         self._distributions: Mapping[str, BaseDistribution] = list_distributions(record.spec.search.space)
 
     def take_turn(self) -> Turn:
@@ -116,18 +115,32 @@ class TrialLoop:
         5. Run, with a heartbeat on the lease.
         6. Tell. What a worker that lost its lease brings is dropped.
 
+        A database that is away is waited for, at each step.
+
         Raises:
             InterruptedTrialError: asked to stop; the trial was given back.
             AnomalyVFMOptError: something that a person must mend; the trial, if there was one, was given back.
         """
-        self._check_signals()
-        for number in reap(self._study, self._engine, self._worker):
+        stop, times = self._pulse.stop, self._pulse.times
+        stop.check_between_trials()
+        found = Patience(times.outage_s, stop.check_between_trials).run(self._find_trial)
+        if isinstance(found, Turn):
+            return found
+        self._run_trial(*found)
+        return Turn.RAN
+
+    def _find_trial(self) -> Turn | tuple[optuna.Trial, Lease]:
+        """Steps 1-4 up to the trial's number. If it fails half-way, what it took is found by a later reaper."""
+        for number in reap(self._study, self._engine, self._pulse.worker):
             _log.warning("trial %s of %s: its worker died; given back", number, self._record.name)
+        state = read_state(self._engine, self._record.study_id)
         usage = count_usage(self._engine, self._record.study_id)
-        if usage.used >= self._record.budget:
-            return Turn.WAIT if usage.held else Turn.DONE
+        if state.name == "stopped" or usage.used >= self._record.budget:
+            return Turn.WAIT if usage.held and state.name != "stopped" else Turn.DONE
+        if state.name == "paused":
+            return Turn.PAUSED
         self._prepare()
-        lease = take_ticket(self._engine, self._record.study_id, self._worker, self._grace_s)
+        lease = take_ticket(self._engine, self._record.study_id, self._pulse.worker, self._pulse.times.grace_s)
         if lease is None:
             return Turn.WAIT
         try:
@@ -138,8 +151,32 @@ class TrialLoop:
                 undo.pop_all()
         except LeaseLostError:
             return Turn.RAN  # whoever reaps finds the trial
-        self._run_trial(trial, lease)
-        return Turn.RAN
+        return trial, lease
+
+    def _run_trial(self, trial: optuna.Trial, lease: Lease) -> None:
+        with self._pulse.hold(lease, partial(self._abandon, trial)) as hold:
+            patience = Patience(self._pulse.times.outage_s, hold.check)
+            untiring = Patience(self._pulse.times.outage_s, lambda: None)
+            may_be_pruned = trial.user_attrs.get("reference") is None
+            progress = _Progress(trial, hold, patience, may_be_pruned)
+            try:
+                request = patience.run(lambda: self._suggest(trial))
+                result = self._prepare()(request, progress)
+                if hold.is_lost:
+                    raise LeaseLostError
+                # a signal no longer costs a trial that has its result
+                untiring.run(lambda: self._settler.tell(trial, lease, result))
+            except Exception as error:  # the type is the policy: see outcome.classify
+                self._settler.settle(trial, lease, error, Patience(self._pulse.times.drain_s, lambda: None))
+
+    def _abandon(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
+        """Give back a trial that no longer answers, and end the process, which cannot be had back from it.
+
+        Called from the pulse's thread.
+        """
+        if self._settler.give_up(trial, outcome, message):
+            stop = self._pulse.stop
+            self._crew.leave(EXIT_ENVIRONMENT if outcome is Outcome.HUNG else stop.exit_code)
 
     def _suggest(self, trial: optuna.Trial) -> TrialRequest:
         """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
@@ -147,11 +184,14 @@ class TrialLoop:
             for name, distribution in self._distributions.items():
                 trial._suggest(name, distribution)
         first_number = trial.user_attrs.get("first_number", trial.number)
-        return TrialRequest(
+        request = TrialRequest(
             number=trial.number,
             parameters=self._read_parameters(trial),
             seed=derive_seed("trial", self._record.spec.search.seed, self._record.name, first_number),
         )
+        for name, value in _describe(request).items():
+            trial.set_user_attr(name, value)  # now, so that a trial that does not fit shows them as well
+        return request
 
     def _is_sampled(self, trial: optuna.Trial) -> bool:
         """A reference outside the space (`frozen` always) is run without sampled parameters."""
@@ -169,75 +209,6 @@ class TrialLoop:
 
     def _read_reference(self, name: str) -> Parameters | None:
         return reference_parameters(name, self._record.category, self._record.spec.reference_size_px)
-
-    def _run_trial(self, trial: optuna.Trial, lease: Lease) -> None:
-        with Heartbeat(self._engine, lease) as heartbeat:
-            progress = _Progress(trial, heartbeat, self._check_signals)
-            try:
-                request = self._suggest(trial)
-                for name, value in _describe(request).items():
-                    trial.set_user_attr(name, value)  # now, so that a trial that does not fit shows them as well
-                result = self._prepare()(request, progress)
-                if heartbeat.is_lost:
-                    raise LeaseLostError
-                self._tell(trial, result)
-            except optuna.exceptions.UpdateFinishedTrialError:
-                delete_scores(self._engine, trial._trial_id)  # written just before the lease was lost
-                self._on_end(Ended(trial.number, Outcome.FENCED, None))
-                return
-            except Exception as error:  # the type is the policy: see outcome.classify
-                self._settle(trial, lease, error)
-                return
-        lease.release(self._engine)
-        self._bugs_in_a_row = 0
-        self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
-
-    def _tell(self, trial: optuna.Trial, result: TrialResult) -> None:
-        for name, value in result.attributes.items():
-            trial.set_user_attr(name, value)  # refused if the trial was taken over
-        trial.set_user_attr("findings", [vars(finding) for finding in result.findings])
-        if is_unsound(result.findings):
-            trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
-        write_scores(
-            self._engine, trial._trial_id, result.metrics, result.image_keys, result.labels, result.scores
-        )
-        self._study.tell(trial, result.value)
-        result.discard()
-
-    def _settle(self, trial: optuna.Trial, lease: Lease, error: Exception) -> None:
-        """Put a trial that did not complete in order, and pass on what must end the worker."""
-        failure = classify(error)
-        if not lease.renew(self._engine):  # taken over while we were away: it is no longer ours to settle
-            failure = replace(failure, outcome=Outcome.FENCED)
-        self._on_end(Ended(trial.number, failure.outcome, None, failure.message))
-        where = (self._study, self._engine)
-        if failure.outcome in (Outcome.PREEMPTED, Outcome.LOST):
-            frozen = self._study._storage.get_trial(trial._trial_id)
-            if frozen.state is TrialState.RUNNING:
-                give_back(*where, frozen, failure.outcome, failure.message, self._worker)
-        elif failure.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY):
-            trial.set_constraint(str(failure.outcome), 1.0)
-            finish(
-                *where,
-                trial._trial_id,
-                TrialState.PRUNED,
-                failure.outcome,
-                failure.message,
-                self._worker,
-            )
-        elif failure.outcome is Outcome.BUG:
-            finish(*where, trial._trial_id, TrialState.FAIL, failure.outcome, failure.message, self._worker)
-        if failure.stop is not None:
-            raise failure.stop
-        self._stop_on_bugs(failure.outcome, error)
-
-    def _stop_on_bugs(self, outcome: Outcome, error: Exception) -> None:
-        self._bugs_in_a_row = self._bugs_in_a_row + 1 if outcome is Outcome.BUG else 0
-        if self._bugs_in_a_row >= _BUGS_IN_A_ROW:
-            raise AnomalyVFMOptError(
-                f"{_BUGS_IN_A_ROW} trials of {self._record.name} failed one after the other, last: {error!r}",
-                "this is a bug; the tracebacks stand in `anomalyvfm-opt study show --json` of that study",
-            ) from error
 
 
 def _describe(request: TrialRequest) -> dict[str, Any]:

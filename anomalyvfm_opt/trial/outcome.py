@@ -76,6 +76,18 @@ class InterruptedTrialError(Exception):
         self.exit_code = exit_code
 
 
+class PrunedTrialError(Exception):
+    """The pruner ended a trial whose curve is not worth going on with.
+
+    Args:
+        epoch: the last one.
+        value: after it.
+    """
+
+    def __init__(self, epoch: int, value: float) -> None:
+        super().__init__(f"pruned after epoch {epoch} at {value:.4f}")
+
+
 @dataclass(frozen=True)
 class Failure:
     """What an exception means for its trial and for the worker."""
@@ -96,6 +108,8 @@ def classify(error: Exception) -> Failure:
         return Failure(Outcome.FENCED, "the lease was lost")
     if isinstance(error, InterruptedTrialError):
         return Failure(Outcome.PREEMPTED, str(error), stop=error)
+    if isinstance(error, PrunedTrialError):
+        return Failure(Outcome.PRUNED, str(error))
     if isinstance(error, DivergedError):
         return Failure(Outcome.DIVERGED, str(error))
     if isinstance(error, DoesNotFitError):

@@ -12,10 +12,10 @@ reaper takes up where it was left.
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from anomalyvfm_opt.store import tables
-from anomalyvfm_opt.trial.outcome import Outcome
+from anomalyvfm_opt.trial.outcome import Outcome, Policy
 
 MAX_LOSSES = 3  # a trial that took this many workers down with it is not tried again
 _KEPT_ATTRIBUTES = ("reference",)
@@ -30,6 +30,7 @@ _ORPHANS = text("""
                 SELECT 1 FROM anomalyvfm_opt.lease open
                  WHERE open.study_id = :study_id AND open.trial_id IS NULL AND open.expires_at > now())))
 """)
+_DROP_OWN_LEASE = text("DELETE FROM anomalyvfm_opt.lease WHERE lease_id = :lease_id")
 _DROP_LEASE = text("DELETE FROM anomalyvfm_opt.lease WHERE trial_id = :trial_id")
 _DROP_EXPIRED = text("""
     DELETE FROM anomalyvfm_opt.lease l
@@ -71,7 +72,7 @@ def give_back(
     """
     if trial.state is not TrialState.FAIL and not _end(study, trial._trial_id, TrialState.FAIL):
         return
-    times_lost = int(trial.user_attrs.get("times_lost", 0)) + (outcome is Outcome.LOST)
+    times_lost = int(trial.user_attrs.get("times_lost", 0)) + (outcome.policy is Policy.RETRY_FEW)
     is_final = times_lost >= MAX_LOSSES
     if not is_final and not _has_copy(study, trial):
         kept = {name: trial.user_attrs[name] for name in _KEPT_ATTRIBUTES if name in trial.user_attrs}
@@ -95,6 +96,16 @@ def finish(
         _write_outcome(engine, trial_id, outcome, message, worker, is_final=True)
 
 
+def close(engine: Engine, trial_id: int, lease_id: int, outcome: Outcome, worker: str) -> None:
+    """Write down who ended a trial that is in its final state, and let its lease go.
+
+    A crash before it loses nothing: the state counts, and the lease expires.
+    """
+    with engine.begin() as connection:
+        connection.execute(_insert_outcome(trial_id, outcome, "", worker, is_final=True))
+        connection.execute(_DROP_OWN_LEASE, {"lease_id": lease_id})
+
+
 def _end(study: optuna.Study, trial_id: int, state: TrialState) -> bool:
     """Set the state; False if the trial was finished otherwise, and is no longer ours to end."""
     try:
@@ -106,6 +117,12 @@ def _end(study: optuna.Study, trial_id: int, state: TrialState) -> bool:
 def _write_outcome(
     engine: Engine, trial_id: int, outcome: Outcome, message: str, worker: str, *, is_final: bool
 ) -> None:
+    with engine.begin() as connection:
+        connection.execute(_insert_outcome(trial_id, outcome, message, worker, is_final=is_final))
+        connection.execute(_DROP_LEASE, {"trial_id": trial_id})
+
+
+def _insert_outcome(trial_id: int, outcome: Outcome, message: str, worker: str, *, is_final: bool) -> Insert:
     row = insert(tables.trial_outcome).values(
         trial_id=trial_id,
         outcome=str(outcome),
@@ -113,9 +130,7 @@ def _write_outcome(
         message=message.replace("\x00", "")[-4000:],
         worker=worker,
     )
-    with engine.begin() as connection:
-        connection.execute(row.on_conflict_do_nothing())
-        connection.execute(_DROP_LEASE, {"trial_id": trial_id})
+    return row.on_conflict_do_nothing()
 
 
 def _has_copy(study: optuna.Study, trial: FrozenTrial) -> bool:

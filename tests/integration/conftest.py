@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import optuna
@@ -16,11 +16,14 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import NewStudy, StoredImage, StudyRecord, create_study, load_study
-from anomalyvfm_opt.trial.loop import Ended, TrialLoop
+from anomalyvfm_opt.trial.loop import Crew, TrialLoop
+from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
 from anomalyvfm_opt.trial.result import Progress, RunTrial, TrialRequest, TrialResult
-from anomalyvfm_opt.trial.space import build_sampler
+from anomalyvfm_opt.trial.settle import Ended
+from anomalyvfm_opt.trial.space import build_pruner, build_sampler
 
 KEYS = ("tile/test_public/good/000.png", "tile/test_public/bad/000.png")
+TIMES = Times(grace_s=30.0, drain_s=5.0, outage_s=30.0)
 REFERENCES: dict[str, dict[str, Any] | None] = {"frozen": None}
 
 
@@ -55,6 +58,10 @@ def run_quickly(request: TrialRequest, progress: Progress) -> TrialResult:
     )
 
 
+def stay(exit_code: int) -> NoReturn:
+    raise AssertionError(f"the worker would end at once with exit {exit_code}")
+
+
 @dataclass
 class Bench:
     """One study in a fresh database, and loops on it."""
@@ -70,19 +77,20 @@ class Bench:
         self,
         run: RunTrial = run_quickly,
         worker: str = "w1",
-        check_signals: Callable[[], None] = lambda: None,
+        stop: StopRequest | None = None,
         ended: list[Ended] | None = None,
-        grace_s: float = 30.0,
+        times: Times = TIMES,
+        leave: Callable[[int], NoReturn] = stay,
     ) -> TrialLoop:
         study = optuna.load_study(
             study_name=self.record.name,
             storage=self.storage,
             sampler=build_sampler(self.record.spec.search, self.record.name, worker),
+            pruner=build_pruner(self.record.spec.search),
         )
         notes = [] if ended is None else ended
-        return TrialLoop(
-            study, self.engine, self.record, lambda: run, worker, check_signals, notes.append, grace_s
-        )
+        pulse = Pulse(self.engine, worker, times, stop or StopRequest())
+        return TrialLoop(study, self.engine, self.record, lambda: run, Crew(pulse, notes.append, leave))
 
 
 @pytest.fixture

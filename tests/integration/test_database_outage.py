@@ -1,5 +1,7 @@
-"""The team's PostgreSQL goes away while a worker runs: exit 3, and no trial is lost or counted twice."""
+"""The team's PostgreSQL goes away while a worker runs: it waits, or ends with exit 3; no trial is lost."""
 
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,11 +67,31 @@ def assert_budget_is_exact(team: Team, before: list[FrozenTrial]) -> None:
             assert kept[trial.number] == trial
 
 
-@pytest.mark.parametrize("mode", ["immediate", pytest.param("fast", marks=pytest.mark.slow)])
-def test_a_server_that_goes_away_during_a_trial(team: Team, mode: str) -> None:
-    worker = team.start(*_WORK)
+def start_and_wait(team: Team, *options: str) -> "subprocess.Popen[str]":
+    """A worker in the middle of a trial that trains."""
+    worker = team.start(*_WORK, *options)
     running = "SELECT count(*) FROM trials WHERE state = 'RUNNING' AND number > 0"
     wait_for(lambda: worker.poll() is not None or execute(team.server.local_url, running)[0][0] > 0)
+    return worker
+
+
+@pytest.mark.parametrize("mode", ["immediate", "fast"])
+def test_a_server_that_comes_back_costs_nothing(team: Team, mode: str) -> None:
+    """It is away for longer than the grace, and still the running trial is not run again."""
+    worker = start_and_wait(team)
+    team.server.stop(mode)
+    time.sleep(6)
+    team.server.start()
+    done = finish(worker)
+    assert done.returncode == 0, done.stderr
+    assert "waiting up to 900 s for it" in done.stderr
+    assert [trial.state for trial in team.trials(_NAME)] == [TrialState.COMPLETE] * _BUDGET
+    assert_budget_is_exact(team, team.trials(_NAME))
+
+
+@pytest.mark.parametrize("mode", ["immediate", pytest.param("fast", marks=pytest.mark.slow)])
+def test_a_server_that_stays_away(team: Team, mode: str) -> None:
+    worker = start_and_wait(team, "--outage-s", "2", "--drain-s", "2")
     team.server.stop(mode)
     try:
         shown = assert_one_error(finish(worker), 3)

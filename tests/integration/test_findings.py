@@ -11,9 +11,9 @@ from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
 from anomalyvfm_opt.report.proxy import judge_proxy
 from anomalyvfm_opt.report.summary import StudySummary, summarise, tabulate, to_json
 from anomalyvfm_opt.trial.budget import count_usage
-from anomalyvfm_opt.trial.loop import Ended
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.result import Progress, RunTrial, TrialRequest, TrialResult
+from anomalyvfm_opt.trial.settle import Ended
 from tests.integration.conftest import Bench, run_quickly
 from tests.integration.program import Program
 from tests.integration.trial_states import states

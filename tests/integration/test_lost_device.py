@@ -7,9 +7,9 @@ import pytest
 from optuna.trial import TrialState
 
 from anomalyvfm_opt.errors import DeviceLostError
-from anomalyvfm_opt.trial.loop import Ended
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.reap import MAX_LOSSES
+from anomalyvfm_opt.trial.settle import Ended
 from tests.integration.conftest import Bench
 from tests.integration.program import Program, assert_one_error
 from tests.integration.trial_states import count_leases, fail_with, run_to_end, states

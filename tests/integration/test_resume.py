@@ -23,7 +23,7 @@ from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
 from anomalyvfm_opt.training.resume import Checkpoints
-from anomalyvfm_opt.trial.outcome import InterruptedTrialError
+from anomalyvfm_opt.trial.outcome import InterruptedTrialError, PrunedTrialError
 from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
 from tests.integration.program import CATEGORY, Program, finish, make_tiny, wait_for
 from tests.integration.test_cli_workbench import Silence, are_equal, make_parameters, run
@@ -187,14 +187,18 @@ def test_a_full_disk_costs_no_trial(
     assert sum("cannot write a checkpoint" in message for message in caplog.messages) == 1
 
 
-def test_parameters_that_ran_away_leave_no_checkpoint(bench: Workbench, folder: CheckpointFolder) -> None:
-    class Divergence(Silence):
-        def report(self, epoch: int, value: float) -> None:
-            if epoch == 2:
-                raise DivergedError("loss nan")
+@pytest.mark.parametrize(
+    "error", [DivergedError("loss nan"), PrunedTrialError(2, 0.5)], ids=["ran away", "pruned"]
+)
+def test_a_trial_that_has_no_retry_leaves_no_checkpoint(
+    bench: Workbench, folder: CheckpointFolder, error: Exception
+) -> None:
+    class End(Interruption):
+        def stop(self) -> None:
+            raise error
 
-    with threadpool_limits(1), pytest.raises(DivergedError):
-        bench.run(TrialRequest(0, PARAMETERS, 7), Divergence())
+    with threadpool_limits(1), pytest.raises(type(error)):
+        bench.run(TrialRequest(0, PARAMETERS, 7), End(at_report=2))
     assert list(folder.root.iterdir()) == []
 
 

@@ -12,11 +12,13 @@ from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
 from anomalyvfm_opt.store.studies import delete_study
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import Heartbeat, LeaseLostError
-from anomalyvfm_opt.trial.loop import Ended, Turn
+from anomalyvfm_opt.trial.lease import LeaseLostError
+from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
+from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
 from anomalyvfm_opt.trial.reap import MAX_LOSSES, reap
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
+from anomalyvfm_opt.trial.settle import Ended
 from tests.integration.conftest import KEYS, Bench, run_quickly
 from tests.integration.trial_states import (
     count_leases,
@@ -184,13 +186,15 @@ def test_an_interrupt_after_the_lease_was_lost_makes_no_second_copy(bench: Bench
 def test_the_heartbeat_keeps_a_lease_alive_past_its_grace(bench: Bench) -> None:
     lease = take_ticket(bench.engine, bench.record.study_id, "w", 1.2)
     assert lease is not None
-    with Heartbeat(bench.engine, lease) as heartbeat:
+    pulse = Pulse(bench.engine, "w", Times(grace_s=1.2), StopRequest())
+    with pulse.hold(lease, lambda *_: None) as hold:
         time.sleep(2.0)
-        assert not heartbeat.is_lost
+        hold.check()
         lease.attach(bench.engine, bench.study().ask()._trial_id)
         lease.release(bench.engine)
         time.sleep(0.6)
-        assert heartbeat.is_lost
+        with pytest.raises(LeaseLostError):
+            hold.check()
     with pytest.raises(LeaseLostError):
         lease.attach(bench.engine, bench.study().ask()._trial_id)
 
@@ -218,17 +222,13 @@ def test_a_worker_that_cannot_run_a_study_takes_nothing_from_it(bench: Bench) ->
 
 
 def test_a_signal_that_comes_late_does_not_cost_a_finished_trial(bench: Bench) -> None:
-    is_asked: list[bool] = []
-
-    def check() -> None:
-        if is_asked:
-            raise InterruptedTrialError(143)
+    stop = StopRequest()
 
     def run(request: TrialRequest, progress: Progress) -> TrialResult:
-        is_asked.append(True)
+        stop.give_back(143)
         return run_quickly(request, progress)
 
-    loop = bench.loop(run, check_signals=check)
+    loop = bench.loop(run, stop=stop)
     assert loop.take_turn() is Turn.RAN
     assert states(bench) == ["COMPLETE"]
     with pytest.raises(InterruptedTrialError):
@@ -245,7 +245,7 @@ def test_a_study_that_is_deleted_under_a_worker_ends_it_with_a_clear_line(bench:
     loop = bench.loop(run, ended=ended)
     loop.take_turn()
     assert [e.outcome for e in ended] == [Outcome.FENCED]
-    assert loop.take_turn() is Turn.WAIT  # and the next look at the list of studies no longer shows it
+    assert loop.take_turn() is Turn.DONE  # and the next look at the list of studies no longer shows it
 
 
 def test_optuna_still_has_the_private_names_that_the_loop_leans_on(bench: Bench) -> None:

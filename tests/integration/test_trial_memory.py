@@ -19,9 +19,9 @@ from anomalyvfm_opt.report.summary import summarise, to_json
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
 from anomalyvfm_opt.trial.budget import count_usage
-from anomalyvfm_opt.trial.loop import Ended
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
+from anomalyvfm_opt.trial.settle import Ended
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec, run_quickly
 from tests.integration.program import Program, make_tiny
 from tests.integration.test_cli_workbench import Silence, are_equal, make_bench, make_parameters, run

@@ -5,8 +5,9 @@ from optuna.trial import TrialState
 
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, DoesNotFitError
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.loop import Ended, Turn
+from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import Outcome
+from anomalyvfm_opt.trial.settle import Ended
 from tests.integration.conftest import Bench
 from tests.integration.trial_states import (
     die_after_asking,

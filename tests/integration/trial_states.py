@@ -42,3 +42,10 @@ def fail_with(error: Exception) -> Any:
         raise error
 
     return run
+
+
+def read_outcomes(bench: Bench) -> list[tuple[str, bool]]:
+    """Of all trials that have one, in their order: the outcome, and whether it is final."""
+    query = "SELECT outcome, is_final FROM anomalyvfm_opt.trial_outcome ORDER BY trial_id"
+    with bench.engine.connect() as connection:
+        return [(row.outcome, row.is_final) for row in connection.execute(text(query))]

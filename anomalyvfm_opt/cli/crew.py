@@ -1,0 +1,112 @@
+"""`worker list`, `worker drain` and `worker reap`: all workers of a study store, on whatever host."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
+from anomalyvfm_opt.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.store.workers import WorkerRow
+
+_FORGET_DAYS = 7
+_KEYS = ("name", "state", "host", "pid", "device", "version", "study", "trial", "drain", "end_reason")
+_TIMES = ("started_at", "heartbeat_at", "ended_at")
+
+
+def list_all(
+    ended: Annotated[bool, typer.Option("--all", help="Also those that ended, and those long silent.")] = False,
+    db: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the workers: where they run, what they run, and when they were last heard of."""
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.workers import list_workers
+
+    workers = list_workers(open_store(db).engine, with_ended=ended)
+    if as_json:
+        print_json({"schema": 1, "workers": [_to_json(worker) for worker in workers]})
+        return
+    if not workers:
+        say("no workers; start one: anomalyvfm-opt worker run")
+        return
+    rows = [
+        (
+            worker.name,
+            worker.state,
+            f"{worker.study} {worker.trial}" if worker.study else worker.end_reason or "-",
+            worker.host,
+            worker.device,
+            worker.version,
+            f"{worker.silent_s:.0f} s ago",
+        )
+        for worker in workers
+    ]
+    print_table("", ("worker", "state", "trial", "host", "device", "version", "heard of"), rows, right=(6,))
+
+
+def drain(
+    names: Annotated[list[str], typer.Argument(metavar="W...", help="Workers, the first letters of one, or all.")],
+    finish: Annotated[bool, typer.Option("--finish", help="Let the running trial end first.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Take a request back that was not heard yet.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Ask workers to end: the trial is given back, and another worker takes it up from its last epoch."""
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.workers import list_workers, request_drain
+
+    if finish and cancel:
+        raise UsageError("--finish and --cancel contradict each other", "give one of them")
+    engine = open_store(db).engine
+    workers = [worker for worker in list_workers(engine) if not worker.is_silent]
+    chosen = [worker.name for worker in _choose(workers, names)]
+    request_drain(engine, chosen, "" if cancel else "finish" if finish else "now")
+    what = "goes on" if cancel else "ends after its trial" if finish else "gives its trial back and ends"
+    for name in chosen:
+        say(f"{name} {what}; it hears of it with its next heartbeat, within 5 s")
+
+
+def reap_all(db: DatabaseOption = None) -> None:
+    """Give back the trials of dead workers now; any running worker does it between its trials as well."""
+    import optuna
+
+    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.workers import forget_workers
+    from anomalyvfm_opt.trial.reap import reap
+
+    store = open_store(db)
+    found = 0
+    for record in select_studies(store.engine, []):
+        study = optuna.load_study(study_name=record.name, storage=store.storage)
+        for number in reap(study, store.engine, "worker reap"):
+            found += 1
+            say(f"{record.name} trial {number}: its worker died; given back")
+    forgotten = forget_workers(store.engine, _FORGET_DAYS)
+    say(f"{found} trials given back, {forgotten} workers forgotten that ended {_FORGET_DAYS} days ago or earlier")
+
+
+def _choose(workers: "list[WorkerRow]", names: list[str]) -> "list[WorkerRow]":
+    from anomalyvfm_opt.errors import UsageError
+
+    if names == ["all"]:
+        return workers
+    chosen = {}
+    for name in names:
+        matching = [w for w in workers if w.name == name] or [w for w in workers if w.name.startswith(name)]
+        if len(matching) != 1:
+            known = ", ".join(w.name for w in matching or workers) or "none"
+            what = "no worker that lives" if not matching else f"{len(matching)} workers"
+            raise UsageError(f"{what}: {name!r}", f"workers: {known}")
+        chosen[matching[0].name] = matching[0]
+    return list(chosen.values())
+
+
+def _to_json(worker: "WorkerRow") -> dict[str, object]:
+    times = {name: getattr(worker, name) for name in _TIMES}
+    return {
+        **{key: getattr(worker, key) for key in _KEYS},
+        **{name: value.isoformat() if value is not None else None for name, value in times.items()},
+    }

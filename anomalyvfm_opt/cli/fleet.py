@@ -1,0 +1,140 @@
+"""Run a fleet of workers on this host to its end, and say what happened to its trials."""
+
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import FrameType
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from anomalyvfm_opt.cli.fleet_display import Display, open_display
+from anomalyvfm_opt.cli.output import print_table, say
+from anomalyvfm_opt.cli.store import Store
+from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from anomalyvfm_opt.launch.base import Slot
+from anomalyvfm_opt.launch.local import LocalLauncher
+from anomalyvfm_opt.launch.supervise import SlotState, Supervisor
+from anomalyvfm_opt.report.retries import list_retries, read_clock
+from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.workers import bury_worker
+from anomalyvfm_opt.trial.budget import count_usage
+
+_STUDIES_S = 2.0
+_SIGNALS = {
+    signal.SIGINT: EXIT_INTERRUPTED,
+    signal.SIGTERM: EXIT_TERMINATED,
+    signal.SIGUSR2: EXIT_TERMINATED,
+    signal.SIGHUP: EXIT_TERMINATED,
+}
+
+
+@dataclass
+class _Watched:
+    """The display, and the crashes for the summary."""
+
+    store: Store
+    display: Display
+    family: str  # first part of the workers' names
+    crashes: list[str] = field(default_factory=list)
+
+    def name(self, slot: Slot, start: int) -> str:
+        return f"{self.family}-{slot.number}.{start}"
+
+    def note(self, state: SlotState) -> None:
+        if state.last_code and not state.is_running:
+            self.crashes.append(f"slot {state.slot.number}: {state.note}")
+            try:
+                bury_worker(self.store.engine, self.name(state.slot, state.starts), state.note)
+            except SQLAlchemyError as error:  # then its trial waits for the end of its grace
+                say(f"the database does not answer: {str(error).splitlines()[0]}")
+        self.display.show_note(state)
+
+
+def run_fleet(
+    store: Store, select: Callable[[], list[StudyRecord]], slots: Sequence[Slot], arguments: Sequence[str]
+) -> int:
+    """Fill the slots with workers until there is nothing left to do; print the summary.
+
+    Args:
+        store: the study store.
+        select: the studies that the workers serve.
+        slots: of this host.
+        arguments: of each `worker run`.
+
+    Returns:
+        The exit code: see `Supervisor.run`.
+    """
+    since = read_clock(store.engine)
+    display = open_display(_describe_studies(store, select))
+    watched = _Watched(store, display, f"{platform.node()}-{os.getpid()}")
+    launcher = LocalLauncher(watched.display.show_line)
+
+    def name_worker(slot: Slot, start: int) -> list[str]:
+        return [*arguments, "--name", watched.name(slot, start)]
+
+    supervisor = Supervisor(launcher, slots, name_worker, watched.note, watched.display.refresh)
+    _pass_on_signals(supervisor)
+    try:
+        exit_code = supervisor.run()
+    finally:
+        watched.display.close()
+    _print_summary(store, select(), supervisor.states, watched.crashes, since)
+    return exit_code
+
+
+def _pass_on_signals(supervisor: Supervisor) -> None:
+    """What is to end us ends the workers, and we end with the last of them."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        passed_on = signal.SIGTERM if number == signal.SIGHUP else number  # a worker knows no SIGHUP
+        supervisor.stop(passed_on, _SIGNALS[signal.Signals(number)])
+
+    for number in _SIGNALS:
+        signal.signal(number, stop)
+
+
+def _describe_studies(store: Store, select: Callable[[], list[StudyRecord]]) -> Callable[[], list[str]]:
+    """Lines such as `demo/brick 5/8, 2 running`, asked for every two seconds at most."""
+    lines: list[str] = []
+    asked_at = 0.0
+
+    def describe() -> list[str]:
+        nonlocal lines, asked_at
+        if time.monotonic() - asked_at > _STUDIES_S:
+            asked_at = time.monotonic()
+            try:
+                usages = [(record, count_usage(store.engine, record.study_id)) for record in select()]
+            except SQLAlchemyError as error:
+                return [*lines, f"the database does not answer: {str(error).splitlines()[0]}"]
+            lines = [f"{r.name} {u.used}/{r.budget}, {u.running} running" for r, u in usages]
+        return lines
+
+    return describe
+
+
+def _print_summary(
+    store: Store, records: list[StudyRecord], states: Sequence[SlotState], crashes: list[str], since: datetime
+) -> None:
+    usages = [(record, count_usage(store.engine, record.study_id)) for record in records]
+    rows = [
+        (r.name, f"{u.used}/{r.budget}", str(u.complete), str(u.pruned), str(u.failed), str(u.running))
+        for r, u in usages
+    ]
+    heads = ("study", "used", "complete", "pruned", "failed", "running")
+    print_table("", heads, rows, right=(1, 2, 3, 4, 5))
+    starts, restarts = sum(state.starts for state in states), sum(state.restarts.total for state in states)
+    say(f"{_count(len(states), 'slot')}, {_count(starts, 'worker')} started, {_count(restarts, 'restart')}")
+    for crash in crashes:
+        say(f"  {crash}")
+    retries = list_retries(store.engine, [record.study_id for record in records], since)
+    say(f"{_count(len(retries), 'trial')} given back" + (":" if retries else ""))
+    for retry in retries:
+        say(f"  {retry.describe()}")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -1,0 +1,100 @@
+"""What a person sees of several workers at once: lines with the slot's number, or one table in a terminal."""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from anomalyvfm_opt.cli.output import escape, say
+from anomalyvfm_opt.launch.base import Slot
+from anomalyvfm_opt.launch.supervise import SlotState
+
+
+class Display(Protocol):
+    """Both kinds answer this."""
+
+    def show_line(self, slot: Slot, line: str) -> None:
+        """A worker wrote something."""
+
+    def show_note(self, state: SlotState) -> None:
+        """A slot's worker was started, or ended."""
+
+    def refresh(self, states: Sequence[SlotState]) -> None:
+        """Called a few times a second."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class Lines:
+    """Each worker's lines as they come, for logs and pipes."""
+
+    def show_line(self, slot: Slot, line: str) -> None:
+        """`[1] ...`."""
+        say(f"[{slot.number}] {line}")
+
+    def show_note(self, state: SlotState) -> None:
+        """Of a restart or an end; a first start shows itself by its own lines."""
+        if state.note != "running" or state.starts > 1:
+            say(f"[{state.slot.number}] {state.note}")
+
+    def refresh(self, states: Sequence[SlotState]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class LiveTable:
+    """A row a slot with its worker's last line, and a line a study; what matters scrolls above it.
+
+    Args:
+        describe_studies: a line for each study.
+    """
+
+    def __init__(self, describe_studies: Callable[[], list[str]]) -> None:
+        self._describe_studies = describe_studies
+        self._last: dict[int, str] = {}
+        self._lock = threading.Lock()
+        self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def show_line(self, slot: Slot, line: str) -> None:
+        """It stands in the slot's row; ends of trials, warnings and errors also stay above the table."""
+        with self._lock:
+            self._last[slot.number] = line
+        if " trial " in line or line.startswith(("error", "warning", "hint")):
+            self._print(f"[{slot.number}] {line}")
+
+    def show_note(self, state: SlotState) -> None:
+        """In the slot's row; a crash also stays above the table."""
+        if state.last_code:
+            self._print(f"[{state.slot.number}] {state.note}")
+
+    def refresh(self, states: Sequence[SlotState]) -> None:
+        """Draw the table anew."""
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for head in ("slot", "place", "state", "restarts", "last line"):
+            table.add_column(head, no_wrap=True, overflow="ellipsis")
+        with self._lock:
+            for state in states:
+                cells = (str(state.slot.number), state.slot.place, state.note, str(state.restarts.total))
+                table.add_row(*cells, Text(escape(self._last.get(state.slot.number, ""))))
+        self._live.update(Group(table, *map(Text, self._describe_studies())))
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._live.stop()
+
+    def _print(self, line: str) -> None:
+        self._live.console.print(Text(escape(line)))
+
+
+def open_display(describe_studies: Callable[[], list[str]]) -> Display:
+    """The table where stderr is a terminal, else lines."""
+    return LiveTable(describe_studies) if sys.stderr.isatty() else Lines()

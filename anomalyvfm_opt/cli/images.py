@@ -1,0 +1,56 @@
+"""A study's images on this host: are they all there, and the same as when it was created?"""
+
+from pathlib import Path
+
+from anomalyvfm_opt.data.layout import ImageRecord, read_category
+from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
+from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
+from anomalyvfm_opt.store.studies import StoredImage, StudyRecord
+
+
+def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path) -> Split:
+    """The study's division, as stored, on the files of this host.
+
+    Raises:
+        EnvironmentMissingError: the folder, or images of it, are not there.
+        BadDataError: images or masks differ from those that the study was created with.
+    """
+    images = read_category(root, record.category)
+    found = {r.key: r for r in (*images.train, *images.validation, *images.test)}
+    needed = {key: image for key, image in stored.items() if image.role != "locked"}
+    missing = sorted(needed.keys() - found.keys())
+    if missing:
+        raise EnvironmentMissingError(
+            f"{root} lacks {len(missing)} of the {len(needed)} images of {record.name}, first {missing[0]}",
+            "point --data at the folder that the study was created with, or at a copy",
+        )
+    hashes = content_hashes([found[key] for key in needed])
+    changed = sorted(key for key, image in needed.items() if hashes[key] != image.sha256)
+    if changed:
+        raise BadDataError(
+            f"{len(changed)} images of {record.name} in {root} are not those of the study, first {changed[0]};"
+            " this worker does not join",
+            "restore them, or create a study under another name",
+        )
+    if record.masks_sha256 is not None:
+        _check_masks(record, needed, found, root)
+
+    def pick(role: str) -> tuple[ImageRecord, ...]:
+        return tuple(found[key] for key in sorted(needed) if needed[key].role == role)
+
+    return Split(record.lock, pick("fit"), pick("held_out"), pick("search"), ())
+
+
+def _check_masks(
+    record: StudyRecord, needed: dict[str, StoredImage], found: dict[str, ImageRecord], root: Path
+) -> None:
+    hashes = mask_hashes([found[key] for key in needed])
+    changed = sorted(key for key, image in needed.items() if hashes.get(key) != image.mask_sha256)
+    if changed:
+        mask = found[changed[0]].mask
+        first = f"{changed[0]}, whose mask is {mask}" if mask is not None else f"{changed[0]}, which has none now"
+        raise BadDataError(
+            f"the masks of {len(changed)} images of {record.name} in {root} are not those of the study,"
+            f" first of {first}; this worker does not join",
+            "restore them, or create a study under another name",
+        )

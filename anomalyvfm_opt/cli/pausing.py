@@ -1,0 +1,78 @@
+"""`study pause`, `study resume` and `study stop`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalyvfm_opt.cli.options import DatabaseOption
+from anomalyvfm_opt.cli.output import say
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.cli.store import Store
+    from anomalyvfm_opt.store.studies import StudyRecord
+
+StudiesArgument = Annotated[
+    list[str], typer.Argument(metavar="S...", help="Studies, or specs for all of their studies.")
+]
+NowOption = Annotated[
+    bool, typer.Option("--now", help="Take the running trials back as well, instead of letting them end.")
+]
+
+
+def pause(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
+    """Start no more trials; workers wait for `study resume`. Running trials end, unless --now."""
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.study_state import set_state
+
+    store = open_store(db)
+    for record in _find(store, studies):
+        is_new = set_state(store.engine, record.study_id, "paused", "by study pause")
+        say(f"{record.name} {'is paused' if is_new else 'was paused already'}{_take_back(store, record, now)}")
+
+
+def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
+    """Let a paused or stopped study go on."""
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.study_state import set_state
+
+    store = open_store(db)
+    for record in _find(store, studies):
+        is_new = set_state(store.engine, record.study_id, "active")
+        say(f"{record.name} {'goes on' if is_new else 'was active already'}")
+
+
+def stop(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
+    """Start no more trials; workers leave the study. Running trials end, unless --now."""
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.study_state import set_state
+
+    store = open_store(db)
+    for record in _find(store, studies):
+        is_new = set_state(store.engine, record.study_id, "stopped", "by study stop")
+        say(f"{record.name} {'is stopped' if is_new else 'was stopped already'}{_take_back(store, record, now)}")
+
+
+def _find(store: "Store", names: list[str]) -> "list[StudyRecord]":
+    from anomalyvfm_opt.cli.selection import select_studies
+
+    return select_studies(store.engine, names)
+
+
+def _take_back(store: "Store", record: "StudyRecord", now: bool) -> str:
+    """Give all running trials back; their workers notice with the next heartbeat, and drop them."""
+    import optuna
+    from optuna.trial import TrialState
+
+    from anomalyvfm_opt.trial.outcome import Outcome
+    from anomalyvfm_opt.trial.reap import give_back
+
+    study = optuna.load_study(study_name=record.name, storage=store.storage)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    numbers = ", ".join(str(trial.number) for trial in running)
+    if not running:
+        return ""
+    if not now:
+        return f"; its running trials ({numbers}) end first"
+    for trial in running:
+        give_back(study, store.engine, trial, Outcome.PREEMPTED, "taken back by a person", "study stop --now")
+    return f"; its running trials ({numbers}) are taken back"

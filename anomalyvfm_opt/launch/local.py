@@ -1,0 +1,58 @@
+"""Workers as processes of this host."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from anomalyvfm_opt.launch.base import Exit, Slot
+
+
+class LocalLauncher:
+    """Starts workers as children of this process.
+
+    Each has a process group of its own, so that Ctrl-C reaches it once, from us: a second one would end it.
+
+    Args:
+        on_line: told of each line that a worker writes, from a thread of that worker's own.
+    """
+
+    def __init__(self, on_line: Callable[[Slot, str], None]) -> None:
+        self._on_line = on_line
+        self._ended: queue.Queue[Exit] = queue.Queue()
+        self._processes: dict[int, subprocess.Popen[str]] = {}
+
+    def start(self, slot: Slot, arguments: Sequence[str]) -> None:
+        """Start a worker in an empty slot."""
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "anomalyvfm_opt", "worker", "run", *arguments],
+            env={**os.environ, **slot.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+        self._processes[slot.number] = process
+        threading.Thread(target=self._follow, args=(slot, process), daemon=True).start()
+
+    def wait(self, timeout_s: float) -> Exit | None:
+        """The next worker that has ended, after its last line; None if none has within the time."""
+        try:
+            return self._ended.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def signal(self, number: int) -> None:
+        """Pass a signal on to all workers that live."""
+        for process in list(self._processes.values()):
+            process.send_signal(number)  # which does nothing to one that has ended
+
+    def _follow(self, slot: Slot, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        for line in process.stdout:
+            self._on_line(slot, line.rstrip("\n"))
+        self._ended.put(Exit(slot, process.wait()))

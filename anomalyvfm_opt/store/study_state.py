@@ -1,0 +1,50 @@
+"""Whether a study gives tickets: active, paused (workers wait) or stopped (workers leave it)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Engine, text
+
+State = Literal["active", "paused", "stopped"]
+
+_READ = text("SELECT state, state_reason FROM anomalyvfm_opt.study WHERE study_id = :study_id")
+_SET = text("""
+    UPDATE anomalyvfm_opt.study SET state = :state, state_reason = :reason
+     WHERE study_id = :study_id AND state <> :state
+""")
+# The last trials of a study that came to an end of their own; one that was given back says nothing about it.
+_LAST = text("""
+    SELECT coalesce(o.outcome, 'completed')
+      FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
+     WHERE t.study_id = :study_id AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL')
+       AND (t.state <> 'FAIL' OR o.is_final)
+     ORDER BY t.datetime_complete DESC, t.number DESC LIMIT :count
+""")
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """A study's state, and why it is in it; the reason of an active one is empty."""
+
+    name: State
+    reason: str
+
+
+def read_state(engine: Engine, study_id: int) -> StudyState:
+    """A study's state; one that was deleted is stopped."""
+    with engine.connect() as connection:
+        row = connection.execute(_READ, {"study_id": study_id}).one_or_none()
+    return StudyState("stopped", "deleted") if row is None else StudyState(row.state, row.state_reason)
+
+
+def set_state(engine: Engine, study_id: int, state: State, reason: str = "") -> bool:
+    """Change a study's state; False if it is in it already."""
+    with engine.begin() as connection:
+        done = connection.execute(_SET, {"study_id": study_id, "state": state, "reason": reason[-1000:]})
+    return done.rowcount > 0
+
+
+def list_last_outcomes(engine: Engine, study_id: int, count: int) -> list[str]:
+    """How the last trials of a study ended that were not given back, latest first."""
+    with engine.connect() as connection:
+        return list(connection.scalars(_LAST, {"study_id": study_id, "count": count}))

@@ -1,0 +1,171 @@
+"""The end of a trial: told, given back, pruned or failed, as its outcome's policy says."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from anomalyvfm_opt.errors import AnomalyVFMOptError
+from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
+from anomalyvfm_opt.store.scores import delete_scores, write_scores
+from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.study_state import list_last_outcomes, set_state
+from anomalyvfm_opt.trial.lease import Lease
+from anomalyvfm_opt.trial.outcome import Failure, Outcome, Policy, classify
+from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.reap import close, finish, give_back
+from anomalyvfm_opt.trial.result import TrialResult
+
+_log = logging.getLogger(__name__)
+_BUGS_IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one trial ended, for whoever watches."""
+
+    number: int
+    outcome: Outcome
+    value: float | None
+    message: str = ""
+    findings: Sequence[Finding] = ()
+
+
+class Settler:
+    """Ends trials of one study for one worker.
+
+    Args:
+        study: the Optuna study.
+        engine: on the same database.
+        record: what the store knows of the study.
+        worker: this worker's name.
+        on_end: told of each trial's end.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        engine: Engine,
+        record: StudyRecord,
+        worker: str,
+        on_end: Callable[[Ended], None],
+    ) -> None:
+        self._study = study
+        self._engine = engine
+        self._record = record
+        self._worker = worker
+        self._on_end = on_end
+
+    def tell(self, trial: optuna.Trial, lease: Lease, result: TrialResult) -> None:
+        """Store a result: attributes, then scores, then the state; twice is as good as once.
+
+        Raises:
+            UpdateFinishedTrialError: the trial was taken over meanwhile.
+        """
+        try:
+            for name, value in result.attributes.items():
+                trial.set_user_attr(name, value)  # refused if the trial was taken over
+            trial.set_user_attr("findings", [vars(finding) for finding in result.findings])
+            if is_unsound(result.findings):
+                trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
+            write_scores(
+                self._engine, trial._trial_id, result.metrics, result.image_keys, result.labels, result.scores
+            )
+            self._study.tell(trial, result.value)
+        except UpdateFinishedTrialError:
+            if self._read_state(trial) is not TrialState.COMPLETE:
+                raise
+            # by an earlier try of ours whose answer was lost: nobody else completes this trial
+        close(self._engine, trial._trial_id, lease.lease_id, Outcome.COMPLETED, self._worker)
+        result.discard()
+        self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
+
+    def settle(self, trial: optuna.Trial, lease: Lease, error: Exception, patience: Patience) -> None:
+        """Put a trial that did not complete in order, and pass on what must end the worker.
+
+        Raises:
+            BaseException: what must end the worker.
+        """
+        if isinstance(error, UpdateFinishedTrialError):
+            failure = Failure(Outcome.FENCED, "taken over before it was told")
+        else:
+            failure = classify(error)
+        try:
+            outcome = patience.run(lambda: self._end(trial, lease, failure))
+        except (SQLAlchemyError, AnomalyVFMOptError) as away:
+            _log.warning("trial %s could not be given back, a later worker finds it: %s", trial.number, away)
+            outcome = failure.outcome
+        self._on_end(Ended(trial.number, outcome, None, failure.message))
+        if failure.stop is not None:
+            raise failure.stop
+        if outcome is Outcome.BUG:
+            patience.run(lambda: self._stop_on_bugs(error))
+
+    def give_up(self, trial: optuna.Trial, outcome: Outcome, message: str) -> bool:
+        """Give back a trial that no longer answers; False if it has come to an end meanwhile.
+
+        Where the database is away, the trial is left to a later reaper.
+        """
+        try:
+            if self._read_state(trial) is not TrialState.RUNNING:
+                return False
+            self._give_back(trial, outcome, message)
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            _log.warning("trial %s could not be given back: %s", trial.number, str(error).splitlines()[0])
+        self._on_end(Ended(trial.number, outcome, None, message))
+        return True
+
+    def _end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Outcome:
+        """Do what the policy says; twice is as good as once."""
+        if failure.outcome is not Outcome.FENCED and not lease.is_held(self._engine):
+            failure = replace(failure, outcome=Outcome.FENCED)  # taken over while we were away
+        outcome = failure.outcome
+        where = (self._study, self._engine, trial._trial_id)
+        match outcome.policy:
+            case Policy.NOTHING:
+                if self._read_state(trial) is not TrialState.COMPLETE:  # as it is if its lease expired after it
+                    delete_scores(self._engine, trial._trial_id)  # written just before the lease was lost
+            case Policy.RETRY | Policy.RETRY_FEW:
+                if self._read_state(trial) is TrialState.RUNNING:
+                    self._give_back(trial, outcome, failure.message)
+            case Policy.INFEASIBLE:
+                trial.set_constraint(str(outcome), 1.0)
+                finish(*where, TrialState.PRUNED, outcome, failure.message, self._worker)
+            case Policy.KEEP:
+                finish(*where, TrialState.PRUNED, outcome, failure.message, self._worker)
+            case Policy.FAIL:
+                finish(*where, TrialState.FAIL, outcome, failure.message, self._worker)
+        return outcome
+
+    def _give_back(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
+        frozen = self._study._storage.get_trial(trial._trial_id)
+        give_back(self._study, self._engine, frozen, outcome, message, self._worker)
+
+    def _read_state(self, trial: optuna.Trial) -> TrialState | None:
+        """None if the study was deleted."""
+        try:
+            return self._study._storage.get_trial(trial._trial_id).state
+        except KeyError:
+            return None
+
+    def _stop_on_bugs(self, error: Exception) -> None:
+        """Stop the study when its last trials all failed by an error of ours, whoever ran them.
+
+        Raises:
+            AnomalyVFMOptError: it is stopped.
+        """
+        last = list_last_outcomes(self._engine, self._record.study_id, _BUGS_IN_A_ROW)
+        if last != [Outcome.BUG] * _BUGS_IN_A_ROW:
+            return
+        reason = f"{_BUGS_IN_A_ROW} trials failed one after the other, last: {error!r}"
+        set_state(self._engine, self._record.study_id, "stopped", reason)
+        raise AnomalyVFMOptError(
+            f"{self._record.name} is stopped: {reason}",
+            "this is a bug; the tracebacks stand in `anomalyvfm-opt study show --json` of that study;"
+            f" once it is mended: anomalyvfm-opt study resume {self._record.name}",
+        ) from error
