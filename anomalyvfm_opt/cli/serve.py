@@ -8,7 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from anomalyvfm_opt import __version__
 from anomalyvfm_opt.cli.backbones import Backbones
 from anomalyvfm_opt.cli.benches import Benches
+from anomalyvfm_opt.cli.course import open_checkpoints
 from anomalyvfm_opt.cli.images import find_images
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.store import Store
@@ -29,6 +30,7 @@ from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.studies import StudyRecord, list_images
 from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
+from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
 from anomalyvfm_opt.trial.loop import Crew, TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.patience import Patience
@@ -52,6 +54,7 @@ class WorkerOptions:
     device: torch.device
     times: Times
     name: str  # unique
+    checkpoints: CheckpointFolder = field(default_factory=open_checkpoints)
 
 
 class Worker:
@@ -95,6 +98,7 @@ class Worker:
             self._sign_off("done" if error is None else str(error).splitlines()[0])
 
     def _serve(self) -> None:
+        self._options.checkpoints.sweep()
         patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
         while True:
             turns = [self._take_turn(r) for r in self._in_turn(patience.run(self._select)) if not self._is_full()]
@@ -151,7 +155,8 @@ class Worker:
 
         def build(spec: Spec) -> Workbench:
             backbone = self._backbones.open_for(record, spec)
-            return Workbench(spec, split, record.split_sha256, backbone, self._options.arrays)
+            options = self._options
+            return Workbench(spec, split, record.split_sha256, backbone, options.arrays, options.checkpoints)
 
         return Benches(record.spec, build, self._options.device)
 

@@ -1,16 +1,13 @@
 """The wiring of a trial: images, synthetic anomalies, backbone and scorers become what the trial loop runs."""
 
-import platform
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from anomalyvfm_opt import __version__
+from anomalyvfm_opt.cli.course import Answers, Course, Finished, describe_environment
 from anomalyvfm_opt.data.arrays import DEFAULT_MAX_BYTES, ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
@@ -19,7 +16,6 @@ from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMis
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.exam import Exam, set_exams
 from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
-from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.evaluation.linter.frozen import check_frozen, refuse_moved
 from anomalyvfm_opt.evaluation.linter.lint import Linter, Scored
 from anomalyvfm_opt.evaluation.linter.scores import check_finite
@@ -37,25 +33,17 @@ from anomalyvfm_opt.model.memory import (
 )
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.store.artifacts import DETECTOR
 from anomalyvfm_opt.synthesis.mixture import Mixture
 from anomalyvfm_opt.synthesis.pools import PoolStore
+from anomalyvfm_opt.training.checkpoint import pack_detector
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
+from anomalyvfm_opt.training.resume import Checkpoints, NoCheckpoints, TrialInputs
+from anomalyvfm_opt.trial.outcome import PrunedTrialError
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 
 _SCORING_BATCH = 32
 _CORESET_SEED = 20262  # one choice of patches for all trials
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """Scores of a finished detector: on the exam that its value comes from, and on the synthetic one."""
-
-    deciding: Scored
-    synthetic: Scores | None
-
-    @property
-    def scores(self) -> Scores:
-        return self.deciding.scores
 
 
 class Workbench:
@@ -67,11 +55,22 @@ class Workbench:
         content: the hash that identifies them on any host.
         backbone: in memory, used by one trial at a time.
         arrays: the host's store of decoded images and of synthetic anomalies.
+        checkpoints: from which a trial that was interrupted goes on.
     """
 
-    def __init__(self, spec: Spec, split: Split, content: str, backbone: Backbone, arrays: ArrayStore) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        split: Split,
+        content: str,
+        backbone: Backbone,
+        arrays: ArrayStore,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         self._spec = spec
+        self._content = content
         self._backbone = backbone
+        self._checkpoints = checkpoints or NoCheckpoints()
         geometry = choose_geometry(spec.data, split.fit)
         check_tiles(backbone, geometry)
         self._normal = load_images(arrays, split.fit, geometry)
@@ -115,16 +114,11 @@ class Workbench:
     def _run(self, request: TrialRequest, progress: Progress) -> TrialResult:
         started = time.perf_counter()
         self._memory = self._begin_trial()
-        training: dict[str, Any] = {"epoch_losses": []}
         if request.parameters is None:
-            detector = Detector(self._backbone)
-            bank = self._fit_bank(detector)
-            scores = self._score(bank, detector, self._exams.deciding)
-            answers = self._finish(bank, detector, scores)
-            findings = self._linter.lint(answers.deciding, None)
+            finished = self._score_frozen()
         else:
-            answers, training, findings = self._train(request.parameters, request, progress)
-        findings += check_frozen(self._backbone)
+            finished = self._train(request.parameters, request, progress)
+        answers = finished.answers
         exam, objective = self._exams.deciding, self._spec.scoring.objective
         value, scorer = exam.value(answers.scores, objective)
         return TrialResult(
@@ -134,43 +128,71 @@ class Workbench:
             labels=exam.labels,
             scores=answers.scores.image,
             attributes={
-                **training,
+                **finished.attributes,
                 "scorer": scorer,
                 **self._exams.list_objectives(answers.scores, answers.synthetic, objective),
-                "seconds": round(time.perf_counter() - started, 2),
+                "seconds": round(finished.earlier_s + time.perf_counter() - started, 2),
                 **self._memory.describe(is_trained=request.parameters is not None),
                 **describe_environment(self._backbone),
             },
-            findings=findings,
+            findings=[*finished.findings, *check_frozen(self._backbone)],
+            artifacts=finished.artifacts,
+            discard=finished.discard,
         )
 
-    def _train(
-        self, p: Parameters, request: TrialRequest, progress: Progress
-    ) -> tuple[_Answers, dict[str, Any], list[Finding]]:
-        """Scores after the last epoch, what is stored of the training itself, and what the linter found."""
+    def _score_frozen(self) -> Finished:
+        detector = Detector(self._backbone)
+        bank = self._fit_bank(detector)
+        answers = self._finish(bank, detector, self._score(bank, detector, self._exams.deciding))
+        findings = self._linter.lint(answers.deciding, None)
+        return Finished(answers, findings, {"epoch_losses": []})
+
+    def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> Finished:
+        """Train from the start, or from where an earlier run of the same trial was interrupted."""
         seed = request.seed
-        last: list[_Answers] = []
+        inputs = TrialInputs(self._spec.sha256(), self._content, self._backbone.weights_sha256, p, seed)
+        checkpoints = self._checkpoints.for_trial(inputs)
+        course = Course(checkpoints, progress, self._memory, describe_environment(self._backbone))
+        last: list[Answers] = []
         settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks, p.dropout)
         schedule = self._schedule(p, seed)
         with build_detector(self._backbone, settings, seed, schedule.steps) as detector:
 
-            def finish_epoch(epoch: int, _loss: float) -> None:
+            def finish_epoch(epoch: int, _loss: float = 0.0) -> None:
                 is_due = request.is_watched and epoch % self._spec.scoring.every_epochs == 0
                 if epoch < p.epochs and not is_due:
                     return
                 bank = self._fit_bank(detector)
                 scores = self._score(bank, detector, self._exams.deciding)
-                progress.report(epoch, self._exams.deciding.value(scores, self._spec.scoring.objective)[0])
+                course.report(epoch, self._exams.deciding.value(scores, self._spec.scoring.objective)[0])
                 if epoch == p.epochs:
                     last.append(self._finish(bank, detector, scores))
 
             mixture = Mixture(p.texture, p.structural, p.contextual, p.synthesis_count, p.synthesis_intensity)
             images = TrainingSet(self._normal, *self._pools.draw(mixture, seed))
-            losses = finetune(detector, images, schedule, finish_epoch, progress.check, self._memory.micro_batch)
+            try:
+                losses = finetune(
+                    detector,
+                    images,
+                    schedule,
+                    finish_epoch,
+                    progress.check,
+                    self._memory.micro_batch,
+                    start=course.begin(detector),
+                    keep=course.keep,
+                )
+                if not last:  # interrupted between the last epoch and the end
+                    finish_epoch(p.epochs)
+            except (DivergedError, DoesNotFitError, PrunedTrialError):
+                checkpoints.discard()  # there is no retry
+                raise
             ranks = detector.allocation.final_ranks()
             findings = self._linter.lint(last[0].deciding, losses)
+            artifacts = {DETECTOR: pack_detector(detector)}
         attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses.epochs]}
-        return last[0], {**attributes, "final_ranks": ranks} if ranks else attributes, findings
+        attributes |= {"final_ranks": ranks} if ranks else {}
+        attributes |= course.describe()
+        return Finished(last[0], findings, attributes, artifacts, checkpoints.discard, course.earlier_s)
 
     def _begin_trial(self) -> TrialMemory:
         return TrialMemory.begin(self._spec.training.batch_size, _SCORING_BATCH, self._backbone.device)
@@ -203,33 +225,12 @@ class Workbench:
             raise DivergedError(found[0].message)  # no value, so no finding: the trial is pruned
         return scores
 
-    def _finish(self, bank: ScorerBank, detector: Detector, scores: Scores) -> _Answers:
+    def _finish(self, bank: ScorerBank, detector: Detector, scores: Scores) -> Answers:
         """A finished detector also sits the synthetic exam, unless that is the one which it has just sat."""
         synthetic = self._exams.synthetic
         if synthetic is None or synthetic is self._exams.deciding:
-            return _Answers(Scored(detector, bank, scores), scores if synthetic else None)
-        return _Answers(Scored(detector, bank, scores), self._score(bank, detector, synthetic))
-
-
-def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
-    """What a trial's numbers depend on beside spec, data, parameters and seed."""
-    import peft
-    import timm
-
-    device = backbone.device
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
-        "dtype": "bfloat16" if device.type == "cuda" else "float32",
-        "threads": torch.get_num_threads(),
-        "host": platform.node(),
-        "weights": backbone.weights,
-        "versions": {
-            "anomalyvfm_opt": __version__,
-            "torch": str(torch.__version__),
-            "timm": timm.__version__,
-            "peft": peft.__version__,
-        },
-    }
+            return Answers(Scored(detector, bank, scores), scores if synthetic else None)
+        return Answers(Scored(detector, bank, scores), self._score(bank, detector, synthetic))
 
 
 def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None) -> Backbone:

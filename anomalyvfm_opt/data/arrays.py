@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
+from anomalyvfm_opt.durable import PART_END, publish
 from anomalyvfm_opt.errors import EnvironmentMissingError
 
 DEFAULT_MAX_BYTES = 64 * 2**30
 
 _ADVICE = "free space there, make it writable, or point ANOMALYVFM_OPT_HOME at another disk"
-_ARRAY_END, _PART_END, _LOCK_END = ".npy", ".part", ".lock"
+_ARRAY_END, _LOCK_END = ".npy", ".lock"
 
 
 class ArrayStore:
@@ -97,7 +98,7 @@ class ArrayStore:
         with self._locked(path):
             while (array := self._open(path)) is None:
                 self._make_room(math.prod(shape) * np.dtype(dtype).itemsize)
-                part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_PART_END}")
+                part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART_END}")
                 try:
                     with self._explained():
                         blank = _allocate(part, shape, dtype)
@@ -122,13 +123,13 @@ class ArrayStore:
 
     def _remove_parts(self, path: Path) -> None:
         """Remove what killed builders of this array left; whoever holds its lock is its only builder."""
-        for part in self.folder.glob(f"{path.name}.*{_PART_END}"):
+        for part in self.folder.glob(f"{path.name}.*{PART_END}"):
             part.unlink(missing_ok=True)
 
     def _make_room(self, needed: int) -> None:
         """Delete leftovers of killed builders, and the arrays unused the longest until `needed` bytes fit."""
         with self._explained():
-            for part in self.folder.glob(f"*{_PART_END}"):
+            for part in self.folder.glob(f"*{PART_END}"):
                 owner = self.folder / (part.name.split(".")[0] + _ARRAY_END)
                 with contextlib.suppress(Timeout), FileLock(owner.with_suffix(_LOCK_END), timeout=0):
                     self._remove_parts(owner)
@@ -168,9 +169,7 @@ def _publish(blank: np.ndarray, part: Path, path: Path) -> None:
     """Put a filled array on the disk for good, then give it its name."""
     if isinstance(blank, np.memmap):
         blank.flush()
-    with part.open("r+b") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    publish(part, path)
 
 
 def _freeze(array: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ _FINAL_SHARE = 0.4  # 0.45-0.6 there, on runs a hundred times as long
 _FEWEST_STEPS = 2  # one that importances come from, and one to prune
 _ALLOCATIONS = 100  # most of them in a run
 _NAME_END = ".lora_E.default"
+_AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of peft's RankAllocator
 
 
 class Allocation(Protocol):
@@ -43,6 +44,12 @@ class Allocation(Protocol):
 
     def restore(self, masks: Mapping[str, Tensor]) -> None:
         """Take over masks of an equal adapter."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next steps depend on, beside the parameters and the number of steps that are done."""
+
+    def resume(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Go on from the state of an equal adapter after so many steps."""
 
 
 class FixedRanks:
@@ -68,6 +75,13 @@ class FixedRanks:
         return {}
 
     def restore(self, masks: Mapping[str, Tensor]) -> None:
+        """Nothing."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def resume(self, state: Mapping[str, Tensor], steps: int) -> None:
         """Nothing."""
 
 
@@ -136,6 +150,27 @@ class AllocatedRanks:
     def restore(self, masks: Mapping[str, Tensor]) -> None:
         """Take over which singular values are left."""
         self._config.rank_pattern = {name + _NAME_END: masks[name].bool().tolist() for name in self._values}
+
+    def state(self) -> dict[str, Tensor]:
+        """Importances, as `<average>.<parameter>`, and which singular values are left, as `mask.<layer>`."""
+        averages = ((field, getattr(self._model.rankallocator, field)) for field in _AVERAGES)
+        importances = {f"{field}.{name}": value for field, values in averages for name, value in values.items()}
+        masks = self.masks() if self._config.rank_pattern else {}
+        return importances | {f"mask.{name}": mask for name, mask in masks.items()}
+
+    def resume(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Take over importances, masks and the place in the schedule."""
+        self._done = steps
+        parameters = dict(self._model.model.named_parameters())
+        for field in _AVERAGES:
+            stored = {
+                name.removeprefix(f"{field}."): t for name, t in state.items() if name.startswith(f"{field}.")
+            }
+            # with the strides of the parameter, as peft makes them
+            values = {name: torch.empty_like(parameters[name].detach()).copy_(t) for name, t in stored.items()}
+            setattr(self._model.rankallocator, field, values)
+        if masks := {name.removeprefix("mask."): t for name, t in state.items() if name.startswith("mask.")}:
+            self.restore(masks)
 
 
 def begin_orthonormal(peft_model: nn.Module) -> None:

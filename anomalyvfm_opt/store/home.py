@@ -1,4 +1,4 @@
-"""The state folder: where the embedded database, caches and artifacts of this host live."""
+"""The state folder, where the embedded database and caches of this host live, and the folder of artifacts."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,7 @@ import platformdirs
 from anomalyvfm_opt.errors import EnvironmentMissingError
 
 HOME_VARIABLE = "ANOMALYVFM_OPT_HOME"
+ARTIFACTS_VARIABLE = "ANOMALYVFM_OPT_ARTIFACTS"
 ROOT_HOME = Path("/var/lib/anomalyvfm-opt")
 _HINT = f"set {HOME_VARIABLE} to a folder that you can write to"
 
@@ -32,17 +33,52 @@ def locate_state_folder() -> Path:
     """Where the state folder is or would be; nothing is made."""
     given = os.environ.get(HOME_VARIABLE, "")
     if given:
-        try:
-            return Path(given).expanduser().absolute()
-        except RuntimeError as error:
-            raise EnvironmentMissingError(f"{HOME_VARIABLE}={given}: {error}", _HINT) from None
+        return _expand(HOME_VARIABLE, given)
     if os.geteuid() == 0:
         return ROOT_HOME
     return platformdirs.user_data_path("anomalyvfm-opt", appauthor=False)
 
 
-def create_folder(folder: Path) -> None:
-    """Make a state folder, closed to others: 0700, or for root 0711, which lets others pass but not list.
+def artifacts_folder() -> Path:
+    """Where trials' files go, made if it is not there: `ANOMALYVFM_OPT_ARTIFACTS`, else in the state folder.
+
+    Hosts may share it. A folder that is already there keeps its mode.
+
+    Raises:
+        EnvironmentMissingError: it, or a parent of it, is a file or cannot be written to.
+    """
+    folder = locate_artifacts()
+    if not os.environ.get(ARTIFACTS_VARIABLE, ""):
+        state_folder()
+    hint = f"set {ARTIFACTS_VARIABLE} to a folder that you can write to"
+    create_folder(folder, "the folder of artifacts", hint)
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise EnvironmentMissingError(f"the folder of artifacts {folder} cannot be written to", hint)
+    return folder
+
+
+def locate_artifacts() -> Path:
+    """Where trials' files are or would be; nothing is made."""
+    given = os.environ.get(ARTIFACTS_VARIABLE, "")
+    return _expand(ARTIFACTS_VARIABLE, given) if given else locate_state_folder() / "artifacts"
+
+
+def _expand(variable: str, given: str) -> Path:
+    try:
+        return Path(given).expanduser().absolute()
+    except RuntimeError as error:
+        raise EnvironmentMissingError(
+            f"{variable}={given}: {error}", f"set {variable} to a folder that you can write to"
+        ) from None
+
+
+def create_folder(folder: Path, what: str = "the state folder", hint: str = _HINT) -> None:
+    """Make a folder of ours, closed to others: 0700, or for root 0711, which lets others pass but not list.
+
+    Args:
+        folder: with its parents.
+        what: it is, for an error.
+        hint: what to do about an error.
 
     Raises:
         EnvironmentMissingError: a file is in the way, or the parent cannot be written to.
@@ -55,10 +91,8 @@ def create_folder(folder: Path) -> None:
             (path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir()),
             folder,
         )
-        raise EnvironmentMissingError(
-            f"the state folder {folder} cannot be made: {culprit} is not a folder", _HINT
-        ) from None
+        raise EnvironmentMissingError(f"{what} {folder} cannot be made: {culprit} is not a folder", hint) from None
     except OSError as error:
         raise EnvironmentMissingError(
-            f"the state folder {folder} cannot be made: {error.strerror} ({error.filename})", _HINT
+            f"{what} {folder} cannot be made: {error.strerror} ({error.filename})", hint
         ) from None

@@ -1,4 +1,4 @@
-"""Metrics and per-image scores of trials, so that later steps compare trials without retraining."""
+"""Metrics, per-image scores and files of trials, so that later steps compare trials without retraining."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from sqlalchemy import Engine, delete, insert, select, text
 
 from anomalyvfm_opt.evaluation.metrics import Metrics
 from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.artifacts import Artifact, write_artifacts
 
 _STUDY_AUROCS = text("""
     SELECT m.trial_id, m.scorer, m.image_auroc FROM anomalyvfm_opt.trial_metric m
@@ -24,8 +25,9 @@ def write_scores(
     image_keys: tuple[str, ...],
     labels: np.ndarray,
     scores: Mapping[str, np.ndarray],
+    artifacts: Mapping[str, Artifact] | None = None,
 ) -> None:
-    """Store a trial's metrics and scores in one transaction, replacing earlier ones of the same trial.
+    """Store a trial's metrics, scores and files in one transaction, replacing earlier ones of the same trial.
 
     Args:
         engine: of the study store.
@@ -34,6 +36,7 @@ def write_scores(
         image_keys: of the n scored images.
         labels: int (n,), 1 for anomalous.
         scores: scorer -> float (n,).
+        artifacts: kind -> file, which is there already.
     """
     metric_rows = [{"trial_id": trial_id, "scorer": name, **asdict(m)} for name, m in metrics.items()]
     score_rows = [
@@ -46,12 +49,13 @@ def write_scores(
             connection.execute(delete(table).where(table.c.trial_id == trial_id))
             if rows:
                 connection.execute(insert(table), rows)
+        write_artifacts(connection, trial_id, artifacts or {})
 
 
 def delete_scores(engine: Engine, trial_id: int) -> None:
-    """Drop a trial's metrics and scores."""
+    """Drop a trial's metrics and scores, and the rows of its files."""
     with engine.begin() as connection:
-        for table in (tables.trial_metric, tables.image_score):
+        for table in (tables.trial_metric, tables.image_score, tables.artifact):
             connection.execute(delete(table).where(table.c.trial_id == trial_id))
 
 

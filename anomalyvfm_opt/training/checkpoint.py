@@ -3,14 +3,12 @@
 Tensors are `adapter.<parameter>`, `decoder.<parameter>`, `predictor.<parameter>`, and for AdaLoRA
 `mask.<layer>`: which singular values are left. The file's header holds what they belong to, as JSON, so that the
 two cannot be mixed up. What only a continued training needs (optimiser, AdaLoRA's importances, dropout's
-generator) belongs into a file of its own, which a finished trial does without.
+generator) is in `training.state`; a finished trial does without.
 """
 
 import dataclasses
 import json
-import os
-import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from anomalyvfm_opt.durable import write_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
@@ -56,6 +55,13 @@ class Identity:
             raise ValueError("a frozen detector has nothing to keep")
         return cls(**_identify_backbone(backbone), adapter=adapter.settings, steps=adapter.steps)
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """From what `asdict` makes of one, after a way through JSON; further keys do not matter."""
+        fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
+        blocks = {name: tuple(fields[name]) for name in ("decoder_blocks", "patch_blocks")}
+        return cls(**{**fields, **blocks, "adapter": AdapterSettings(**fields["adapter"])})
+
 
 def save_detector(detector: Detector, path: Path) -> None:
     """Write a detector's trained tensors; the file is there when it is complete.
@@ -63,27 +69,25 @@ def save_detector(detector: Detector, path: Path) -> None:
     Raises:
         EnvironmentMissingError: the disk is full, or the folder is not there or not writable.
     """
-    from safetensors.torch import save
-
-    content = {"kind": _KIND, "schema": _SCHEMA, **asdict(Identity.of(detector))}
-    tensors = {name: t.detach().cpu().contiguous() for name, t in _list_tensors(detector).items()}
-    tensors |= {f"mask.{name}": mask for name, mask in detector.allocation.masks().items()}
-    header = {"detector": json.dumps(content, sort_keys=True)}
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    content = pack_detector(detector)
     try:
-        try:
-            with part.open("xb") as file:
-                file.write(save(tensors, header))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise EnvironmentMissingError(
             f"cannot write the checkpoint {path}: {error.strerror or error}",
             "free space there, or name another place",
         ) from None
+
+
+def pack_detector(detector: Detector) -> bytes:
+    """A detector's trained tensors as the bytes of a checkpoint; the same detector gives the same bytes."""
+    from safetensors.torch import save
+
+    content = {"kind": _KIND, "schema": _SCHEMA, **asdict(Identity.of(detector))}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in list_trained(detector).items()}
+    tensors |= {f"mask.{name}": mask for name, mask in detector.allocation.masks().items()}
+    packed: bytes = save(tensors, {"detector": json.dumps(content, sort_keys=True)})
+    return packed
 
 
 def read_identity(path: Path) -> Identity:
@@ -106,7 +110,7 @@ def load_detector(path: Path, detector: Detector) -> None:
     """
     header, tensors = _read(path)
     _check_same(path, _parse_header(path, header), Identity.of(detector))
-    own = _list_tensors(detector)
+    own = list_trained(detector)
     masks = {name.removeprefix("mask."): tensors.pop(name) for name in list(tensors) if name.startswith("mask.")}
     for name in own.keys() | tensors.keys():
         shapes = [tuple(side[name].shape) if name in side else "absent" for side in (tensors, own)]
@@ -142,7 +146,8 @@ def _identify_backbone(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def _list_tensors(detector: Detector) -> dict[str, nn.Parameter]:
+def list_trained(detector: Detector) -> dict[str, nn.Parameter]:
+    """All parameters that training changes: `adapter.<name>`, `decoder.<name>`, `predictor.<name>`."""
     adapter = {n: p for n, p in detector.backbone.network.named_parameters() if p.requires_grad}
     parts = {"adapter": adapter}
     for name, head in (("decoder", detector.decoder), ("predictor", detector.predictor)):
@@ -174,9 +179,7 @@ def _parse_header(path: Path, header: dict[str, str]) -> Identity:
             f"checkpoint {path} has format {content['schema']}, this program reads {_SCHEMA}",
             "use the version of the program that wrote it",
         )
-    fields = {field.name: content[field.name] for field in dataclasses.fields(Identity)}
-    blocks = {name: tuple(fields[name]) for name in ("decoder_blocks", "patch_blocks")}
-    return Identity(**{**fields, **blocks, "adapter": AdapterSettings(**fields["adapter"])})
+    return Identity.from_json(content)
 
 
 def _check_same(path: Path, stored: Identity, wanted: Identity) -> None:

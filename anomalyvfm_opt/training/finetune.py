@@ -1,7 +1,8 @@
 """The training loop of one trial, readable from top to bottom."""
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,11 @@ from anomalyvfm_opt.errors import DivergedError
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.losses import anomaly_loss
+from anomalyvfm_opt.training.state import TrainingState, capture_state, restore_state
 
 _DIVERGED_FACTOR = 10.0
 _PLACE_STREAM = 1  # keeps the places of squares apart from the order of images
+_FULL_RATE = "full_lr"  # a parameter group's learning rate after the warm-up
 _Batch = tuple[Tensor, Tensor, Tensor]  # images (b, h, w, 3), labels (b,), masks (b, h, w)
 
 
@@ -64,10 +67,13 @@ def finetune(
     on_epoch: Callable[[int, float], None],
     on_step: Callable[[], None] = lambda: None,
     micro_batch: ShrinkingBatch | None = None,
+    start: TrainingState | None = None,
+    keep: Callable[[TrainingState], None] | None = None,
 ) -> Losses:
     """Train adapter and heads.
 
-    The learning rate is constant after a short linear warm-up, so that epoch k of two trials compares.
+    The learning rate is constant after a short linear warm-up, so that epoch k of two trials compares. A run that
+    goes on from a state ends with the numbers of one that was never interrupted, on the same kind of device.
 
     Args:
         detector: with an adapter; in eval mode afterwards.
@@ -76,9 +82,11 @@ def finetune(
         on_epoch: called after each epoch with its number (from 1) and loss; what it raises ends training.
         on_step: called before each optimiser step; what it raises ends training.
         micro_batch: how many images of a step go through the detector at once; None for all that fit.
+        start: the state to go on from, of a run with an equal detector, equal images and an equal schedule.
+        keep: given the state after each epoch and its `on_epoch`.
 
     Returns:
-        The losses of all steps and epochs.
+        The losses of all steps and epochs, those before `start` among them.
 
     Raises:
         DivergedError: a loss that is not finite, or an epoch ten times worse than the first.
@@ -86,29 +94,45 @@ def finetune(
     """
     micro_batch = micro_batch or ShrinkingBatch(schedule.batch_size, detector.backbone.device)
     optimizer = torch.optim.AdamW(_group_parameters(detector, schedule), weight_decay=schedule.weight_decay)
-    warmup = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / max(1, schedule.warmup_steps))
-    )
-    batches = _draw_batches(images, schedule, is_pinned=detector.backbone.device.type == "cuda")
-    losses: list[float] = []
     steps: list[float] = []
+    if start is not None:
+        restore_state(start, detector, optimizer)
+        micro_batch.size = start.micro_batch
+        steps += start.steps
+    losses = _average_epochs(steps, schedule)
+    batches = _draw_batches(images, schedule, detector.backbone.device.type == "cuda", first_step=len(steps))
     detector.train()
-    for epoch in range(1, schedule.epochs + 1):
+    for epoch in range(len(losses) + 1, schedule.epochs + 1):
         for _ in range(schedule.steps_per_epoch):
             on_step()
+            _set_learning_rates(optimizer, schedule, len(steps))
             value = _accumulate_gradients(detector, optimizer, next(batches), micro_batch)
             if not math.isfinite(value):
                 raise DivergedError(f"loss {value} in epoch {epoch}")
             optimizer.step()
             detector.allocation.finish_step()
-            warmup.step()
             steps.append(value)
-        losses.append(sum(steps[-schedule.steps_per_epoch :]) / schedule.steps_per_epoch)
+        losses = _average_epochs(steps, schedule)
         if losses[-1] > _DIVERGED_FACTOR * max(losses[0], 1e-3):
             raise DivergedError(f"mean loss {losses[-1]:.3g} in epoch {epoch} after {losses[0]:.3g} in the first")
         on_epoch(epoch, losses[-1])
+        if keep is not None:
+            keep(capture_state(detector, optimizer, epoch, steps, micro_batch.size))
     detector.eval()
     return Losses(tuple(losses), tuple(steps))
+
+
+def _average_epochs(steps: Sequence[float], schedule: Schedule) -> list[float]:
+    """The mean loss of each whole epoch."""
+    n = schedule.steps_per_epoch
+    return [sum(steps[first : first + n]) / n for first in range(0, len(steps), n)]
+
+
+def _set_learning_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> None:
+    """Linear warm-up, then constant; a function of the step alone, counted from 0."""
+    factor = min(1.0, (step + 1) / max(1, schedule.warmup_steps))
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group[_FULL_RATE]
 
 
 def _group_parameters(detector: Detector, schedule: Schedule) -> list[dict[str, Any]]:
@@ -116,8 +140,8 @@ def _group_parameters(detector: Detector, schedule: Schedule) -> list[dict[str, 
     adapter: dict[float, list[nn.Parameter]] = {}
     for parameter in detector.adapter_parameters():
         adapter.setdefault(detector.allocation.scale_learning_rate(parameter), []).append(parameter)
-    groups = [{"params": p, "lr": factor * schedule.learning_rate} for factor, p in adapter.items()]
-    return [*groups, {"params": detector.head_parameters(), "lr": schedule.head_learning_rate}]
+    groups = [{"params": p, _FULL_RATE: factor * schedule.learning_rate} for factor, p in adapter.items()]
+    return [*groups, {"params": detector.head_parameters(), _FULL_RATE: schedule.head_learning_rate}]
 
 
 def _accumulate_gradients(
@@ -158,22 +182,27 @@ def _compute_loss(detector: Detector, batch: Tensor, labels: Tensor, masks: Tens
     return anomaly_loss(output.image_logit, output.mask_logit, output.confidence, labels, masks)
 
 
-def _draw_batches(images: TrainingSet, schedule: Schedule, is_pinned: bool) -> Iterator[_Batch]:
+def _draw_batches(
+    images: TrainingSet, schedule: Schedule, is_pinned: bool, first_step: int = 0
+) -> Iterator[_Batch]:
     """Endless batches: images (b, h, w, 3), labels (b,), masks (b, h, w); no image twice before all once.
 
-    Of a normal image in tiles, each turn takes a square at another place.
+    Of a normal image in tiles, each turn takes a square at another place. Of the steps before the first one that
+    is asked for, the numbers of the images are drawn and nothing is read.
     """
     half = schedule.batch_size // 2
     rng = np.random.default_rng(schedule.seed)
-    places = np.random.default_rng((schedule.seed, _PLACE_STREAM))
     normals = _shuffle_forever(len(images.normal), half, rng)
     anomalies = _shuffle_forever(len(images.anomalous), half, rng)
+    for _ in range(first_step):
+        next(normals), next(anomalies)
     labels = torch.cat([torch.zeros(half), torch.ones(half)])
     if is_pinned:
         labels = labels.pin_memory()
     no_mask = np.zeros((half, *images.masks.shape[1:]), dtype=np.uint8)
-    while True:
+    for step in itertools.count(first_step):
         i, j = next(normals), next(anomalies)
+        places = np.random.default_rng((schedule.seed, _PLACE_STREAM, step))
         normal = images.normal.read_random_squares(i, places)
         batch = torch.from_numpy(np.concatenate([normal, images.anomalous[j]]))
         masks = torch.from_numpy(np.concatenate([no_mask, images.masks[j]]))

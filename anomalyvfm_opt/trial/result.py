@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +27,11 @@ class TrialRequest:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A finished trial: its value, and for each scorer the metrics and the scores of the n scored images."""
+    """A finished trial: its value, and for each scorer the metrics and the scores of the n scored images.
+
+    `artifacts` are its files by kind, as bytes or as paths. `discard` removes what a retry would have gone on
+    from; it is called when the study store has the trial as complete.
+    """
 
     value: float
     metrics: Mapping[str, Metrics]
@@ -35,6 +40,8 @@ class TrialResult:
     scores: Mapping[str, np.ndarray]  # float (n,)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     findings: Sequence[Finding] = ()  # of the linter
+    artifacts: Mapping[str, bytes | Path] = field(default_factory=dict)
+    discard: Callable[[], None] = lambda: None
 
 
 class Progress(Protocol):

@@ -82,6 +82,7 @@ class Settler:
                 raise
             # by an earlier try of ours whose answer was lost: nobody else completes this trial
         close(self._engine, trial._trial_id, lease.lease_id, Outcome.COMPLETED, self._worker)
+        result.discard()
         self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
 
     def settle(self, trial: optuna.Trial, lease: Lease, error: Exception, patience: Patience) -> None:

@@ -1,12 +1,13 @@
 """The state folder and the disk that it lies on; neither is touched."""
 
+import contextlib
 import os
 import pwd
 import shutil
 from pathlib import Path
 
 from anomalyvfm_opt.cli.checks.check import Finding, fail, ok, warn
-from anomalyvfm_opt.store.home import HOME_VARIABLE, locate_state_folder
+from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE, HOME_VARIABLE, locate_artifacts, locate_state_folder
 
 _ELSEWHERE = f"set {HOME_VARIABLE} to a folder that you can write to"
 _LARGER = f"free space there, lower --cache-gib, or set {HOME_VARIABLE} to a folder on a larger disk"
@@ -59,9 +60,9 @@ def look_at_disk(cache_bytes: int) -> Finding:
     place = _find_existing(home)
     free = shutil.disk_usage(place).free
     cached = sum(entry.stat().st_size for entry in _list_files(home / "cache"))
-    room = f"{free / _GIB:.1f} GiB free; the cache has {cached / _GIB:.1f} of at most {cache_bytes / _GIB:g}"
+    room = f"{free / _GIB:.1f} GiB free; the cache has {cached / _GIB:.1f} of at most {cache_bytes / _GIB:g} GiB"
     kind = find_file_system(place)
-    detail = f"{room} GiB; {kind or 'unknown file system'}"
+    detail = f"{room}; {_describe_artifacts()}; {kind or 'unknown file system'}"
     inodes = os.statvfs(place)
     if free < _LEAST_FREE:
         return fail(detail, _LARGER)
@@ -79,6 +80,24 @@ def look_at_disk(cache_bytes: int) -> Finding:
     if kind == "overlay":
         return ok(f"{detail}: a container's own layer, gone with the container")
     return ok(detail)
+
+
+def _describe_artifacts() -> str:
+    """What trials have left, which may lie on another disk."""
+    folder = locate_artifacts()
+    checkpoints = _measure(folder / "checkpoints")
+    files = _measure(folder) - checkpoints
+    where = f" in {folder}" if os.environ.get(ARTIFACTS_VARIABLE) else ""
+    return f"trials' files{where} {files / _GIB:.1f} GiB, checkpoints {checkpoints / _GIB:.1f} GiB"
+
+
+def _measure(folder: Path) -> int:
+    """Bytes of all files under a folder that we may look into."""
+    total = 0
+    for each, _, _ in os.walk(folder):
+        with contextlib.suppress(FileNotFoundError):  # a trial has ended meanwhile
+            total += sum(entry.stat().st_size for entry in _list_files(Path(each)))
+    return total
 
 
 def find_file_system(path: Path, mounts: Path = _MOUNTS) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from anomalyvfm_opt.durable import written_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.embedded.binaries import Installation
 from anomalyvfm_opt.store.embedded.listen import LOCAL
@@ -201,13 +202,7 @@ def write_private(path: Path, text: str, owner: ServerUser | None = None) -> Non
         text: what.
         owner: whose it is; None for the caller's.
     """
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with written_whole(path, 0o600) as file:
         if owner is not None and owner.is_other:
-            os.fchown(descriptor, owner.uid, owner.gid)
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    fresh.replace(path)
+            os.fchown(file.fileno(), owner.uid, owner.gid)
+        file.write(text.encode())

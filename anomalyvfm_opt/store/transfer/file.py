@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import os
-import secrets
 import sys
 import zlib
 from collections import deque
@@ -21,6 +20,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from anomalyvfm_opt.durable import written_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 
 SCHEMA = 1
@@ -142,29 +142,12 @@ def _to_line(content: Content) -> bytes:
 
 
 def _publish(path: Path, lines: Iterable[bytes]) -> None:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            if path.suffix == ".gz":
-                with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-                    packed.writelines(lines)
-            else:
-                file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the new name on the disk, too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with written_whole(path) as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+                packed.writelines(lines)
+        else:
+            file.writelines(lines)
 
 
 def _read_contents(path: Path) -> Iterator[Content]:

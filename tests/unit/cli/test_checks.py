@@ -1,5 +1,6 @@
 """What the checks of `doctor` make of what they measure."""
 
+import os
 from pathlib import Path
 from threading import Event
 
@@ -11,8 +12,9 @@ from anomalyvfm_opt.cli.checks.connections import Limit, count_connections_per_p
 from anomalyvfm_opt.cli.checks.database import judge_clock, judge_latency
 from anomalyvfm_opt.cli.checks.device import judge_threads, read_driver
 from anomalyvfm_opt.cli.checks.packages import judge_packages, look_at_packages
-from anomalyvfm_opt.cli.checks.state import find_file_system
+from anomalyvfm_opt.cli.checks.state import find_file_system, look_at_disk
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE, HOME_VARIABLE
 
 MOUNTS = """\
 22 27 0:21 / /proc rw - proc proc rw
@@ -141,3 +143,18 @@ def test_packages_outside_of_their_ranges_are_named() -> None:
     assert found.detail.startswith("optuna ")
     assert "no-such-package not installed, needed >=2" in found.detail
     assert found.fix == "pip install 'optuna<1' 'no-such-package>=2'"
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_the_disk_check_says_what_trials_have_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_elsewhere: bool
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    folder = tmp_path / ("shared" if is_elsewhere else "artifacts")
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(folder) if is_elsewhere else "")
+    for path, gib in (("checkpoints/key/epoch.safetensors", 0.3), ("ab/abcd", 2)):
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).touch()
+        os.truncate(folder / path, int(gib * 2**30))  # a hole, which takes no room
+    where = f" in {folder}" if is_elsewhere else ""
+    assert f"; trials' files{where} 2.0 GiB, checkpoints 0.3 GiB; " in look_at_disk(0).detail

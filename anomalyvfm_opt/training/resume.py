@@ -1,0 +1,126 @@
+"""What a retry of a trial goes on from, and what a trial is known by."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, Self
+
+from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.training.checkpoint import Identity
+from anomalyvfm_opt.training.state import TrainingState
+
+
+@dataclass(frozen=True)
+class TrialInputs:
+    """What a trial is a function of, on one kind of device.
+
+    They are the name of its checkpoints: whoever runs it again finds them, and two processes that run it at the
+    same time write the same.
+    """
+
+    spec_sha256: str
+    split_sha256: str
+    weights_sha256: str
+    parameters: Parameters
+    seed: int
+
+    def describe(self) -> dict[str, Any]:
+        """All of it, as plain JSON values."""
+        return asdict(self)
+
+    @property
+    def key(self) -> str:
+        """Their hash, hexadecimal."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trial after an epoch.
+
+    Args:
+        state: of its training.
+        values: what it has reported, by epoch.
+        seconds: that it has taken.
+        scoring_batch: tiles that it scored together last.
+        parts: where its epochs were run: for each run that began or went on with it the epoch after which it did
+            (`from_epoch`, 0 at first), and its device, versions and so on.
+    """
+
+    state: TrainingState
+    values: Mapping[int, float]
+    seconds: float
+    scoring_batch: int
+    parts: tuple[Mapping[str, Any], ...]
+
+
+class TrialCheckpoints(Protocol):
+    """The checkpoints of one trial; the newest is kept."""
+
+    def load(self, detector: Detector) -> Checkpoint | None:
+        """The checkpoint that this detector can go on from, or None: begin from the start."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint in the place of the one before."""
+
+    def discard(self) -> None:
+        """Remove it: the trial has ended."""
+
+
+class Checkpoints(Protocol):
+    """The checkpoints of all trials."""
+
+    def for_trial(self, inputs: TrialInputs) -> TrialCheckpoints:
+        """Those of one trial."""
+
+
+class NoCheckpoints:
+    """Every trial begins from the start, and nothing is kept."""
+
+    def for_trial(self, _inputs: TrialInputs) -> Self:
+        """Nothing, of any trial."""
+        return self
+
+    def load(self, _detector: Detector) -> None:
+        """Nothing."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Nothing."""
+
+    def discard(self) -> None:
+        """Nothing."""
+
+
+def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint without its tensors, as plain JSON values."""
+    described = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
+    state = {field.name: getattr(checkpoint.state, field.name) for field in dataclasses.fields(checkpoint.state)}
+    del state["tensors"]
+    return {**described, "state": {**state, "identity": asdict(checkpoint.state.identity)}}
+
+
+def restore_checkpoint(record: Mapping[str, Any], tensors: bytes) -> Checkpoint:
+    """The inverse, with the bytes of a safetensors file.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is damaged.
+    """
+    from safetensors.torch import load
+
+    state = record["state"]
+    return Checkpoint(
+        state=TrainingState(
+            identity=Identity.from_json(state["identity"]),
+            epoch=state["epoch"],
+            steps=tuple(state["steps"]),
+            micro_batch=state["micro_batch"],
+            tensors=load(tensors),
+        ),
+        values={int(epoch): value for epoch, value in record["values"].items()},
+        seconds=record["seconds"],
+        scoring_batch=record["scoring_batch"],
+        parts=tuple(record["parts"]),
+    )
