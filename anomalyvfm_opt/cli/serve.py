@@ -28,6 +28,8 @@ from anomalyvfm_opt.cli.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.artifacts import ArtifactFolder
+from anomalyvfm_opt.store.home import artifacts_folder
 from anomalyvfm_opt.store.studies import StudyRecord, list_images
 from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
@@ -55,6 +57,7 @@ class WorkerOptions:
     times: Times
     name: str  # unique
     checkpoints: CheckpointFolder = field(default_factory=open_checkpoints)
+    artifacts: ArtifactFolder = field(default_factory=lambda: ArtifactFolder(artifacts_folder()))
 
 
 class Worker:
@@ -146,7 +149,7 @@ class Worker:
             findings = f" ({name_checks(ended.findings)})" if ended.findings else ""
             say(f"{record.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}")
 
-        crew = Crew(self._pulse, announce, self._leave)
+        crew = Crew(self._pulse, announce, self._options.artifacts, self._leave)
         return TrialLoop(study, self._store.engine, record, lambda: self._build_benches(record).run, crew)
 
     def _build_benches(self, record: StudyRecord) -> Benches:

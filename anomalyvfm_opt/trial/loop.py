@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
@@ -50,11 +51,13 @@ class Crew:
     Args:
         pulse: of this worker.
         on_end: told of each trial's end.
+        artifacts: where trials' files go.
         leave: ends the process at once with an exit code, when a trial no longer answers.
     """
 
     pulse: Pulse
     on_end: Callable[[Ended], None]
+    artifacts: ArtifactFolder
     leave: Callable[[int], NoReturn]
 
 
@@ -102,7 +105,7 @@ class TrialLoop:
         self._prepare = cache(prepare)
         self._crew = crew
         self._pulse = crew.pulse
-        self._settler = Settler(study, engine, record, crew.pulse.worker, crew.on_end)
+        self._settler = Settler(study, engine, record, crew.artifacts, crew.pulse.worker, crew.on_end)
         self._distributions: Mapping[str, BaseDistribution] = list_distributions(record.spec.search.space)
 
     def take_turn(self) -> Turn:

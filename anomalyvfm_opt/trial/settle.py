@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyvfm_opt.errors import AnomalyVFMOptError
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
+from anomalyvfm_opt.store.artifacts import ArtifactFolder, put_all
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import list_last_outcomes, set_state
@@ -43,6 +44,7 @@ class Settler:
         study: the Optuna study.
         engine: on the same database.
         record: what the store knows of the study.
+        artifacts: where trials' files go.
         worker: this worker's name.
         on_end: told of each trial's end.
     """
@@ -52,30 +54,32 @@ class Settler:
         study: optuna.Study,
         engine: Engine,
         record: StudyRecord,
+        artifacts: ArtifactFolder,
         worker: str,
         on_end: Callable[[Ended], None],
     ) -> None:
         self._study = study
         self._engine = engine
         self._record = record
+        self._artifacts = artifacts
         self._worker = worker
         self._on_end = on_end
 
     def tell(self, trial: optuna.Trial, lease: Lease, result: TrialResult) -> None:
-        """Store a result: attributes, then scores, then the state; twice is as good as once.
+        """Store a result: files, attributes, scores, then the state; twice is as good as once.
 
         Raises:
             UpdateFinishedTrialError: the trial was taken over meanwhile.
         """
+        files = put_all(self._artifacts, result.artifacts)
         try:
             for name, value in result.attributes.items():
                 trial.set_user_attr(name, value)  # refused if the trial was taken over
             trial.set_user_attr("findings", [vars(finding) for finding in result.findings])
             if is_unsound(result.findings):
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
-            write_scores(
-                self._engine, trial._trial_id, result.metrics, result.image_keys, result.labels, result.scores
-            )
+            labelled = (result.image_keys, result.labels, result.scores)
+            write_scores(self._engine, trial._trial_id, result.metrics, *labelled, files)
             self._study.tell(trial, result.value)
         except UpdateFinishedTrialError:
             if self._read_state(trial) is not TrialState.COMPLETE:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,6 +13,7 @@ from sqlalchemy import Engine
 
 from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
@@ -23,6 +25,7 @@ from anomalyvfm_opt.trial.settle import Ended
 from anomalyvfm_opt.trial.space import build_pruner, build_sampler
 
 KEYS = ("tile/test_public/good/000.png", "tile/test_public/bad/000.png")
+NO_FILES = ArtifactFolder(Path("these trials have no files"))
 TIMES = Times(grace_s=30.0, drain_s=5.0, outage_s=30.0)
 REFERENCES: dict[str, dict[str, Any] | None] = {"frozen": None}
 
@@ -90,7 +93,7 @@ class Bench:
         )
         notes = [] if ended is None else ended
         pulse = Pulse(self.engine, worker, times, stop or StopRequest())
-        return TrialLoop(study, self.engine, self.record, lambda: run, Crew(pulse, notes.append, leave))
+        return TrialLoop(study, self.engine, self.record, lambda: run, Crew(pulse, notes.append, NO_FILES, leave))
 
 
 @pytest.fixture
