@@ -20,6 +20,7 @@ from anomalyvfm_opt.errors import AnomalyVFMOptError
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.batch import set_attributes, suggest_all
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
@@ -144,8 +145,7 @@ class TrialLoop:
     def _suggest(self, trial: optuna.Trial) -> TrialRequest:
         """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
         if self._is_sampled(trial):
-            for name, distribution in self._distributions.items():
-                trial._suggest(name, distribution)
+            suggest_all(trial, self._distributions)
         first_number = trial.user_attrs.get("first_number", trial.number)
         return TrialRequest(
             number=trial.number,
@@ -175,8 +175,7 @@ class TrialLoop:
             progress = _Progress(trial, heartbeat, self._check_signals)
             try:
                 request = self._suggest(trial)
-                for name, value in _describe(request).items():
-                    trial.set_user_attr(name, value)  # now, so that a trial that does not fit shows them as well
+                set_attributes(trial, _describe(request))  # now, so that a trial that does not fit shows them
                 result = self._prepare()(request, progress)
                 if heartbeat.is_lost:
                     raise LeaseLostError
@@ -193,9 +192,8 @@ class TrialLoop:
         self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
 
     def _tell(self, trial: optuna.Trial, result: TrialResult) -> None:
-        for name, value in result.attributes.items():
-            trial.set_user_attr(name, value)  # refused if the trial was taken over
-        trial.set_user_attr("findings", [vars(finding) for finding in result.findings])
+        findings = [vars(finding) for finding in result.findings]
+        set_attributes(trial, {**result.attributes, "findings": findings})  # refused if the trial was taken over
         if is_unsound(result.findings):
             trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
         write_scores(
