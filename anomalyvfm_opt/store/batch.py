@@ -1,11 +1,13 @@
 """All parameters or several attributes of a running trial in one write, where Optuna's Trial writes one by one."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Container, Mapping
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from anomalyvfm_opt.store.direct import DirectStorage
 
@@ -23,16 +25,15 @@ def suggest_all(trial: optuna.Trial, distributions: Mapping[str, BaseDistributio
         UpdateFinishedTrialError: the trial was taken over meanwhile.
         ValueError: a distribution does not go with the study's.
     """
-    storage = find_storage(trial.study)
-    pending = _PendingParameters(trial.storage)
-    trial.storage = pending  # type: ignore[assignment]
+    study, cache = trial.study, trial.storage
+    reading = _OneReading(cache)
+    trial.storage = study._storage = reading  # type: ignore[assignment]
     try:
-        with storage.reading_once():
-            for name, distribution in distributions.items():
-                trial._suggest(name, distribution)
+        for name, distribution in distributions.items():
+            trial._suggest(name, distribution)
     finally:
-        trial.storage = pending.storage
-    storage.set_suggested(trial.study._study_id, trial._trial_id, pending.parameters)
+        trial.storage = study._storage = cache
+    find_storage(study).set_suggested(study._study_id, trial._trial_id, reading.parameters)
 
 
 def set_attributes(trial: optuna.Trial, attributes: Mapping[str, Any]) -> None:
@@ -57,16 +58,34 @@ def find_storage(study: optuna.Study) -> DirectStorage:
     return storage
 
 
-class _PendingParameters:
-    """Stands before a trial's storage and keeps the parameters that are to be written."""
+class _OneReading:
+    """Stands before a study's storage: reads its trials once, and keeps the parameters that are to be written.
+
+    TPE with the constant liar reads and sorts all trials again for each parameter.
+    """
 
     def __init__(self, storage: BaseStorage) -> None:
-        self.storage = storage
+        self._storage = storage
+        self._trials: dict[tuple[int, tuple[TrialState, ...]], list[FrozenTrial]] = {}
         self.parameters: dict[str, tuple[float, BaseDistribution]] = {}
 
     def set_trial_param(self, _trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
         """Keep one; Trial itself sees to it that no name comes twice."""
         self.parameters[name] = (value, distribution)
 
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """The study's trials, as they were when first asked for."""
+        wanted = tuple(state for state in TrialState if states is None or state in states)
+        if (study_id, tuple(TrialState)) not in self._trials:
+            everything = self._storage.get_all_trials(study_id, deepcopy=False)
+            self._trials[study_id, tuple(TrialState)] = everything
+        if (study_id, wanted) not in self._trials:
+            everything = self._trials[study_id, tuple(TrialState)]
+            self._trials[study_id, wanted] = [trial for trial in everything if trial.state in wanted]
+        found = self._trials[study_id, wanted]
+        return copy.deepcopy(found) if deepcopy else list(found)
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.storage, name)
+        return getattr(self._storage, name)

@@ -7,7 +7,6 @@ reads afterwards stay the same; what is not overridden (studies, heartbeats, ver
 
 import copy
 import random
-import threading
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,7 +34,6 @@ class DirectStorage(RDBStorage):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._distributions: dict[int, dict[str, BaseDistribution]] = {}  # study -> what its parameters go by
-        self._held: dict[int, set[int]] = {}  # thread -> studies that it has read, see reading_once
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -191,8 +189,6 @@ class DirectStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        if self._is_held(study_id):
-            return []
         listed = [trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than]
         names = None if states is None else [state.name for state in TrialState if state in states]
         statement = select_trials(
@@ -204,28 +200,6 @@ class DirectStorage(RDBStorage):
         if not rows:
             raise KeyError(NOT_FOUND_MSG)
         return [build_trial(row) for row in rows if row.trial_id is not None]
-
-    @contextmanager
-    def reading_once(self) -> Iterator[None]:
-        """Within this, of what others write only the state at the first look at a study is seen, by this thread.
-
-        For a trial's suggestions: TPE with the constant liar looks at all running trials again for each parameter.
-        Only Optuna's cache may read within it, since what it has is not read again.
-        """
-        thread = threading.get_ident()
-        self._held[thread] = set()
-        try:
-            yield
-        finally:
-            del self._held[thread]
-
-    def _is_held(self, study_id: int) -> bool:
-        seen = self._held.get(threading.get_ident())
-        if seen is None:
-            return False
-        is_seen = study_id in seen
-        seen.add(study_id)
-        return is_seen
 
     def _write(
         self, connection: Connection, statement: TextClause, trial_id: int, content: Mapping[str, Any]
