@@ -8,12 +8,13 @@ The gap is the time between the work of two trials of one worker: tell, and ask 
 """
 
 import argparse
+import math
 import multiprocessing
 import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 from optuna.storages import RDBStorage
@@ -30,7 +31,8 @@ from anomalyvfm_opt.trial.space import build_sampler, list_distributions
 
 WORKERS = (1, 8, 32)
 FINISHED = (100, 1000, 5000)
-TRIALS = {1: 40, 8: 80, 32: 96}  # a cell and side; others: 6 a worker
+TRIALS = {1: 20, 8: 40, 32: 64}  # a round of a cell and side; others: 3 a worker
+ROUNDS = 2  # the sides take turns, since the machine may be busy with something else for a while
 SOURCE = 50  # finished trials that the others are copies of
 LEAST_WAIT_S = 0.05
 
@@ -69,21 +71,39 @@ class Gaps:
         self.ended_at = time.perf_counter()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measured:
-    """One side of one cell."""
+    """One side of one cell, over its rounds."""
 
-    rate: float  # trials a second
-    median_ms: float
-    p99_ms: float
-    cpu_ms: float  # of the clients, a trial
-    load_s: float  # reading the study for the first time
+    trials: int = 0
+    elapsed_s: float = 0.0
+    cpu_s: float = 0.0  # of the clients
+    gaps_s: list[float] = field(default_factory=list)
+    load_s: float = math.inf  # reading the study for the first time, the least of the rounds
+
+    @property
+    def rate(self) -> float:
+        """Trials a second."""
+        return self.trials / self.elapsed_s
+
+    @property
+    def median_ms(self) -> float:
+        return 1000 * statistics.median(self.gaps_s)
+
+    @property
+    def p99_ms(self) -> float:
+        return 1000 * sorted(self.gaps_s)[int(0.99 * len(self.gaps_s))]
+
+    @property
+    def cpu_ms(self) -> float:
+        """A trial."""
+        return 1000 * self.cpu_s / self.trials
 
 
 Work = Callable[[int, Gaps], int]  # worker -> trials that it ran
 
 
-def run_workers(work: Work, workers: int, load_s: float) -> Measured:
+def run_workers(work: Work, workers: int, measured: Measured) -> None:
     """Fork workers, let them begin together, and see what they took."""
     context = multiprocessing.get_context("fork")
     gate, answers = context.Barrier(workers + 1), context.SimpleQueue()
@@ -105,30 +125,26 @@ def run_workers(work: Work, workers: int, load_s: float) -> Measured:
     found = [answers.get() for _ in processes]
     for process in processes:
         process.join()
-    trials = sum(answer[0] for answer in found)
-    gaps = sorted(gap for answer in found for gap in answer[2])
-    return Measured(
-        rate=trials / (max(answer[3] or started for answer in found) - started),
-        median_ms=1000 * statistics.median(gaps),
-        p99_ms=1000 * gaps[min(len(gaps) - 1, int(0.99 * len(gaps)))],
-        cpu_ms=1000 * sum(answer[1] for answer in found) / trials,
-        load_s=load_s,
-    )
+    measured.elapsed_s += max(answer[3] or started for answer in found) - started
+    for trials, cpu_s, gaps_s, _ in found:
+        measured.trials += trials
+        measured.cpu_s += cpu_s
+        measured.gaps_s += gaps_s
 
 
-def load(storage: RDBStorage, name: str) -> tuple[optuna.Study, float]:
-    """A study with its trials in memory and no connection open, and the seconds that it took."""
+def load(storage: RDBStorage, name: str, measured: Measured) -> optuna.Study:
+    """A study with its trials in memory and no connection open."""
     study = optuna.load_study(study_name=name, storage=storage)
     started = time.perf_counter()
     study.get_trials(deepcopy=False)
-    seconds = time.perf_counter() - started
+    measured.load_s = min(measured.load_s, time.perf_counter() - started)
     storage.engine.dispose()
-    return study, seconds
+    return study
 
 
-def measure_plain(url: str, record: StudyRecord, workers: int, trials: int) -> Measured:
-    """Optuna as its documentation runs it."""
-    study, load_s = load(RDBStorage(url), "plain")
+def measure_plain(url: str, record: StudyRecord, workers: int, trials: int, measured: Measured) -> None:
+    """A round of Optuna as its documentation runs it."""
+    study = load(RDBStorage(url), "plain", measured)
     space = {n: d for n, d in list_distributions(record.spec.search.space).items() if not d.single()}
 
     def work(index: int, gaps: Gaps) -> int:
@@ -146,12 +162,12 @@ def measure_plain(url: str, record: StudyRecord, workers: int, trials: int) -> M
         gaps.end()
         return value
 
-    return run_workers(work, workers, load_s)
+    run_workers(work, workers, measured)
 
 
-def measure_ours(url: str, record: StudyRecord, workers: int) -> Measured:
-    """The loop that `worker run` runs, until the budget is used up."""
-    study, load_s = load(open_storage(url), record.name)
+def measure_ours(url: str, record: StudyRecord, workers: int, measured: Measured) -> None:
+    """A round of the loop that `worker run` runs, until the budget is used up."""
+    study = load(open_storage(url), record.name, measured)
 
     def work(index: int, gaps: Gaps) -> int:
         study.sampler = build_sampler(record.spec.search, record.name, f"w{index}")
@@ -170,7 +186,7 @@ def measure_ours(url: str, record: StudyRecord, workers: int) -> Measured:
                 time.sleep(LEAST_WAIT_S)
         return len(ended)
 
-    return run_workers(work, workers, load_s)
+    run_workers(work, workers, measured)
 
 
 def fill_source(url: str) -> None:
@@ -212,14 +228,16 @@ def check_exact(url: str, record: StudyRecord) -> None:
 
 
 def run_cell(server_url: str, finished: int, workers: int) -> tuple[Measured, Measured]:
-    """Both sides on a fresh copy of the database with that many finished trials."""
+    """Both sides in turns on a fresh copy of the database with that many finished trials."""
     name = f"cell_{finished}_{workers}"
     url = bench.make_database(server_url, name, f"base_{finished}")
-    trials = TRIALS.get(workers, 6 * workers)
-    record = bench.set_budget(url, finished + trials)
-    plain = measure_plain(url, record, workers, trials)
-    ours = measure_ours(url, record, workers)
-    check_exact(url, record)
+    trials = TRIALS.get(workers, 3 * workers)
+    plain, ours = Measured(), Measured()
+    for round_number in range(1, ROUNDS + 1):
+        record = bench.set_budget(url, finished + round_number * trials)
+        measure_plain(url, record, workers, trials, plain)
+        measure_ours(url, record, workers, ours)
+        check_exact(url, record)
     bench.run_alone(server_url, f"DROP DATABASE {name}")
     return plain, ours
 
