@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # these take a study or images, so they are run by hand; and what they import
-BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows
+BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows \
+	study_store virtual_time
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow test-all check format bench docs clean

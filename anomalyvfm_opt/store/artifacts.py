@@ -6,10 +6,10 @@ there; a file without a row is one whose trial did not come to its end, or was d
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Engine, select
 
 from anomalyvfm_opt.durable import write_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError
@@ -96,15 +96,6 @@ def put_all(folder: ArtifactFolder, contents: Mapping[str, bytes | Path]) -> dic
         EnvironmentMissingError: the folder cannot be written to, or its disk is full.
     """
     return {kind: folder.put(content) for kind, content in contents.items()}
-
-
-def write_artifacts(connection: Connection, trial_id: int, artifacts: Mapping[str, Artifact]) -> None:
-    """Write which files a trial has, by kind, in place of what was there."""
-    table = tables.artifact
-    connection.execute(delete(table).where(table.c.trial_id == trial_id))
-    rows = [{"trial_id": trial_id, "kind": kind, **asdict(artifact)} for kind, artifact in artifacts.items()]
-    if rows:
-        connection.execute(insert(table), rows)
 
 
 def read_artifacts(engine: Engine, trial_id: int) -> dict[str, Artifact]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
@@ -114,6 +114,18 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
     """
     url = normalise_url(url)
     return create_engine(url, **engine_options(url, pool_size))
+
+
+@contextmanager
+def autocommit(engine: Engine) -> Iterator[Connection]:
+    """A connection on which each call is a transaction, with no more round trips than the call itself.
+
+    Statements that are sent in one call, with semicolons between, share a transaction, but each sees what was
+    committed before it began: the first waits for a row's lock, and the next works on what the lock's last owner
+    left.
+    """
+    with engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def check_connection(engine: Engine) -> None:

@@ -5,12 +5,30 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
-from sqlalchemy import Engine, delete, insert, select, text
+from sqlalchemy import Engine, Table, select, text
+from sqlalchemy.dialects import postgresql
 
 from anomalyvfm_opt.evaluation.metrics import Metrics
 from anomalyvfm_opt.store import tables
-from anomalyvfm_opt.store.artifacts import Artifact, write_artifacts
+from anomalyvfm_opt.store.artifacts import Artifact
+from anomalyvfm_opt.store.engine import autocommit
 
+
+def _insert_columns(table: Table) -> str:
+    """An INSERT that takes the rows of a table column by column, each an array named `<table>_<column>`."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    names = [column.name for column in table.columns]
+    arrays = [f"CAST(:{table.name}_{column.name} AS {column.type.compile(dialect)}[])" for column in table.columns]
+    return f"INSERT INTO {table.fullname} ({', '.join(names)}) SELECT * FROM unnest({', '.join(arrays)})"  # noqa: S608
+
+
+_DELETE = """
+    DELETE FROM anomalyvfm_opt.trial_metric WHERE trial_id = :trial_id;
+    DELETE FROM anomalyvfm_opt.image_score WHERE trial_id = :trial_id;
+    DELETE FROM anomalyvfm_opt.artifact WHERE trial_id = :trial_id
+"""
+_WRITTEN = (tables.trial_metric, tables.image_score, tables.artifact)
+_WRITE = text("; ".join((_DELETE, *map(_insert_columns, _WRITTEN))))
 _STUDY_AUROCS = text("""
     SELECT m.trial_id, m.scorer, m.image_auroc FROM anomalyvfm_opt.trial_metric m
       JOIN trials t ON t.trial_id = m.trial_id
@@ -44,19 +62,20 @@ def write_scores(
         for name, values in scores.items()
         for key, label, score in zip(image_keys, labels, values, strict=True)
     ]
-    with engine.begin() as connection:
-        for table, rows in ((tables.trial_metric, metric_rows), (tables.image_score, score_rows)):
-            connection.execute(delete(table).where(table.c.trial_id == trial_id))
-            if rows:
-                connection.execute(insert(table), rows)
-        write_artifacts(connection, trial_id, artifacts or {})
+    file_rows = [{"trial_id": trial_id, "kind": kind, **asdict(file)} for kind, file in (artifacts or {}).items()]
+    columns = {
+        f"{table.name}_{column.name}": [row[column.name] for row in rows]
+        for table, rows in zip(_WRITTEN, (metric_rows, score_rows, file_rows), strict=True)
+        for column in table.columns
+    }
+    with autocommit(engine) as connection:
+        connection.execute(_WRITE, {"trial_id": trial_id, **columns})
 
 
 def delete_scores(engine: Engine, trial_id: int) -> None:
     """Drop a trial's metrics and scores, and the rows of its files."""
-    with engine.begin() as connection:
-        for table in (tables.trial_metric, tables.image_score, tables.artifact):
-            connection.execute(delete(table).where(table.c.trial_id == trial_id))
+    with autocommit(engine) as connection:
+        connection.execute(text(_DELETE), {"trial_id": trial_id})
 
 
 def read_metrics(engine: Engine, trial_id: int) -> dict[str, Metrics]:

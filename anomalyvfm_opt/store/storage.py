@@ -9,14 +9,15 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.direct import DirectStorage
 from anomalyvfm_opt.store.engine import engine_options, explain_database_error, explained
 
 UPGRADE_OURS = "run `anomalyvfm-opt db upgrade`, while no worker runs"
 UPGRADE_PROGRAM = "upgrade this program: they were made by a newer one"
 
 
-def open_storage(url: str) -> RDBStorage:
-    """Optuna's own storage class, on tables that exist (see schema.prepare_database).
+def open_storage(url: str) -> DirectStorage:
+    """Optuna's storage, with plain SQL in it, on tables that exist (see schema.prepare_database).
 
     It has no heartbeat of its own: our leases do that work.
 
@@ -25,7 +26,7 @@ def open_storage(url: str) -> RDBStorage:
     """
     try:
         with explained(make_url(url)):
-            return RDBStorage(url, engine_kwargs=engine_options(url), skip_table_creation=True)
+            return DirectStorage(url, engine_kwargs=engine_options(url), skip_table_creation=True)
     except StorageInternalError as error:
         raise explain_database_error(error, make_url(url)) from None
     except RuntimeError as error:

@@ -7,13 +7,13 @@ takes one like any other trial.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
+from anomalyvfm_opt.store.engine import autocommit
 from anomalyvfm_opt.trial.lease import Lease
 
-_COUNT = text("""
+_COUNT_TEXT = """
     SELECT count(*) FILTER (WHERE t.state = 'COMPLETE') AS complete,
            count(*) FILTER (WHERE t.state = 'PRUNED') AS pruned,
            count(*) FILTER (WHERE t.state = 'FAIL' AND coalesce(o.is_final, false)) AS failed,
@@ -27,15 +27,17 @@ _COUNT = text("""
            ) AS held
       FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
      WHERE t.study_id = :study_id
-""")
-_LOCK_STUDY = text("""
-    SELECT CASE state WHEN 'active' THEN budget END FROM anomalyvfm_opt.study
-     WHERE study_id = :study_id FOR UPDATE
-""")
-_INSERT_LEASE = text("""
+"""
+_COUNT = text(_COUNT_TEXT)
+# Sent in one call: the count begins when the lock is ours, so it sees every ticket that was taken before.
+_TAKE = text(f"""
+    SELECT FROM anomalyvfm_opt.study WHERE study_id = :study_id FOR UPDATE;
     INSERT INTO anomalyvfm_opt.lease (study_id, worker, expires_at)
-    VALUES (:study_id, :worker, now() + make_interval(secs => :grace_s)) RETURNING lease_id
-""")
+    SELECT s.study_id, :worker, now() + make_interval(secs => :grace_s)
+      FROM anomalyvfm_opt.study s, ({_COUNT_TEXT}) AS c
+     WHERE s.study_id = :study_id AND s.state = 'active' AND c.complete + c.pruned + c.failed + c.held < s.budget
+    RETURNING lease_id
+""")  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Usage:
 
 def count_usage(engine: Engine, study_id: int) -> Usage:
     """Count a study's trials and tickets."""
-    with engine.connect() as connection:
-        return _count(connection, study_id)
+    with autocommit(engine) as connection:
+        return Usage(**connection.execute(_COUNT, {"study_id": study_id}).one()._asdict())
 
 
 def take_ticket(engine: Engine, study_id: int, worker: str, grace_s: float) -> Lease | None:
@@ -67,13 +69,6 @@ def take_ticket(engine: Engine, study_id: int, worker: str, grace_s: float) -> L
     The study's row is locked while counting, so that two workers never take the last ticket both.
     A study that was deleted, paused or stopped has none.
     """
-    with engine.begin() as connection:
-        budget: Any = connection.scalar(_LOCK_STUDY, {"study_id": study_id})
-        if budget is None or _count(connection, study_id).used >= budget:
-            return None
-        lease_id = connection.scalar(_INSERT_LEASE, {"study_id": study_id, "worker": worker, "grace_s": grace_s})
-    return Lease(lease_id=int(lease_id), study_id=study_id, grace_s=grace_s)
-
-
-def _count(connection: Connection, study_id: int) -> Usage:
-    return Usage(**connection.execute(_COUNT, {"study_id": study_id}).one()._asdict())
+    with autocommit(engine) as connection:
+        lease_id = connection.scalar(_TAKE, {"study_id": study_id, "worker": worker, "grace_s": grace_s})
+    return None if lease_id is None else Lease(lease_id=int(lease_id), study_id=study_id, grace_s=grace_s)

@@ -20,6 +20,7 @@ from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
+from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
@@ -160,10 +161,11 @@ class TrialLoop:
         with self._pulse.hold(lease, partial(self._abandon, trial)) as hold:
             patience = Patience(self._pulse.times.outage_s, hold.check)
             untiring = Patience(self._pulse.times.outage_s, lambda: None)
-            may_be_pruned = trial.user_attrs.get("reference") is None
+            has_pruner = self._record.spec.search.pruner != "none"  # else Optuna's default would be asked
+            may_be_pruned = has_pruner and trial.user_attrs.get("reference") is None
             progress = _Progress(trial, hold, patience, may_be_pruned)
             try:
-                request = patience.run(lambda: self._suggest(trial))
+                request = patience.run(lambda: self._suggest(trial), partial(reload, trial))
                 result = self._prepare()(request, progress)
                 if hold.is_lost:
                     raise LeaseLostError
@@ -184,16 +186,14 @@ class TrialLoop:
     def _suggest(self, trial: optuna.Trial) -> TrialRequest:
         """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
         if self._is_sampled(trial):
-            for name, distribution in self._distributions.items():
-                trial._suggest(name, distribution)
+            suggest_all(trial, self._distributions)
         first_number = trial.user_attrs.get("first_number", trial.number)
         request = TrialRequest(
             number=trial.number,
             parameters=self._read_parameters(trial),
             seed=derive_seed("trial", self._record.spec.search.seed, self._record.name, first_number),
         )
-        for name, value in _describe(request).items():
-            trial.set_user_attr(name, value)  # now, so that a trial that does not fit shows them as well
+        set_attributes(trial, _describe(request))  # now, so that a trial that does not fit shows them as well
         return request
 
     def _is_sampled(self, trial: optuna.Trial) -> bool:

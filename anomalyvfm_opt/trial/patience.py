@@ -29,12 +29,13 @@ class Patience:
         self._limit_s = limit_s
         self._check = check
 
-    def run(self, act: Callable[[], _T]) -> _T:
+    def run(self, act: Callable[[], _T], before_another_try: Callable[[], None] = lambda: None) -> _T:
         """What `act` returns, once it gets through.
 
         Args:
             act: may be called several times, and may have had its effect although it failed: the connection can
                 break after the commit. So what it does twice must come to the same as once.
+            before_another_try: what must be put right for that.
 
         Raises:
             EnvironmentMissingError: the database was away for longer than the limit.
@@ -43,6 +44,8 @@ class Patience:
         delay_s = _FIRST_S
         while True:
             try:
+                if deadline is not None:
+                    before_another_try()
                 return act()
             except (SQLAlchemyError, StorageInternalError) as error:
                 if not is_outage(error):

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from anomalyvfm_opt.errors import AnomalyVFMOptError
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.store.artifacts import ArtifactFolder, put_all
+from anomalyvfm_opt.store.batch import set_attributes
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import list_last_outcomes, set_state
@@ -73,9 +74,8 @@ class Settler:
         """
         files = put_all(self._artifacts, result.artifacts)
         try:
-            for name, value in result.attributes.items():
-                trial.set_user_attr(name, value)  # refused if the trial was taken over
-            trial.set_user_attr("findings", [vars(finding) for finding in result.findings])
+            findings = [vars(finding) for finding in result.findings]
+            set_attributes(trial, {**result.attributes, "findings": findings})  # refused if it was taken over
             if is_unsound(result.findings):
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
             labelled = (result.image_keys, result.labels, result.scores)

@@ -38,4 +38,4 @@ def upgrade() -> None:
             PRIMARY KEY (trial_id, kind)
         )
     """)
-    op.execute("CREATE INDEX artifact_sha256 ON anomalyvfm_opt.artifact (sha256)")
+    op.execute("CREATE INDEX ix_anomalyvfm_opt_artifact_sha256 ON anomalyvfm_opt.artifact (sha256)")
