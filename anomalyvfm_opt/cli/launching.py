@@ -1,6 +1,7 @@
 """`worker launch`: several workers at once, started again when they crash."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,6 +56,7 @@ def launch(
     from anomalyvfm_opt.cli.slots import lay_out
     from anomalyvfm_opt.cli.store import open_store
 
+    _refuse_missing(data, weights)
     store = open_store(db)
     names = study or []
     if not select_studies(store.engine, names) and not keep_running:
@@ -75,3 +77,13 @@ def launch(
         arguments += ["--keep-running"]
     say(f"{len(slots)} workers by engine {engine}: {', '.join(slot.place for slot in slots)}")
     raise typer.Exit(run_fleet(store, lambda: select_studies(store.engine, names), slots, arguments))
+
+
+def _refuse_missing(data: Path | None, weights: Path | None) -> None:
+    """What every worker would stumble over is said once, before any is started."""
+    from anomalyvfm_opt.errors import EnvironmentMissingError
+
+    if data is not None and not data.expanduser().is_dir():
+        raise EnvironmentMissingError(f"--data: no folder {data}", "name the folder that holds the categories")
+    if weights is not None and not weights.expanduser().is_file():
+        raise EnvironmentMissingError(f"--weights: no file {weights}", "name a safetensors file")

@@ -1,0 +1,104 @@
+"""`worker launch`: a fleet whose workers crash, are stopped, or cannot start."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from anomalyvfm_opt.cli.slots import lay_out
+from tests.integration.program import Program, assert_one_error, finish, wait_for
+
+LAUNCH = ("worker", "launch", "--engine", "local", "--count", "2")
+
+
+@pytest.fixture
+def study(program: Program, request: pytest.FixtureRequest) -> str:
+    """Trials that train for a few seconds, after the frozen one."""
+    space = {"adapter": ["lora"], "rank": [4], "epochs": {"low": 4, "high": 4}}
+    changes = {"training": {"steps_per_epoch": 20}, "search": {"trials": 5, "space": space}}
+    return program.create_here("fleet-" + request.node.name[-20:], references=["frozen"], **changes)
+
+
+def find_workers(launcher: "subprocess.Popen[str]") -> dict[str, int]:
+    """Names and process ids of a launcher's workers."""
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    workers = {}
+    for child in children:
+        arguments = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        if "--name" in arguments:
+            workers[arguments[arguments.index("--name") + 1]] = int(child)
+    return workers
+
+
+def test_a_killed_worker_is_started_again_and_the_summary_names_the_retry(program: Program, study: str) -> None:
+    fleet = program.start(*LAUNCH, "--study", study)
+
+    def is_training() -> bool:
+        assert fleet.poll() is None, fleet.communicate()
+        running = [t for t in program.trials(study) if t.state.name == "RUNNING" and t.intermediate_values]
+        return bool(running)
+
+    wait_for(is_training)
+    rows = program.run_here("worker", "list", "--json").stdout
+    victim = next(pid for name, pid in find_workers(fleet).items() if f'"{name}"' in rows)
+    os.kill(victim, signal.SIGKILL)
+    done = finish(fleet)
+    assert done.returncode == 0, done.stderr
+    usage = program.usage(study)
+    assert (usage.complete, usage.used, usage.running, usage.held) == (5, 5, 0, 0)
+    assert "killed by signal 9" in done.stderr
+    assert "2 slots, 3 workers started, 1 restart" in done.stderr
+    assert [line for line in done.stdout.splitlines() if line.split()[:3] == [study, "5/5", "5"]]
+    if "1 trial given back" in done.stderr:  # else it was hit between two trials
+        assert "lost: its worker died -> trial" in done.stderr
+        assert "(complete)" in done.stderr
+
+
+def test_a_signal_reaches_all_workers_and_they_give_their_trials_back(program: Program, study: str) -> None:
+    fleet = program.start(*LAUNCH, "--study", study)
+    wait_for(lambda: program.usage(study).running >= 1)
+    fleet.send_signal(signal.SIGTERM)
+    done = finish(fleet)
+    assert done.returncode == 143, done.stderr
+    assert "Traceback" not in done.stderr
+    usage = program.usage(study)
+    assert (usage.running, usage.held) == (0, 0)
+
+
+def test_a_mistake_of_the_user_is_not_tried_again(program: Program, study: str, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    assert "--data: no folder" in assert_one_error(
+        program.run_here(*LAUNCH, "--study", study, "--data", nowhere), 3
+    )
+    weights = program.run_here(*LAUNCH, "--study", study, "--weights", nowhere)
+    assert "--weights: no file" in assert_one_error(weights, 3)
+    (tmp_path / "brick").mkdir()  # a folder of no images: the workers find out, and are not started again
+    done = program.run(*LAUNCH, "--study", study, "--data", str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert "2 slots, 2 workers started, 0 restarts" in done.stderr
+    assert program.usage(study).used == 0
+    assert_one_error(program.run_here(*LAUNCH, "--study", "no/such"), 2)
+
+
+def test_slots_on_a_cpu_share_the_cores() -> None:
+    slots, arguments = lay_out(3, "cpu")
+    assert [(slot.number, slot.place, dict(slot.environment)) for slot in slots] == [
+        (1, "cpu", {}),
+        (2, "cpu", {}),
+        (3, "cpu", {}),
+    ]
+    assert arguments[:2] == ["--device", "cpu"]
+
+
+def test_slots_take_turns_on_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no GPU here: torch is asked for them in vain, so the test answers for it."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-ab12")
+    slots, arguments = lay_out(3, "auto")
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["4", "GPU-ab12", "4"]
+    assert arguments[:2] == ["--device", "cuda"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in lay_out(None, "cuda")[0]] == ["0", "1"]
