@@ -1,6 +1,7 @@
 """`worker launch`: a fleet whose workers crash, are stopped, or cannot start."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anomalyvfm_opt.cli.slots import lay_out
-from tests.integration.program import Program, assert_one_error, finish, wait_for
+from tests.integration.program import CATEGORY, Program, assert_one_error, finish, wait_for
 
 LAUNCH = ("worker", "launch", "--engine", "local", "--count", "2")
 
@@ -69,12 +70,13 @@ def test_a_signal_reaches_all_workers_and_they_give_their_trials_back(program: P
 
 def test_a_mistake_of_the_user_is_not_tried_again(program: Program, study: str, tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere")
-    assert "--data: no folder" in assert_one_error(
-        program.run_here(*LAUNCH, "--study", study, "--data", nowhere), 3
-    )
+    without_data = program.run_here(*LAUNCH, "--study", study, "--data", nowhere)
+    assert "--data: no folder" in assert_one_error(without_data, 3)
     weights = program.run_here(*LAUNCH, "--study", study, "--weights", nowhere)
     assert "--weights: no file" in assert_one_error(weights, 3)
-    (tmp_path / "brick").mkdir()  # a folder of no images: the workers find out, and are not started again
+    shutil.copytree(program.data / CATEGORY, tmp_path / CATEGORY)
+    first, second, *_ = sorted((tmp_path / CATEGORY / "train" / "good").iterdir())
+    shutil.copy(first, second)  # other images than the study's: the workers find out
     done = program.run(*LAUNCH, "--study", study, "--data", str(tmp_path))
     assert done.returncode == 2, done.stderr
     assert "2 slots, 2 workers started, 0 restarts" in done.stderr
