@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import FrameType
 
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyvfm_opt.cli.fleet_display import Display, open_display
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.cli.store import Store
-from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from anomalyvfm_opt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, AnomalyVFMOptError
 from anomalyvfm_opt.launch.base import Slot
 from anomalyvfm_opt.launch.local import LocalLauncher
 from anomalyvfm_opt.launch.supervise import SlotState, Supervisor
 from anomalyvfm_opt.report.retries import list_retries, read_clock
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.store.workers import bury_worker
 from anomalyvfm_opt.trial.budget import count_usage
 
@@ -80,9 +82,17 @@ def run_fleet(
     _pass_on_signals(supervisor)
     try:
         exit_code = supervisor.run()
+    except BaseException:  # an error of ours: nobody would look after the workers any more
+        launcher.signal(signal.SIGTERM)
+        raise
     finally:
         watched.display.close()
-    _print_summary(store, select(), supervisor.states, watched.crashes, since)
+    try:
+        _print_summary(store, select(), supervisor.states, watched.crashes, since)
+        if exit_code == EXIT_DONE and _say_stopped(store, select()):
+            return EXIT_BUG
+    except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError) as error:
+        say(f"no summary: {str(error).splitlines()[0]}")
     return exit_code
 
 
@@ -108,8 +118,8 @@ def _describe_studies(store: Store, select: Callable[[], list[StudyRecord]]) -> 
             asked_at = time.monotonic()
             try:
                 usages = [(record, count_usage(store.engine, record.study_id)) for record in select()]
-            except SQLAlchemyError as error:
-                return [*lines, f"the database does not answer: {str(error).splitlines()[0]}"]
+            except (SQLAlchemyError, AnomalyVFMOptError) as error:
+                return [*lines, f"{str(error).splitlines()[0]}"]
             lines = [f"{r.name} {u.used}/{r.budget}, {u.running} running" for r, u in usages]
         return lines
 
@@ -134,6 +144,15 @@ def _print_summary(
     say(f"{_count(len(retries), 'trial')} given back" + (":" if retries else ""))
     for retry in retries:
         say(f"  {retry.describe()}")
+
+
+def _say_stopped(store: Store, records: list[StudyRecord]) -> bool:
+    """Name the studies that were stopped; True if one was because of bugs."""
+    states = [(record, read_state(store.engine, record.study_id)) for record in records]
+    stopped = [(record, state) for record, state in states if state.name == "stopped"]
+    for record, state in stopped:
+        say(f"{record.name} is stopped: {state.reason}")
+    return any(state.is_by_bugs for _, state in stopped)
 
 
 def _count(n: int, what: str) -> str:

@@ -3,14 +3,19 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
 
 
 def say(message: str) -> None:
-    """One line for a person, on stderr."""
-    typer.echo(escape(message, sys.stderr.encoding), err=True)
+    """One line for a person, on stderr.
+
+    Where nobody reads it any more (a closed pipe, a full disk of logs) it is dropped: work goes on without it.
+    """
+    with suppress(OSError):
+        typer.echo(escape(message, sys.stderr.encoding), err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -22,12 +22,13 @@ NowOption = Annotated[
 def pause(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
     """Start no more trials; workers wait for `study resume`. Running trials end, unless --now."""
     from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.store.study_state import set_state
+    from anomalyvfm_opt.store.study_state import BY_A_PERSON, set_state
 
     store = open_store(db)
     for record in _find(store, studies):
-        is_new = set_state(store.engine, record.study_id, "paused", "by study pause")
-        say(f"{record.name} {'is paused' if is_new else 'was paused already'}{_take_back(store, record, now)}")
+        is_new = set_state(store.engine, record.study_id, "paused", f"{BY_A_PERSON}pause")
+        taken = _take_back(store, record, now, "study pause --now")
+        say(f"{record.name} {'is paused' if is_new else 'was paused already'}{taken}")
 
 
 def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
@@ -44,12 +45,13 @@ def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
 def stop(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
     """Start no more trials; workers leave the study. Running trials end, unless --now."""
     from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.store.study_state import set_state
+    from anomalyvfm_opt.store.study_state import BY_A_PERSON, set_state
 
     store = open_store(db)
     for record in _find(store, studies):
-        is_new = set_state(store.engine, record.study_id, "stopped", "by study stop")
-        say(f"{record.name} {'is stopped' if is_new else 'was stopped already'}{_take_back(store, record, now)}")
+        is_new = set_state(store.engine, record.study_id, "stopped", f"{BY_A_PERSON}stop")
+        taken = _take_back(store, record, now, "study stop --now")
+        say(f"{record.name} {'is stopped' if is_new else 'was stopped already'}{taken}")
 
 
 def _find(store: "Store", names: list[str]) -> "list[StudyRecord]":
@@ -58,7 +60,7 @@ def _find(store: "Store", names: list[str]) -> "list[StudyRecord]":
     return select_studies(store.engine, names)
 
 
-def _take_back(store: "Store", record: "StudyRecord", now: bool) -> str:
+def _take_back(store: "Store", record: "StudyRecord", now: bool, by: str) -> str:
     """Give all running trials back; their workers notice with the next heartbeat, and drop them."""
     import optuna
     from optuna.trial import TrialState
@@ -74,5 +76,5 @@ def _take_back(store: "Store", record: "StudyRecord", now: bool) -> str:
     if not now:
         return f"; its running trials ({numbers}) end first"
     for trial in running:
-        give_back(study, store.engine, trial, Outcome.PREEMPTED, "taken back by a person", "study stop --now")
+        give_back(store.engine, trial, Outcome.PREEMPTED, "taken back by a person", by)
     return f"; its running trials ({numbers}) are taken back"

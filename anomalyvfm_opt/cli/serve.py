@@ -98,7 +98,7 @@ class Worker:
                 self._serve()
         finally:
             error = sys.exception()
-            self._sign_off("done" if error is None else str(error).splitlines()[0])
+            self._sign_off("done" if error is None else (str(error) or repr(error)).splitlines()[0])
 
     def _serve(self) -> None:
         self._options.checkpoints.sweep()
@@ -165,9 +165,11 @@ class Worker:
 
     def _leave(self, exit_code: int) -> NoReturn:
         """End the process although its trial hangs; called from another thread than the trial's."""
-        say(f"worker ends with exit {exit_code}: its trial no longer answers")
-        self._sign_off("its trial no longer answered")
-        os._exit(exit_code)
+        try:
+            say(f"worker ends with exit {exit_code}: its trial no longer answers")
+            self._sign_off("its trial no longer answered")
+        finally:
+            os._exit(exit_code)
 
     def _sign_off(self, reason: str) -> None:
         try:

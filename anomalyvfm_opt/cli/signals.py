@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from contextlib import suppress
 from types import FrameType
 
 from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
@@ -13,17 +15,28 @@ _EXIT_CODES = {
     signal.SIGTERM: EXIT_TERMINATED,
     signal.SIGUSR2: EXIT_TERMINATED,
 }
+_SAME_S = 1.0
 _NOTICE = b"stopping: the trial is given back at its next step; once more ends at once\n"
 
 
 def heed_signals(stop: StopRequest) -> None:
-    """Let the signals set a request; a second one ends the process, and its trial is found by a later reaper."""
+    """Let the signals set a request; a second one ends the process, and its trial is found by a later reaper.
+
+    A second one that comes at once is the first: systemd and batch systems signal every process of a group, and
+    `worker launch` passes its own on.
+    """
+    asked_at: list[float] = []
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        stop.give_back(_EXIT_CODES[signal.Signals(number)])
-        for other in _EXIT_CODES:
-            signal.signal(other, signal.SIG_DFL)
-        os.write(2, _NOTICE)  # not print: a handler may come in the middle of another one
+        now = time.monotonic()
+        if asked_at and now - asked_at[0] > _SAME_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if not asked_at:
+            asked_at.append(now)
+            stop.give_back(_EXIT_CODES[signal.Signals(number)])
+            with suppress(OSError):  # nobody may read it any more
+                os.write(2, _NOTICE)  # not print: a handler may come in the middle of another one
 
     for number in _EXIT_CODES:
         signal.signal(number, ask)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from anomalyvfm_opt.launch.base import Exit, Slot
 
@@ -53,6 +54,9 @@ class LocalLauncher:
 
     def _follow(self, slot: Slot, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        for line in process.stdout:
-            self._on_line(slot, line.rstrip("\n"))
-        self._ended.put(Exit(slot, process.wait()))
+        try:
+            for line in process.stdout:
+                with suppress(OSError):  # nobody may read ours any more; the worker's must be read all the same
+                    self._on_line(slot, line.rstrip("\n"))
+        finally:
+            self._ended.put(Exit(slot, process.wait()))

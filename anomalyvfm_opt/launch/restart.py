@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from anomalyvfm_opt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USAGE
 
-_FIRST_S, _LONGEST_S = 1.0, 60.0
+_FIRST_S = 1.0
 _STEADY_S = 120.0  # a worker that lived so long was well: the count begins anew
 _MOST_IN_A_ROW = 6
 # done; told to stop, by whomever; and what a retry cannot help
@@ -31,4 +31,4 @@ class Restarts:
         if self.in_a_row > _MOST_IN_A_ROW:
             return None
         self.total += 1
-        return min(_FIRST_S * 2.0 ** (self.in_a_row - 1), _LONGEST_S)
+        return _FIRST_S * 2.0 ** (self.in_a_row - 1)

@@ -52,12 +52,13 @@ class Supervisor:
         self._name_worker = name_worker
         self._on_note = on_note
         self._on_look = on_look
+        self._stop_signal = 0
         self._stop_code: int | None = None
         self.states = [SlotState(slot) for slot in slots]
 
     def stop(self, signal_number: int, exit_code: int) -> None:
         """Pass a signal on and start nothing again; to be called from a signal's handler."""
-        self._stop_code = exit_code
+        self._stop_signal, self._stop_code = signal_number, exit_code
         self._launcher.signal(signal_number)
 
     def run(self) -> int:
@@ -68,7 +69,8 @@ class Supervisor:
             for a worker that signal n killed.
         """
         for state in self.states:
-            self._start(state)
+            if self._stop_code is None:
+                self._start(state)
         while any(state.is_running or state.start_again_at is not None for state in self.states):
             ended = self._launcher.wait(_LOOK_S)
             if ended is not None:
@@ -87,6 +89,8 @@ class Supervisor:
         state.started_at = time.monotonic()
         self._launcher.start(state.slot, self._name_worker(state.slot, state.starts))
         state.is_running = True
+        if self._stop_code is not None:  # which came while it was started
+            self._launcher.signal(self._stop_signal)
         self._say(state, "running")
 
     def _note_exit(self, ended: Exit) -> None:

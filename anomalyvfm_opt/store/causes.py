@@ -10,6 +10,9 @@ from anomalyvfm_opt.store.rights import describe_grant
 _TOO_MANY = ("too many clients", "remaining connection slots", "too many connections", "[53300]")
 _STARTING = ("starting up", "shutting down", "recovery mode", "not yet accepting connections", "[57P03]")
 _CLOSED = (
+    "[57P0",
+    "EOF detected",
+    "unexpected eof",
     "server closed the connection",
     "terminating connection",
     "connection already closed",
@@ -20,6 +23,7 @@ _CLOSED = (
     "Connection timed out",
 )
 _UNREACHED = (
+    "Temporary failure in name resolution",
     "Connection refused",
     "timeout expired",
     "No route to host",

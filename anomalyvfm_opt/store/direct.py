@@ -36,11 +36,13 @@ class DirectStorage(RDBStorage):
         self._distributions: dict[int, dict[str, BaseDistribution]] = {}  # study -> what its parameters go by
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
-        for attempt in range(1, _ATTEMPTS + 1):
+        # A new trial of an answer that was lost is found without a lease; a second copy of a template would run.
+        attempts = _ATTEMPTS if template_trial is None else 1
+        for attempt in range(1, attempts + 1):
             try:
                 return self._create(study_id, template_trial)
             except StorageInternalError:
-                if attempt == _ATTEMPTS:
+                if attempt == attempts:
                     raise
                 time.sleep(random.random() * 2.0)  # noqa: S311
         raise AssertionError

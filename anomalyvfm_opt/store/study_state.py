@@ -6,19 +6,18 @@ from typing import Literal
 from sqlalchemy import Engine, text
 
 State = Literal["active", "paused", "stopped"]
+BY_A_PERSON = "by study "  # how a reason begins that a command gave; the command's name follows
 
 _READ = text("SELECT state, state_reason FROM anomalyvfm_opt.study WHERE study_id = :study_id")
 _SET = text("""
     UPDATE anomalyvfm_opt.study SET state = :state, state_reason = :reason
      WHERE study_id = :study_id AND state <> :state
 """)
-# The last trials of a study that came to an end of their own; one that was given back says nothing about it.
+# By the database's clock; a trial that was given back says nothing about its study.
 _LAST = text("""
-    SELECT coalesce(o.outcome, 'completed')
-      FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
-     WHERE t.study_id = :study_id AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL')
-       AND (t.state <> 'FAIL' OR o.is_final)
-     ORDER BY t.datetime_complete DESC, t.number DESC LIMIT :count
+    SELECT o.outcome FROM anomalyvfm_opt.trial_outcome o JOIN trials t ON t.trial_id = o.trial_id
+     WHERE t.study_id = :study_id AND o.is_final
+     ORDER BY o.ended_at DESC, t.number DESC LIMIT :count
 """)
 
 
@@ -29,12 +28,19 @@ class StudyState:
     name: State
     reason: str
 
+    @property
+    def is_by_bugs(self) -> bool:
+        """Whether it was stopped because its trials failed one after the other."""
+        return self.name == "stopped" and not self.reason.startswith(BY_A_PERSON)
+
 
 def read_state(engine: Engine, study_id: int) -> StudyState:
     """A study's state; one that was deleted is stopped."""
     with engine.connect() as connection:
         row = connection.execute(_READ, {"study_id": study_id}).one_or_none()
-    return StudyState("stopped", "deleted") if row is None else StudyState(row.state, row.state_reason)
+    return (
+        StudyState("stopped", f"{BY_A_PERSON}delete") if row is None else StudyState(row.state, row.state_reason)
+    )
 
 
 def set_state(engine: Engine, study_id: int, state: State, reason: str = "") -> bool:

@@ -7,6 +7,7 @@ from sqlalchemy import Engine, text
 _ATTACH = text("""
     UPDATE anomalyvfm_opt.lease SET trial_id = :trial_id
      WHERE lease_id = :lease_id AND expires_at > now()
+       AND EXISTS (SELECT FROM trials WHERE trial_id = :trial_id AND state = 'RUNNING')
 """)
 _HAS = text("SELECT EXISTS (SELECT FROM anomalyvfm_opt.lease WHERE lease_id = :lease_id)")
 _RELEASE = text("DELETE FROM anomalyvfm_opt.lease WHERE lease_id = :lease_id")
@@ -28,7 +29,7 @@ class Lease:
         """Write down which trial the lease is for.
 
         Raises:
-            LeaseLostError: the lease has expired or was reaped.
+            LeaseLostError: the lease has expired or was reaped, or the trial was taken back.
         """
         with engine.begin() as connection:
             updated = connection.execute(_ATTACH, {"lease_id": self.lease_id, "trial_id": trial_id})

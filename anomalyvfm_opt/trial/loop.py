@@ -144,6 +144,7 @@ class TrialLoop:
         if state.name == "paused":
             return Turn.PAUSED
         self._prepare()
+        self._pulse.stop.check_between_trials()  # it may have taken minutes
         lease = take_ticket(self._engine, self._record.study_id, self._pulse.worker, self._pulse.times.grace_s)
         if lease is None:
             return Turn.WAIT
@@ -160,7 +161,7 @@ class TrialLoop:
     def _run_trial(self, trial: optuna.Trial, lease: Lease) -> None:
         with self._pulse.hold(lease, partial(self._abandon, trial)) as hold:
             patience = Patience(self._pulse.times.outage_s, hold.check)
-            untiring = Patience(self._pulse.times.outage_s, lambda: None)
+            untiring = Patience(self._pulse.times.outage_s, hold.touch)
             has_pruner = self._record.spec.search.pruner != "none"  # else Optuna's default would be asked
             may_be_pruned = has_pruner and trial.user_attrs.get("reference") is None
             progress = _Progress(trial, hold, patience, may_be_pruned)
@@ -172,7 +173,7 @@ class TrialLoop:
                 # a signal no longer costs a trial that has its result
                 untiring.run(lambda: self._settler.tell(trial, lease, result))
             except Exception as error:  # the type is the policy: see outcome.classify
-                self._settler.settle(trial, lease, error, Patience(self._pulse.times.drain_s, lambda: None))
+                self._settler.settle(trial, lease, error, self._pulse.times)
 
     def _abandon(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
         """Give back a trial that no longer answers, and end the process, which cannot be had back from it.

@@ -24,6 +24,7 @@ from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
 _log = logging.getLogger(__name__)
 _LONGEST_INTERVAL_S = 5.0  # a worker that is asked to leave hears of it this late
 _LOOK_S = 0.5
+_ASLEEP_S = 10.0  # a beat to a server out of reach takes longer than the wait between two looks
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,10 @@ class Hold:
     is_lost: bool = False
     is_stuck: bool = False
 
+    def touch(self) -> None:
+        """Note that the trial moves."""
+        self.moved_at = time.monotonic()
+
     def check(self) -> None:
         """Note that the trial moves, and raise if it must not go on.
 
@@ -111,7 +116,7 @@ class Hold:
             InterruptedTrialError: the worker was asked to give it back.
             LeaseLostError: another process took it over.
         """
-        self.moved_at = time.monotonic()
+        self.touch()
         if self.is_lost:
             raise LeaseLostError
         self.stop.check()
@@ -177,8 +182,12 @@ class Pulse:
                 self._held = None
 
     def _run(self) -> None:
-        next_beat = time.monotonic() + self._interval_s
+        looked_at = time.monotonic()
+        next_beat = looked_at + self._interval_s
         while not self._quit.wait(min(_LOOK_S, self._interval_s)):
+            slept_s, looked_at = time.monotonic() - looked_at, time.monotonic()
+            if slept_s > _ASLEEP_S and self._held is not None:
+                self._held.touch()  # the whole process was stopped: the trial could not move
             if time.monotonic() >= next_beat:
                 self._beat()
                 next_beat = time.monotonic() + self._interval_s

@@ -4,17 +4,16 @@ A trial that is given back ends as FAIL with an outcome that is not final, and a
 same parameters, same training seed. Only fixed parameters and our own attributes are copied; Optuna's system
 attributes (constraints, pruner rungs, artifacts) belong to the dead run.
 
-The steps are FAIL, copy, outcome, lease. FAIL comes first because it is the fence: Optuna refuses it for a trial
-that its own worker has finished meanwhile. A crash after it leaves a FAIL without an outcome, which the next
-reaper takes up where it was left.
+All of it is one transaction (store/endings.py), and the trial's row is its lock. So any number of processes may
+reap at once, and one that is stopped in the middle holds up that one trial only.
 """
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
-from sqlalchemy.dialects.postgresql import Insert, insert
 
-from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.endings import Ending, Retry, end_trial
+from anomalyvfm_opt.store.engine import autocommit
 from anomalyvfm_opt.trial.outcome import Outcome, Policy
 
 MAX_LOSSES = 3  # a trial that took this many workers down with it is not tried again
@@ -30,112 +29,48 @@ _ORPHANS = text("""
                 SELECT 1 FROM anomalyvfm_opt.lease open
                  WHERE open.study_id = :study_id AND open.trial_id IS NULL AND open.expires_at > now())))
 """)
-_DROP_OWN_LEASE = text("DELETE FROM anomalyvfm_opt.lease WHERE lease_id = :lease_id")
-_DROP_LEASE = text("DELETE FROM anomalyvfm_opt.lease WHERE trial_id = :trial_id")
+# of no trial, or of one that came to its end before its lease was let go
 _DROP_EXPIRED = text("""
     DELETE FROM anomalyvfm_opt.lease l
      WHERE l.study_id = :study_id AND l.expires_at < now()
        AND (l.trial_id IS NULL
-            OR EXISTS (SELECT 1 FROM trials t WHERE t.trial_id = l.trial_id AND t.state IN ('COMPLETE', 'PRUNED')))
+            OR EXISTS (SELECT FROM trials t WHERE t.trial_id = l.trial_id AND t.state IN ('COMPLETE', 'PRUNED'))
+            OR EXISTS (SELECT FROM anomalyvfm_opt.trial_outcome o WHERE o.trial_id = l.trial_id))
 """)
-_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext('reap'), :study_id)")
 
 
 def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
     """Give back the running trials whose worker is gone.
 
     A trial is an orphan if its lease has expired, or if it has none and no worker of this study stands
-    between its ticket and its trial. One process reaps at a time; the others go on.
+    between its ticket and its trial.
 
     Returns:
-        The numbers of the trials that were found dead.
+        The numbers of the trials that were found dead, and that nobody else gave back.
     """
-    with engine.begin() as connection:
-        if not connection.scalar(_TRY_LOCK, {"study_id": study._study_id}):
-            return []
+    with autocommit(engine) as connection:
         connection.execute(_DROP_EXPIRED, {"study_id": study._study_id})
         orphans = set(connection.scalars(_ORPHANS, {"study_id": study._study_id}))
-        if not orphans:
-            return []
-        dead = [trial for trial in study.get_trials(deepcopy=False) if trial._trial_id in orphans]
-        for trial in dead:
-            give_back(study, engine, trial, Outcome.LOST, "its worker died", worker)
-    return [trial.number for trial in dead]
+    if not orphans:
+        return []
+    dead = [trial for trial in study.get_trials(deepcopy=False) if trial._trial_id in orphans]
+    return [trial.number for trial in dead if give_back(engine, trial, Outcome.LOST, "its worker died", worker)]
 
 
-def give_back(
-    study: optuna.Study, engine: Engine, trial: FrozenTrial, outcome: Outcome, message: str, worker: str
-) -> None:
+def give_back(engine: Engine, trial: FrozenTrial, outcome: Outcome, message: str, worker: str) -> bool:
     """End a trial that did not finish and let a copy of it wait, unless it has taken too many workers down.
 
-    Only the reaper may call this for a trial that is FAIL already: it holds the lock that keeps others away.
+    Returns:
+        False if it has come to an end otherwise.
     """
-    if trial.state is not TrialState.FAIL and not _end(study, trial._trial_id, TrialState.FAIL):
-        return
     times_lost = int(trial.user_attrs.get("times_lost", 0)) + (outcome.policy is Policy.RETRY_FEW)
-    has_copy = _has_copy(study, trial)  # of whoever died while giving it back, perhaps for another reason
-    is_final = times_lost >= MAX_LOSSES and not has_copy
-    if not is_final and not has_copy:
+    retry = None
+    if times_lost < MAX_LOSSES:
         kept = {name: trial.user_attrs[name] for name in _KEPT_ATTRIBUTES if name in trial.user_attrs}
         first = trial.user_attrs.get("first_number", trial.number)
         attributes = {**kept, "retry_of": trial.number, "first_number": first, "times_lost": times_lost}
-        study.enqueue_trial(_fixed_parameters(trial), user_attrs=attributes)
-    _write_outcome(engine, trial._trial_id, outcome, message, worker, is_final=is_final)
-
-
-def finish(
-    study: optuna.Study,
-    engine: Engine,
-    trial_id: int,
-    state: TrialState,
-    outcome: Outcome,
-    message: str,
-    worker: str,
-) -> None:
-    """End a trial for good as PRUNED or FAIL."""
-    if _end(study, trial_id, state):
-        _write_outcome(engine, trial_id, outcome, message, worker, is_final=True)
-
-
-def close(engine: Engine, trial_id: int, lease_id: int, outcome: Outcome, worker: str) -> None:
-    """Write down who ended a trial that is in its final state, and let its lease go.
-
-    A crash before it loses nothing: the state counts, and the lease expires.
-    """
-    with engine.begin() as connection:
-        connection.execute(_insert_outcome(trial_id, outcome, "", worker, is_final=True))
-        connection.execute(_DROP_OWN_LEASE, {"lease_id": lease_id})
-
-
-def _end(study: optuna.Study, trial_id: int, state: TrialState) -> bool:
-    """Set the state; False if the trial was finished otherwise, and is no longer ours to end."""
-    try:
-        return study._storage.set_trial_state_values(trial_id, state)
-    except optuna.exceptions.UpdateFinishedTrialError:
-        return False
-
-
-def _write_outcome(
-    engine: Engine, trial_id: int, outcome: Outcome, message: str, worker: str, *, is_final: bool
-) -> None:
-    with engine.begin() as connection:
-        connection.execute(_insert_outcome(trial_id, outcome, message, worker, is_final=is_final))
-        connection.execute(_DROP_LEASE, {"trial_id": trial_id})
-
-
-def _insert_outcome(trial_id: int, outcome: Outcome, message: str, worker: str, *, is_final: bool) -> Insert:
-    row = insert(tables.trial_outcome).values(
-        trial_id=trial_id,
-        outcome=str(outcome),
-        is_final=is_final,
-        message=message.replace("\x00", "")[-4000:],
-        worker=worker,
-    )
-    return row.on_conflict_do_nothing()
-
-
-def _has_copy(study: optuna.Study, trial: FrozenTrial) -> bool:
-    return any(t.user_attrs.get("retry_of") == trial.number for t in study.get_trials(deepcopy=False))
+        retry = Retry(_fixed_parameters(trial), attributes)
+    return end_trial(engine, trial._trial_id, Ending(TrialState.FAIL, str(outcome), message, worker), retry)
 
 
 def _fixed_parameters(trial: FrozenTrial) -> dict[str, object]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,13 +14,15 @@ from anomalyvfm_opt.errors import AnomalyVFMOptError
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.store.artifacts import ArtifactFolder, put_all
 from anomalyvfm_opt.store.batch import set_attributes
+from anomalyvfm_opt.store.endings import Ending, close_trial, end_trial
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import list_last_outcomes, set_state
 from anomalyvfm_opt.trial.lease import Lease
 from anomalyvfm_opt.trial.outcome import Failure, Outcome, Policy, classify
 from anomalyvfm_opt.trial.patience import Patience
-from anomalyvfm_opt.trial.reap import close, finish, give_back
+from anomalyvfm_opt.trial.pulse import Times
+from anomalyvfm_opt.trial.reap import give_back
 from anomalyvfm_opt.trial.result import TrialResult
 
 _log = logging.getLogger(__name__)
@@ -85,12 +87,18 @@ class Settler:
             if self._read_state(trial) is not TrialState.COMPLETE:
                 raise
             # by an earlier try of ours whose answer was lost: nobody else completes this trial
-        close(self._engine, trial._trial_id, lease.lease_id, Outcome.COMPLETED, self._worker)
+        close_trial(self._engine, trial._trial_id, str(Outcome.COMPLETED), self._worker)
         result.discard()
         self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
 
-    def settle(self, trial: optuna.Trial, lease: Lease, error: Exception, patience: Patience) -> None:
+    def settle(self, trial: optuna.Trial, lease: Lease, error: Exception, times: Times) -> None:
         """Put a trial that did not complete in order, and pass on what must end the worker.
+
+        Args:
+            trial: that did not complete.
+            lease: of the trial.
+            error: that ended it.
+            times: a worker that is to end waits less long for a database that is away than one that goes on.
 
         Raises:
             BaseException: what must end the worker.
@@ -99,11 +107,14 @@ class Settler:
             failure = Failure(Outcome.FENCED, "taken over before it was told")
         else:
             failure = classify(error)
+        patience = Patience(times.outage_s if failure.stop is None else times.drain_s, lambda: None)
         try:
             outcome = patience.run(lambda: self._end(trial, lease, failure))
-        except (SQLAlchemyError, AnomalyVFMOptError) as away:
-            _log.warning("trial %s could not be given back, a later worker finds it: %s", trial.number, away)
+        except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError) as away:
+            _log.warning("trial %s could not be settled, a later worker finds it: %s", trial.number, away)
             outcome = failure.outcome
+        except KeyError:  # the study was deleted
+            outcome = Outcome.FENCED
         self._on_end(Ended(trial.number, outcome, None, failure.message))
         if failure.stop is not None:
             raise failure.stop
@@ -111,15 +122,20 @@ class Settler:
             patience.run(lambda: self._stop_on_bugs(error))
 
     def give_up(self, trial: optuna.Trial, outcome: Outcome, message: str) -> bool:
-        """Give back a trial that no longer answers; False if it has come to an end meanwhile.
+        """Give back a trial that no longer answers; False if it has its result, and answers after all.
 
-        Where the database is away, the trial is left to a later reaper.
+        Where the database is away, the trial is left to a later reaper. One that was taken over, or whose study is
+        deleted, still holds its worker, which must end.
         """
         try:
-            if self._read_state(trial) is not TrialState.RUNNING:
+            state = self._read_state(trial)
+            if state in (TrialState.COMPLETE, TrialState.PRUNED):
                 return False
-            self._give_back(trial, outcome, message)
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            if state is TrialState.RUNNING:
+                self._give_back(trial, outcome, message)
+        except KeyError:  # the study was deleted
+            pass
+        except (SQLAlchemyError, StorageInternalError) as error:
             _log.warning("trial %s could not be given back: %s", trial.number, str(error).splitlines()[0])
         self._on_end(Ended(trial.number, outcome, None, message))
         return True
@@ -129,26 +145,29 @@ class Settler:
         if failure.outcome is not Outcome.FENCED and not lease.is_held(self._engine):
             failure = replace(failure, outcome=Outcome.FENCED)  # taken over while we were away
         outcome = failure.outcome
-        where = (self._study, self._engine, trial._trial_id)
         match outcome.policy:
             case Policy.NOTHING:
                 if self._read_state(trial) is not TrialState.COMPLETE:  # as it is if its lease expired after it
                     delete_scores(self._engine, trial._trial_id)  # written just before the lease was lost
+                lease.release(self._engine)
             case Policy.RETRY | Policy.RETRY_FEW:
-                if self._read_state(trial) is TrialState.RUNNING:
-                    self._give_back(trial, outcome, failure.message)
+                self._give_back(trial, outcome, failure.message)
             case Policy.INFEASIBLE:
                 trial.set_constraint(str(outcome), 1.0)
-                finish(*where, TrialState.PRUNED, outcome, failure.message, self._worker)
+                self._finish(trial, TrialState.PRUNED, failure)
             case Policy.KEEP:
-                finish(*where, TrialState.PRUNED, outcome, failure.message, self._worker)
+                self._finish(trial, TrialState.PRUNED, failure)
             case Policy.FAIL:
-                finish(*where, TrialState.FAIL, outcome, failure.message, self._worker)
+                self._finish(trial, TrialState.FAIL, failure)
         return outcome
+
+    def _finish(self, trial: optuna.Trial, state: TrialState, failure: Failure) -> None:
+        ending = Ending(state, str(failure.outcome), failure.message, self._worker)
+        end_trial(self._engine, trial._trial_id, ending)
 
     def _give_back(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
         frozen = self._study._storage.get_trial(trial._trial_id)
-        give_back(self._study, self._engine, frozen, outcome, message, self._worker)
+        give_back(self._engine, frozen, outcome, message, self._worker)
 
     def _read_state(self, trial: optuna.Trial) -> TrialState | None:
         """None if the study was deleted."""

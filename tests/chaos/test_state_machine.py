@@ -20,17 +20,17 @@ from sqlalchemy import Engine, text
 
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DoesNotFitError
 from anomalyvfm_opt.evaluation.metrics import evaluate
+from anomalyvfm_opt.store import endings
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import create_study, load_study
 from anomalyvfm_opt.store.study_state import set_state
-from anomalyvfm_opt.trial import reap as reaping
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
 from anomalyvfm_opt.trial.lease import Lease
 from anomalyvfm_opt.trial.loop import TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
-from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.pulse import Times
 from anomalyvfm_opt.trial.reap import reap
 from anomalyvfm_opt.trial.result import TrialResult
 from anomalyvfm_opt.trial.settle import Ended
@@ -40,7 +40,6 @@ from tests.integration.trial_states import run_to_end
 BUDGET = 4
 WORKERS = 3
 _number = itertools.count()
-_PATIENCE = Patience(5.0, lambda: None)
 _ENDS: dict[str, Exception] = {
     "give back": InterruptedTrialError(143),
     "does not fit": DoesNotFitError("too large"),
@@ -129,7 +128,7 @@ class Books(RuleBasedStateMachine):
         try:
             worker.loop._settler.tell(held.trial, held.lease, make_result())
         except optuna.exceptions.UpdateFinishedTrialError as error:
-            worker.loop._settler.settle(held.trial, held.lease, error, _PATIENCE)
+            worker.loop._settler.settle(held.trial, held.lease, error, Times())
         assert worker.ended[-1].outcome is (Outcome.COMPLETED if was_ours else Outcome.FENCED)
 
     @precondition(lambda self: any(worker.held for worker in self.workers))
@@ -139,7 +138,7 @@ class Books(RuleBasedStateMachine):
         held = worker.drop()
         was_ours = self._is_ours(held)
         with suppress(InterruptedTrialError, AnomalyVFMOptError):  # asked to stop, or the third bug in a row
-            worker.loop._settler.settle(held.trial, held.lease, _ENDS[how], _PATIENCE)
+            worker.loop._settler.settle(held.trial, held.lease, _ENDS[how], Times())
         if not was_ours:
             assert worker.ended[-1].outcome is Outcome.FENCED
 
@@ -164,13 +163,13 @@ class Books(RuleBasedStateMachine):
         self._expire(lease)
 
     @precondition(lambda self: any(worker.held for worker in self.workers))
-    @rule(i=st.integers(0, WORKERS - 1), before=st.sampled_from(["_has_copy", "_write_outcome"]))
+    @rule(i=st.integers(0, WORKERS - 1), before=st.sampled_from(["_insert_copy", "_insert_outcome"]))
     def die_while_giving_back(self, i: int, before: str) -> None:
-        """The trial is FAIL, and has a copy or not; its outcome is not written."""
+        """Nothing of it is to be seen: all of it is one transaction."""
         worker = self._pick(i)
         held = worker.drop()
-        with patch.object(reaping, before, side_effect=Died), suppress(Died, InterruptedTrialError):
-            worker.loop._settler.settle(held.trial, held.lease, InterruptedTrialError(143), _PATIENCE)
+        with patch.object(endings, before, side_effect=Died), suppress(Died, InterruptedTrialError):
+            worker.loop._settler.settle(held.trial, held.lease, InterruptedTrialError(143), Times())
         self._expire(held.lease)
 
     @rule()

@@ -14,6 +14,7 @@ from anomalyvfm_opt.cli.checks.connections import count_connections_per_process
 from anomalyvfm_opt.cli.checks.tables import list_optuna_tables
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import HEAD, prepare_database
+from anomalyvfm_opt.trial.pulse import Times
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from tests.integration.conftest import Bench, run_quickly
 from tests.integration.doctor_answer import Answer, ask
@@ -203,7 +204,7 @@ def test_a_worker_keeps_no_more_connections_than_are_reckoned_with(bench: Bench)
             counts.append(connection.scalar(query, {"name": name}))
         return result
 
-    loop = bench.loop(run, grace_s=1.0)
+    loop = bench.loop(run, times=Times(grace_s=1.0))
     for _ in range(3):
         loop.take_turn()
     watcher.dispose()

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -88,6 +89,33 @@ def test_a_trial_that_always_hangs_is_failed_in_the_end(bench: Bench) -> None:
         Hanging(bench, Times(grace_s=6.0, hang_s=0.6)).run()
     assert states(bench) == ["FAIL"] * MAX_LOSSES
     assert read_outcomes(bench)[-1] == ("hung", True)
+
+
+def test_a_worker_whose_hung_trial_was_taken_over_ends_as_well(bench: Bench) -> None:
+    """Else it would beat for ever, with a trial in its hands that nobody wants any more."""
+    hanging = Hanging(bench, Times(grace_s=6.0, hang_s=1.0))
+    hanging.thread.start()
+    hanging.started.wait(10)
+    expire_leases(bench)
+    assert reap(bench.study(), bench.engine, "rival") == [0]
+    hanging.thread.join(20)
+    assert hanging.codes == [3]
+    assert states(bench) == ["FAIL", "WAITING"]
+
+
+def test_a_process_that_was_stopped_did_not_hang(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock jumps here by an hour, as it does for a process that wakes up."""
+    ahead_s = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead_s[0])
+    monkeypatch.setattr("anomalyvfm_opt.trial.pulse.time", clock)
+
+    def run(request: TrialRequest, progress: Progress) -> TrialResult:
+        ahead_s[0] = 3600.0
+        time.sleep(1.5)
+        return run_quickly(request, progress)
+
+    assert bench.loop(run, times=Times(grace_s=6.0, hang_s=60.0)).take_turn() is Turn.RAN
+    assert states(bench) == ["COMPLETE"]
 
 
 def test_a_trial_with_steps_does_not_hang(bench: Bench) -> None:

@@ -81,6 +81,20 @@ def test_a_worker_that_always_crashes_is_given_up() -> None:
     assert notes[-1] == "1 killed by signal 11; not started again"
 
 
+def test_a_signal_while_workers_are_started_reaches_them_and_starts_no_more() -> None:
+    supervisor, engine, _ = supervise({1: [], 2: [], 3: []})
+    start = engine.start
+
+    def start_and_stop(slot: Slot, arguments: Sequence[str]) -> None:
+        supervisor.stop(signal.SIGINT, 130)  # before the worker is there to be signalled
+        start(slot, arguments)
+
+    engine.start = start_and_stop  # type: ignore[method-assign]
+    assert supervisor.run() == 130
+    assert engine.started == [["1.1"]]
+    assert engine.signals == [signal.SIGINT, signal.SIGINT]
+
+
 def test_a_signal_is_passed_on_and_nothing_is_started_again() -> None:
     supervisor, engine, _ = supervise({1: [], 2: [-9, 0]})
 
