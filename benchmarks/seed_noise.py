@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from anomalyvfm_opt.cli.backbones import Backbones
-from anomalyvfm_opt.cli.benches import Benches
-from anomalyvfm_opt.cli.images import find_images
 from anomalyvfm_opt.cli.store import open_store
-from anomalyvfm_opt.cli.workbench import Workbench, open_arrays
+from anomalyvfm_opt.cli.work.backbones import Backbones
+from anomalyvfm_opt.cli.work.benches import Benches
+from anomalyvfm_opt.cli.work.images import find_images
+from anomalyvfm_opt.cli.work.workbench import Workbench, open_arrays
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.home import state_folder

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from anomalyvfm_opt.cli.backbones import Backbones
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.preparation import divide_categories
 from anomalyvfm_opt.cli.store import Store
-from anomalyvfm_opt.cli.workbench import check_tiles, open_arrays
+from anomalyvfm_opt.cli.work.backbones import Backbones
+from anomalyvfm_opt.cli.work.workbench import check_tiles, open_arrays
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images, load_masks
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry

@@ -81,9 +81,9 @@ def _delete_studies(store: "Store", name: str) -> None:
 
 def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:
     """Run workers side by side, one share of the cores each."""
-    from anomalyvfm_opt.cli.fleet import run_fleet
+    from anomalyvfm_opt.cli.fleet.run import run_fleet
+    from anomalyvfm_opt.cli.fleet.slots import lay_out
     from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.slots import lay_out
     from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
     slots, arguments = lay_out(count, "auto")

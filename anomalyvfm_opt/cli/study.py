@@ -43,7 +43,7 @@ def create(
     spec, folder = read_spec(file, data, category or [])
     from anomalyvfm_opt.cli.creation import create_studies
     from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.cli.workbench import open_arrays
+    from anomalyvfm_opt.cli.work.workbench import open_arrays
     from anomalyvfm_opt.store.home import state_folder
 
     arrays = open_arrays(state_folder(), cache_gib)

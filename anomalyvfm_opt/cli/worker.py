@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from anomalyvfm_opt.cli.crew import drain, list_all, reap_all
-from anomalyvfm_opt.cli.launching import launch
+from anomalyvfm_opt.cli.fleet.crew import drain, list_all, reap_all
+from anomalyvfm_opt.cli.fleet.launch import launch
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     DatabaseOption,
@@ -56,12 +56,12 @@ def run_worker(
     Ctrl-C, SIGTERM and SIGUSR2 give the running trial back (exit 130 or 143); another worker takes it up from its
     last epoch. A second Ctrl-C ends at once.
     """
-    from anomalyvfm_opt.cli.device import choose_device, limit_threads
     from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.serve import Worker, WorkerOptions, count_outcomes, invent_name
-    from anomalyvfm_opt.cli.signals import heed_signals
     from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.cli.workbench import open_arrays
+    from anomalyvfm_opt.cli.work.device import choose_device, limit_threads
+    from anomalyvfm_opt.cli.work.serve import Worker, WorkerOptions, count_outcomes, invent_name
+    from anomalyvfm_opt.cli.work.signals import heed_signals
+    from anomalyvfm_opt.cli.work.workbench import open_arrays
     from anomalyvfm_opt.store.home import state_folder
     from anomalyvfm_opt.trial.outcome import InterruptedTrialError
     from anomalyvfm_opt.trial.pulse import StopRequest, Times

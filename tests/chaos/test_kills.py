@@ -37,10 +37,7 @@ def run_to_the_end(program: Program, study: str, artifacts: Path) -> str:
 
 @pytest.mark.parametrize(
     "point",
-    [
-        pytest.param(point, marks=[] if point in ("after ask", "during checkpoint") else pytest.mark.slow)
-        for point in KILLS
-    ],
+    [pytest.param(point, marks=() if point == "during checkpoint" else pytest.mark.slow) for point in KILLS],
 )
 def test_kill_at(program: Program, study: str, artifacts: Path, tmp_path: Path, point: str) -> None:
     killed = program.run(*WORK, *GRACE, "--study", study, **inject(tmp_path / "fault", KILLS[point]))

@@ -33,7 +33,10 @@ def wide_data(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return root
 
 
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "vit in tiles" else pytest.mark.slow) for name in GEOMETRIES],
+)
 def test_a_study_of_any_geometry_runs_to_its_end_on_an_external_database(
     program: Program, wide_data: Path, external_server: ExternalServer, tmp_path: Path, name: str
 ) -> None:

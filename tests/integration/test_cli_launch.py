@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalyvfm_opt.cli.slots import lay_out
+from anomalyvfm_opt.cli.fleet.slots import lay_out
 from tests.integration.program import CATEGORY, Program, assert_one_error, finish, wait_for
 
 LAUNCH = ("worker", "launch", "--engine", "local", "--count", "2")
@@ -66,6 +66,20 @@ def test_a_signal_reaches_all_workers_and_they_give_their_trials_back(program: P
     assert "Traceback" not in done.stderr
     usage = program.usage(study)
     assert (usage.running, usage.held) == (0, 0)
+
+
+@pytest.mark.slow
+def test_workers_whose_launcher_is_killed_end_the_study(program: Program, study: str) -> None:
+    """Nobody reads what they say any more."""
+    fleet = program.start(*LAUNCH, "--study", study)
+    wait_for(lambda: program.usage(study).running >= 1)
+    fleet.kill()
+    fleet.communicate()
+    wait_for(lambda: program.usage(study).complete == 5)
+    usage = program.usage(study)
+    assert (usage.used, usage.running) == (5, 0)
+    retried = [trial for trial in program.trials(study) if "retry_of" in trial.user_attrs]
+    assert retried == []
 
 
 def test_a_mistake_of_the_user_is_not_tried_again(program: Program, study: str, tmp_path: Path) -> None:

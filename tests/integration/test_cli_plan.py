@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from anomalyvfm_opt.cli.plan.probe import measure
 from anomalyvfm_opt.cli.plan.reckoning import _count_bytes
-from anomalyvfm_opt.cli.workbench import Workbench
+from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images, load_masks
 from anomalyvfm_opt.data.geometry import choose_geometry

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalyvfm_opt.cli.images import find_images
+from anomalyvfm_opt.cli.work.images import find_images
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.errors import BadDataError, UsageError
 from anomalyvfm_opt.store.studies import StudyRecord, list_images

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from anomalyvfm_opt.cli.backbones import Backbones
-from anomalyvfm_opt.cli.benches import Benches
-from anomalyvfm_opt.cli.images import find_images
 from anomalyvfm_opt.cli.plan.reckoning import plan_studies
 from anomalyvfm_opt.cli.results import print_study
-from anomalyvfm_opt.cli.workbench import Workbench
+from anomalyvfm_opt.cli.work.backbones import Backbones
+from anomalyvfm_opt.cli.work.benches import Benches
+from anomalyvfm_opt.cli.work.images import find_images
+from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.report.proxy import judge_proxy

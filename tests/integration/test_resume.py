@@ -13,8 +13,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from anomalyvfm_opt.cli.device import limit_threads
-from anomalyvfm_opt.cli.workbench import Workbench, load_backbone
+from anomalyvfm_opt.cli.work.device import limit_threads
+from anomalyvfm_opt.cli.work.workbench import Workbench, load_backbone
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import divide

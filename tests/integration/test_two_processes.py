@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from anomalyvfm_opt.cli.device import limit_threads
+from anomalyvfm_opt.cli.work.device import limit_threads
 from anomalyvfm_opt.trial.result import TrialResult
 from tests.integration.program import Program, finish
 
@@ -29,7 +29,7 @@ def describe(result: TrialResult) -> dict[str, Any]:
 
 def main(data: Path, cache: Path, threads: list[str]) -> None:
     """Run the same trial with these numbers of threads, one after the other, and print what came of it."""
-    from anomalyvfm_opt.cli.workbench import Workbench, load_backbone
+    from anomalyvfm_opt.cli.work.workbench import Workbench, load_backbone
     from anomalyvfm_opt.data.arrays import ArrayStore
     from anomalyvfm_opt.data.layout import read_category
     from anomalyvfm_opt.data.split import divide

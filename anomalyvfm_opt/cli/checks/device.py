@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalyvfm_opt.cli.checks.check import Finding, fail, ok, warn
-from anomalyvfm_opt.cli.cores import count_cores
+from anomalyvfm_opt.cli.work.cores import count_cores
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def look_at_device(name: str) -> Finding:
     """
     import torch
 
-    from anomalyvfm_opt.cli.device import choose_device
+    from anomalyvfm_opt.cli.work.device import choose_device
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the check of torch has said it

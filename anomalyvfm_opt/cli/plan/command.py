@@ -47,10 +47,10 @@ def plan(
     from anomalyvfm_opt.cli.preparation import read_spec
 
     spec, folder = read_spec(file, data, category or [])
-    from anomalyvfm_opt.cli.device import choose_device, limit_threads
     from anomalyvfm_opt.cli.plan.peek import peek_studies
     from anomalyvfm_opt.cli.plan.reckoning import plan_studies
-    from anomalyvfm_opt.cli.workbench import open_arrays
+    from anomalyvfm_opt.cli.work.device import choose_device, limit_threads
+    from anomalyvfm_opt.cli.work.workbench import open_arrays
     from anomalyvfm_opt.store.home import locate_state_folder
 
     signal.signal(signal.SIGTERM, _stop)

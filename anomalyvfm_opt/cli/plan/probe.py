@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from anomalyvfm_opt.cli.backbones import Backbones
-from anomalyvfm_opt.cli.workbench import Workbench, check_tiles
+from anomalyvfm_opt.cli.work.backbones import Backbones
+from anomalyvfm_opt.cli.work.workbench import Workbench, check_tiles
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.frames import Frames

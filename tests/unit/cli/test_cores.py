@@ -7,8 +7,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from anomalyvfm_opt.cli import device
-from anomalyvfm_opt.cli.cores import count_cores, count_workers, is_worker, share_cores
+from anomalyvfm_opt.cli.work import device
+from anomalyvfm_opt.cli.work.cores import count_cores, count_workers, is_worker, share_cores
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("150000 100000\n", 1.5), ("50000 100000\n", 0.5)])

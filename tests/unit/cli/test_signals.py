@@ -10,7 +10,7 @@ import pytest
 
 _PROGRAM = """
 import time
-from anomalyvfm_opt.cli.signals import heed_signals
+from anomalyvfm_opt.cli.work.signals import heed_signals
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 from anomalyvfm_opt.trial.pulse import StopRequest
 stop = StopRequest()

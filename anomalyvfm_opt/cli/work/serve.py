@@ -18,13 +18,13 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyvfm_opt import __version__
-from anomalyvfm_opt.cli.backbones import Backbones
-from anomalyvfm_opt.cli.benches import Benches
-from anomalyvfm_opt.cli.course import open_checkpoints
-from anomalyvfm_opt.cli.images import find_images
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.store import Store
-from anomalyvfm_opt.cli.workbench import Workbench
+from anomalyvfm_opt.cli.work.backbones import Backbones
+from anomalyvfm_opt.cli.work.benches import Benches
+from anomalyvfm_opt.cli.work.course import open_checkpoints
+from anomalyvfm_opt.cli.work.images import find_images
+from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec

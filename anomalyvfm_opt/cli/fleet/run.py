@@ -12,7 +12,7 @@ from types import FrameType
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from anomalyvfm_opt.cli.fleet_display import Display, open_display
+from anomalyvfm_opt.cli.fleet.display import Display, open_display
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, AnomalyVFMOptError

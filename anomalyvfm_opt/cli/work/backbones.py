@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from anomalyvfm_opt.cli.workbench import load_backbone
+from anomalyvfm_opt.cli.work.workbench import load_backbone
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.network import differ_by_size_only

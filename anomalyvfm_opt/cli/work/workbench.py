@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anomalyvfm_opt.cli.course import Answers, Course, Finished, describe_environment
+from anomalyvfm_opt.cli.work.course import Answers, Course, Finished, describe_environment
 from anomalyvfm_opt.data.arrays import DEFAULT_MAX_BYTES, ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry

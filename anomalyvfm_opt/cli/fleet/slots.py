@@ -2,7 +2,7 @@
 
 import os
 
-from anomalyvfm_opt.cli.cores import share_cores
+from anomalyvfm_opt.cli.work.cores import share_cores
 from anomalyvfm_opt.launch.base import Slot
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from anomalyvfm_opt.cli.workbench import Workbench
+from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.model.device_faults import explained_device
 from anomalyvfm_opt.model.memory import describe_shortage, is_out_of_memory, release_cached_memory

@@ -51,9 +51,9 @@ def launch(
     A worker that crashes is started again, with a growing pause. Ctrl-C has all of them give their trials back. At
     the end stands what was retried, and why.
     """
-    from anomalyvfm_opt.cli.fleet import run_fleet
+    from anomalyvfm_opt.cli.fleet.run import run_fleet
+    from anomalyvfm_opt.cli.fleet.slots import lay_out
     from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.slots import lay_out
     from anomalyvfm_opt.cli.store import open_store
 
     _refuse_missing(data, weights)

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from anomalyvfm_opt.cli.cores import count_workers, share_cores
+from anomalyvfm_opt.cli.work.cores import count_workers, share_cores
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 
 

@@ -1,0 +1,1 @@
+"""Many workers: started on this host, listed, drained, reaped."""
