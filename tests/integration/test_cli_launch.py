@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from anomalyvfm_opt.cli.fleet.slots import lay_out
 from tests.integration.program import CATEGORY, Program, assert_one_error, finish, wait_for
@@ -88,6 +89,10 @@ def test_a_mistake_of_the_user_is_not_tried_again(program: Program, study: str, 
     assert "--data: no folder" in assert_one_error(without_data, 3)
     weights = program.run_here(*LAUNCH, "--study", study, "--weights", nowhere)
     assert "--weights: no file" in assert_one_error(weights, 3)
+    if not torch.cuda.is_available():
+        no_gpu = program.run_here(*LAUNCH, "--study", study, "--device", "cuda")
+        assert "this process sees 0 GPUs" in assert_one_error(no_gpu, 3)
+    assert "is no device" in assert_one_error(program.run_here(*LAUNCH, "--study", study, "--device", "gpu"), 2)
     shutil.copytree(program.data / CATEGORY, tmp_path / CATEGORY)
     first, second, *_ = sorted((tmp_path / CATEGORY / "train" / "good").iterdir())
     shutil.copy(first, second)  # other images than the study's: the workers find out
@@ -111,6 +116,7 @@ def test_slots_on_a_cpu_share_the_cores() -> None:
 def test_slots_take_turns_on_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no GPU here: torch is asked for them in vain, so the test answers for it."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("anomalyvfm_opt.cli.work.device._repeatable", lambda device: device)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-ab12")
     slots, arguments = lay_out(3, "auto")

@@ -3,6 +3,7 @@
 import os
 
 from anomalyvfm_opt.cli.work.cores import share_cores
+from anomalyvfm_opt.cli.work.device import choose_device
 from anomalyvfm_opt.launch.base import Slot
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -14,7 +15,12 @@ def lay_out(count: int | None, device: str) -> tuple[list[Slot], list[str]]:
     Args:
         count: of workers; None for one a GPU, or one without a GPU.
         device: as of `worker run`; `auto` and `cuda` deal out the GPUs that this process sees.
+
+    Raises:
+        UsageError: not a device's name.
+        EnvironmentMissingError: that GPU is not there.
     """
+    choose_device(device)  # what every worker would stumble over is said once
     gpus = _list_gpus() if device in ("auto", "cuda") else []
     if not gpus:
         n = count or 1
