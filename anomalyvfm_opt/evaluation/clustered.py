@@ -68,8 +68,8 @@ def estimate_auroc(scores: np.ndarray, labels: np.ndarray, clusters: Sequence[st
     n_positive, n_negative = int((positives > 0).sum()), int((negatives > 0).sum())
     if min(n_positive, n_negative) < 2:
         return None
-    above = _place(scores[:, is_positive], scores[:, ~is_positive])  # (k, p)
-    below = 1 - _place(scores[:, ~is_positive], scores[:, is_positive])  # (k, q)
+    above = place_scores(scores[:, is_positive], scores[:, ~is_positive])  # (k, p)
+    below = 1 - place_scores(scores[:, ~is_positive], scores[:, is_positive])  # (k, q)
     values = above.mean(axis=1)
     x = _sum_by(of_image[is_positive], above - values[:, None], count)  # (k, clusters)
     y = _sum_by(of_image[~is_positive], below - values[:, None], count)
@@ -92,7 +92,7 @@ def chance_variance(positives: int, negatives: int) -> float:
     return (positives + negatives + 1) / (12 * positives * negatives)
 
 
-def _place(ours: np.ndarray, others: np.ndarray) -> np.ndarray:
+def place_scores(ours: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The share of `others` (k, q) that lie below each of `ours` (k, p), ties counted half: float64 (k, p)."""
     shares = np.empty(ours.shape)
     for row, mine, theirs in zip(shares, ours, np.sort(others, axis=1), strict=True):

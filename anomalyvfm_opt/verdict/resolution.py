@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 POWER = 0.8  # the chance that a gain of the size named is found
 
 _AUROC = 0.75  # of a sound untuned detector on MVTec AD 2
-_CORRELATION = 0.9  # of two detectors on the same images; fits the simulated intervals in docs/method.md
+CORRELATION = 0.9  # of two detectors on the same images; fits the simulated intervals in docs/method.md
 _SEED_SD = 0.02  # of the image AUROC of one arm; 0.009-0.03 on MVTec AD 2
 
 
@@ -73,7 +73,7 @@ def resolve_mean(scenes: Sequence[tuple[int, int]]) -> Resolution | None:
 
 def _list_parts(good_scenes: int, bad_scenes: int) -> list[tuple[float, int]]:
     """Variance and degrees of freedom of what a difference is made of: scenes and seeds."""
-    scenes = 2 * (1 - _CORRELATION) * auroc_variance(_AUROC, bad_scenes, good_scenes)
+    scenes = 2 * (1 - CORRELATION) * auroc_variance(_AUROC, bad_scenes, good_scenes)
     return [(scenes, min(good_scenes, bad_scenes) - 1), (2 * _SEED_SD**2 / SEEDS, 2 * (SEEDS - 1))]
 
 
