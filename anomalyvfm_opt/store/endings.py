@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, text
 
 from anomalyvfm_opt.store import trial_writes as writes
 
-_LOCK = text("SELECT study_id, number, state FROM trials WHERE trial_id = :trial_id FOR UPDATE")
+_LOCK = "SELECT study_id, number, state FROM trials WHERE trial_id = :trial_id FOR UPDATE"
+_LOCKS = {True: text(_LOCK), False: text(f"{_LOCK} SKIP LOCKED")}
 _END = text("""
     UPDATE trials SET state = CAST(:state AS trialstate), datetime_complete = now() AT TIME ZONE 'utc'
      WHERE trial_id = :trial_id AND state = 'RUNNING'
@@ -48,7 +49,9 @@ class Retry:
     attributes: dict[str, Any]
 
 
-def end_trial(engine: Engine, trial_id: int, ending: Ending, retry: Retry | None = None) -> bool:
+def end_trial(
+    engine: Engine, trial_id: int, ending: Ending, retry: Retry | None = None, *, waits: bool = True
+) -> bool:
     """End a trial that is running, or one that is FAIL without an outcome.
 
     Args:
@@ -56,12 +59,13 @@ def end_trial(engine: Engine, trial_id: int, ending: Ending, retry: Retry | None
         trial_id: of the trial.
         ending: how it ends; for good where there is no retry.
         retry: for the copy that is to wait; None for none.
+        waits: for another process that is at it, which may be stopped; else the trial is left to that one.
 
     Returns:
-        False if it has come to an end otherwise; then nothing is written.
+        False if it has come to an end otherwise, or is left; then nothing is written.
     """
     with engine.begin() as connection:
-        trial = connection.execute(_LOCK, {"trial_id": trial_id}).one_or_none()
+        trial = connection.execute(_LOCKS[waits], {"trial_id": trial_id}).one_or_none()
         if trial is None or not _is_open(connection, trial_id, trial.state):
             return False
         connection.execute(_END, {"trial_id": trial_id, "state": ending.state.name})

@@ -54,14 +54,17 @@ def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
     if not orphans:
         return []
     dead = [trial for trial in study.get_trials(deepcopy=False) if trial._trial_id in orphans]
-    return [trial.number for trial in dead if give_back(engine, trial, Outcome.LOST, "its worker died", worker)]
+    found = (Outcome.LOST, "its worker died", worker)
+    return [trial.number for trial in dead if give_back(engine, trial, *found, waits=False)]
 
 
-def give_back(engine: Engine, trial: FrozenTrial, outcome: Outcome, message: str, worker: str) -> bool:
+def give_back(
+    engine: Engine, trial: FrozenTrial, outcome: Outcome, message: str, worker: str, *, waits: bool = True
+) -> bool:
     """End a trial that did not finish and let a copy of it wait, unless it has taken too many workers down.
 
     Returns:
-        False if it has come to an end otherwise.
+        False if it has come to an end otherwise, or if it was not waited for (see `end_trial`).
     """
     times_lost = int(trial.user_attrs.get("times_lost", 0)) + (outcome.policy is Policy.RETRY_FEW)
     retry = None
@@ -70,7 +73,8 @@ def give_back(engine: Engine, trial: FrozenTrial, outcome: Outcome, message: str
         first = trial.user_attrs.get("first_number", trial.number)
         attributes = {**kept, "retry_of": trial.number, "first_number": first, "times_lost": times_lost}
         retry = Retry(_fixed_parameters(trial), attributes)
-    return end_trial(engine, trial._trial_id, Ending(TrialState.FAIL, str(outcome), message, worker), retry)
+    ending = Ending(TrialState.FAIL, str(outcome), message, worker)
+    return end_trial(engine, trial._trial_id, ending, retry, waits=waits)
 
 
 def _fixed_parameters(trial: FrozenTrial) -> dict[str, object]:

@@ -8,6 +8,7 @@ from unittest.mock import Mock, patch
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
@@ -300,6 +301,16 @@ def test_a_trial_is_given_back_wholly_or_not_at_all(bench: Bench) -> None:
     for reaper in reapers:
         reaper.join(30)
     assert states(bench) == ["FAIL", "WAITING"]
+
+
+def test_a_process_that_is_stopped_while_it_gives_back_holds_nobody_up(bench: Bench) -> None:
+    die_after_asking(bench)
+    expire_leases(bench)
+    with bench.engine.begin() as connection:  # what the stopped one holds
+        connection.execute(text("SELECT FROM trials WHERE number = 0 FOR UPDATE"))
+        assert reap(bench.study(), bench.engine, "other") == []
+        assert bench.loop().take_turn() is Turn.RAN
+    assert reap(bench.study(), bench.engine, "other") == [0]
 
 
 def test_a_trial_that_is_taken_back_before_its_lease_knows_it_is_left_alone(bench: Bench) -> None:
