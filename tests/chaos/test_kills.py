@@ -61,6 +61,7 @@ def test_a_full_disk_costs_the_checkpoints_and_nothing_else(
     assert_study_is_whole(program.store, study, artifacts)
 
 
+@pytest.mark.slow
 def test_a_hung_trial_is_taken_up_after_its_last_epoch(
     program: Program, study: str, artifacts: Path, tmp_path: Path
 ) -> None:

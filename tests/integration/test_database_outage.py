@@ -89,7 +89,8 @@ def test_a_server_that_comes_back_costs_nothing(team: Team, mode: str) -> None:
     assert_budget_is_exact(team, team.trials(_NAME))
 
 
-@pytest.mark.parametrize("mode", ["immediate", pytest.param("fast", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["immediate", "fast"])
 def test_a_server_that_stays_away(team: Team, mode: str) -> None:
     worker = start_and_wait(team, "--outage-s", "2", "--drain-s", "2")
     team.server.stop(mode)
