@@ -10,6 +10,7 @@ from anomalyvfm_opt.cli.output import say
 if TYPE_CHECKING:
     from anomalyvfm_opt.cli.store import Store
     from anomalyvfm_opt.store.studies import StudyRecord
+    from anomalyvfm_opt.store.study_state import State
 
 StudiesArgument = Annotated[
     list[str], typer.Argument(metavar="S...", help="Studies, or specs for all of their studies.")
@@ -21,43 +22,36 @@ NowOption = Annotated[
 
 def pause(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
     """Start no more trials; workers wait for `study resume`. Running trials end, unless --now."""
-    from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.store.study_state import BY_A_PERSON, set_state
-
-    store = open_store(db)
-    for record in _find(store, studies):
-        is_new = set_state(store.engine, record.study_id, "paused", f"{BY_A_PERSON}pause")
-        taken = _take_back(store, record, now, "study pause --now")
-        say(f"{record.name} {'is paused' if is_new else 'was paused already'}{taken}")
+    _halt(studies, now, db, "paused", "pause")
 
 
 def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
     """Let a paused or stopped study go on."""
+    from anomalyvfm_opt.cli.selection import select_studies
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.study_state import set_state
 
     store = open_store(db)
-    for record in _find(store, studies):
+    for record in select_studies(store.engine, studies):
         is_new = set_state(store.engine, record.study_id, "active")
         say(f"{record.name} {'goes on' if is_new else 'was active already'}")
 
 
 def stop(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
     """Start no more trials; workers leave the study. Running trials end, unless --now."""
+    _halt(studies, now, db, "stopped", "stop")
+
+
+def _halt(studies: list[str], now: bool, db: str | None, state: "State", verb: str) -> None:
+    from anomalyvfm_opt.cli.selection import select_studies
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.study_state import BY_A_PERSON, set_state
 
     store = open_store(db)
-    for record in _find(store, studies):
-        is_new = set_state(store.engine, record.study_id, "stopped", f"{BY_A_PERSON}stop")
-        taken = _take_back(store, record, now, "study stop --now")
-        say(f"{record.name} {'is stopped' if is_new else 'was stopped already'}{taken}")
-
-
-def _find(store: "Store", names: list[str]) -> "list[StudyRecord]":
-    from anomalyvfm_opt.cli.selection import select_studies
-
-    return select_studies(store.engine, names)
+    for record in select_studies(store.engine, studies):
+        is_new = set_state(store.engine, record.study_id, state, f"{BY_A_PERSON}{verb}")
+        taken = _take_back(store, record, now, f"study {verb} --now")
+        say(f"{record.name} {'is' if is_new else 'was'} {state}{'' if is_new else ' already'}{taken}")
 
 
 def _take_back(store: "Store", record: "StudyRecord", now: bool, by: str) -> str:

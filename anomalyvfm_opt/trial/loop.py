@@ -171,7 +171,7 @@ class TrialLoop:
                 if hold.is_lost:
                     raise LeaseLostError
                 # a signal no longer costs a trial that has its result
-                untiring.run(lambda: self._settler.tell(trial, lease, result))
+                untiring.run(lambda: self._settler.tell(trial, result))
             except Exception as error:  # the type is the policy: see outcome.classify
                 self._settler.settle(trial, lease, error, self._pulse.times)
 

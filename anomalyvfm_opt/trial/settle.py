@@ -68,7 +68,7 @@ class Settler:
         self._worker = worker
         self._on_end = on_end
 
-    def tell(self, trial: optuna.Trial, lease: Lease, result: TrialResult) -> None:
+    def tell(self, trial: optuna.Trial, result: TrialResult) -> None:
         """Store a result: files, attributes, scores, then the state; twice is as good as once.
 
         Raises:

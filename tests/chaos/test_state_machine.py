@@ -126,7 +126,7 @@ class Books(RuleBasedStateMachine):
         held = worker.drop()
         was_ours = self._is_ours(held)
         try:
-            worker.loop._settler.tell(held.trial, held.lease, make_result())
+            worker.loop._settler.tell(held.trial, make_result())
         except optuna.exceptions.UpdateFinishedTrialError as error:
             worker.loop._settler.settle(held.trial, held.lease, error, Times())
         assert worker.ended[-1].outcome is (Outcome.COMPLETED if was_ours else Outcome.FENCED)

@@ -82,14 +82,13 @@ def run_fleet(
     _pass_on_signals(supervisor)
     try:
         exit_code = supervisor.run()
-    except BaseException:  # an error of ours: nobody would look after the workers any more
-        launcher.signal(signal.SIGTERM)
-        raise
     finally:
+        launcher.signal(signal.SIGTERM)  # after an error of ours nobody would look after the workers any more
         watched.display.close()
     try:
-        _print_summary(store, select(), supervisor.states, watched.crashes, since)
-        if exit_code == EXIT_DONE and _say_stopped(store, select()):
+        records = select()
+        _print_summary(store, records, supervisor.states, watched.crashes, since)
+        if exit_code == EXIT_DONE and _say_stopped(store, records):
             return EXIT_BUG
     except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError) as error:
         say(f"no summary: {str(error).splitlines()[0]}")
@@ -119,7 +118,7 @@ def _describe_studies(store: Store, select: Callable[[], list[StudyRecord]]) -> 
             try:
                 usages = [(record, count_usage(store.engine, record.study_id)) for record in select()]
             except (SQLAlchemyError, AnomalyVFMOptError) as error:
-                return [*lines, f"{str(error).splitlines()[0]}"]
+                return [*lines, str(error).splitlines()[0]]
             lines = [f"{r.name} {u.used}/{r.budget}, {u.running} running" for r, u in usages]
         return lines
 
