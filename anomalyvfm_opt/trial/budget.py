@@ -71,4 +71,4 @@ def take_ticket(engine: Engine, study_id: int, worker: str, grace_s: float) -> L
     """
     with autocommit(engine) as connection:
         lease_id = connection.scalar(_TAKE, {"study_id": study_id, "worker": worker, "grace_s": grace_s})
-    return None if lease_id is None else Lease(lease_id=int(lease_id), study_id=study_id, grace_s=grace_s)
+    return None if lease_id is None else Lease(int(lease_id))

@@ -19,11 +19,9 @@ class LeaseLostError(Exception):
 
 @dataclass(frozen=True)
 class Lease:
-    """One row of the lease table. It ends `grace_s` seconds after the last heartbeat, once somebody reaps it."""
+    """One row of the lease table. It ends a grace after the last heartbeat, once somebody reaps it."""
 
     lease_id: int
-    study_id: int
-    grace_s: float
 
     def attach(self, engine: Engine, trial_id: int) -> None:
         """Write down which trial the lease is for.

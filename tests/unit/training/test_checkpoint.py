@@ -15,23 +15,11 @@ from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.training.checkpoint import load_detector, open_detector, read_identity, save_detector
-from tests.unit.training.detectors import KINDS, draw_images, plan, score, train
+from tests.unit.training.detectors import KINDS, VIT, draw_images, plan, score, train
 
-CNN = ("tf_efficientnet_lite0", "offline", (1, 2), (2, 3), 64)
-VIT = ("test_vit.r160_in1k", "random", (0, 1), None, 64)
 SETTINGS = AdapterSettings("adalora", 2, 4.0, "attention_mlp", "all", dropout=0.1)
 SCHEDULE = plan(epochs=1, steps_per_epoch=6)
 IMAGES = draw_images(64)
-
-
-@pytest.fixture(scope="module", params=[CNN, VIT], ids=["cnn", "vit"])
-def backbone(request: pytest.FixtureRequest) -> Backbone:
-    return Backbone(*request.param)
-
-
-@pytest.fixture(scope="module")
-def vit() -> Backbone:
-    return Backbone(*VIT)
 
 
 @pytest.fixture

@@ -19,8 +19,6 @@ from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.training.state import TrainingState, find_misfit
 from tests.unit.training.detectors import KINDS, draw_images, plan, score
 
-CNN = ("tf_efficientnet_lite0", "offline", (1, 2), (2, 3), 64)
-VIT = ("test_vit.r160_in1k", "random", (0, 1), None, 64)
 SETTINGS = AdapterSettings("lora", 2, 4.0, "attention_mlp", "all", dropout=0.2)
 SCHEDULE = replace(plan(epochs=5, steps_per_epoch=3), warmup_steps=5)
 IMAGES = draw_images(64)
@@ -74,16 +72,6 @@ def train(
         tensors = {name: p.detach().clone() for name, p in list_trained(detector).items()}
         scores, masks = score(detector, IMAGES), detector.allocation.masks()
     return Run(losses.steps, losses.epochs, scores, tensors, masks, states, reported, batch.size)
-
-
-@pytest.fixture(scope="module", params=[CNN, VIT], ids=["cnn", "vit"])
-def backbone(request: pytest.FixtureRequest) -> Backbone:
-    return Backbone(*request.param)
-
-
-@pytest.fixture(scope="module")
-def vit() -> Backbone:
-    return Backbone(*VIT)
 
 
 @pytest.mark.parametrize("kind", KINDS)
