@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from anomalyvfm_opt.cli.preparation import divide_categories, read_spec
-from anomalyvfm_opt.cli.work.workbench import Workbench, load_backbone, open_arrays
+from anomalyvfm_opt.cli.work.backbones import load_backbone
+from anomalyvfm_opt.cli.work.workbench import Workbench, open_arrays
 from anomalyvfm_opt.data.split import Split, content_hashes, split_hash
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters

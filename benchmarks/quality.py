@@ -38,7 +38,8 @@ from safetensors.torch import save_file
 
 from anomalyvfm_opt.cli.preparation import divide_categories, read_spec
 from anomalyvfm_opt.cli.store import open_store
-from anomalyvfm_opt.cli.work.workbench import load_backbone, open_arrays
+from anomalyvfm_opt.cli.work.backbones import load_backbone
+from anomalyvfm_opt.cli.work.workbench import open_arrays
 from anomalyvfm_opt.data.split import Split, content_hashes, split_hash
 from anomalyvfm_opt.evaluation.scorers import Scores
 from anomalyvfm_opt.model.backbone import Backbone

@@ -30,7 +30,7 @@ from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study
-from anomalyvfm_opt.trial.space import is_inside, list_distributions
+from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.resolution import resolve_mean
 
 
@@ -119,9 +119,7 @@ def _list_references(spec: Spec, category: str) -> dict[str, dict[str, Any] | No
     for name, run_as in distinct_references(spec.references, category).items():
         if name != run_as:
             continue
-        parameters = reference_parameters(name, category, spec.reference_size_px)
-        is_sampled = parameters is not None and is_inside(parameters, distributions)
-        enqueue[name] = parameters.to_suggested() if parameters and is_sampled else None
+        enqueue[name] = fix_parameters(reference_parameters(name, category, spec.reference_size_px), distributions)
     return enqueue
 
 

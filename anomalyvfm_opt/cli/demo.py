@@ -83,12 +83,12 @@ def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None
     """Run workers side by side, one share of the cores each."""
     from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.cli.fleet.slots import lay_out
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
     slots, arguments = lay_out(count, "auto")
     arguments += ["--study", study, "--data", str(folder), "--db", store.url]
-    exit_code = run_fleet(store, lambda: select_studies(store.engine, [study]), slots, arguments)
+    exit_code = run_fleet(store, lambda: select_families(store.engine, [study]), slots, arguments)
     if exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
         say("interrupted; `anomalyvfm-opt demo` continues")
     if exit_code:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from anomalyvfm_opt import __version__
-from anomalyvfm_opt.cli import dashboard, data, db, demo, doctor, spec, study, worker
+from anomalyvfm_opt.cli import confirm, dashboard, data, db, demo, doctor, predict, spec, study, verdict, worker
 from anomalyvfm_opt.cli.output import escape
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError
 
@@ -26,6 +26,10 @@ app.add_typer(spec.app, name="spec")
 app.add_typer(study.app, name="study")
 app.add_typer(worker.app, name="worker")
 app.command("dashboard")(dashboard.dashboard)
+app.command("confirm")(confirm.confirm)
+app.command("verdict")(verdict.verdict)
+app.command("predict-gain")(predict.predict_gain)
+app.command("predictions")(predict.predictions)
 
 
 def _show_version(is_wanted: bool) -> None:

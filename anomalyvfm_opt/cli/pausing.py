@@ -27,12 +27,12 @@ def pause(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption =
 
 def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
     """Let a paused or stopped study go on."""
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.study_state import set_state
 
     store = open_store(db)
-    for record in select_studies(store.engine, studies):
+    for record in select_families(store.engine, studies):
         is_new = set_state(store.engine, record.study_id, "active")
         say(f"{record.name} {'goes on' if is_new else 'was active already'}")
 
@@ -43,12 +43,12 @@ def stop(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = 
 
 
 def _halt(studies: list[str], now: bool, db: str | None, state: "State", verb: str) -> None:
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.study_state import BY_A_PERSON, set_state
 
     store = open_store(db)
-    for record in select_studies(store.engine, studies):
+    for record in select_families(store.engine, studies):
         is_new = set_state(store.engine, record.study_id, state, f"{BY_A_PERSON}{verb}")
         taken = _take_back(store, record, now, f"study {verb} --now")
         say(f"{record.name} {'is' if is_new else 'was'} {state}{'' if is_new else ' already'}{taken}")

@@ -1,6 +1,6 @@
 """Which studies a command means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine
 
@@ -8,17 +8,45 @@ from anomalyvfm_opt.store.studies import StudyRecord, list_studies, load_study
 
 
 def select_studies(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
-    """Studies by name: `<spec>/<category>`, or `<spec>` for all of its categories; all studies if none is named.
+    """Studies that search, by name: `<spec>/<category>`, or `<spec>` for all of its categories; all if none is named.
+
+    A sibling is meant by its full name only.
 
     Raises:
         UsageError: a name that fits no study.
     """
+
+    def fits(record: StudyRecord, name: str) -> bool:
+        return name == record.name or (record.kind == "search" and name == record.spec.name)
+
+    return _select(engine, names, fits, lambda record: record.kind == "search")
+
+
+def select_families(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
+    """The same with the siblings of each study: what workers serve, and what is paused or stopped as one.
+
+    Raises:
+        UsageError: a name that fits no study.
+    """
+
+    def fits(record: StudyRecord, name: str) -> bool:
+        return name in (record.name, record.family, record.spec.name)
+
+    return _select(engine, names, fits, lambda _record: True)
+
+
+def _select(
+    engine: Engine,
+    names: Sequence[str],
+    fits: Callable[[StudyRecord, str], bool],
+    is_default: Callable[[StudyRecord], bool],
+) -> list[StudyRecord]:
     studies = list_studies(engine)
     if not names:
-        return studies
+        return [record for record in studies if is_default(record)]
     chosen: dict[str, StudyRecord] = {}
     for name in names:
-        matching = [record for record in studies if name in (record.name, record.spec.name)]
+        matching = [record for record in studies if fits(record, name)]
         for record in matching or [load_study(engine, name)]:  # which says what is there instead
             chosen[record.name] = record
     return list(chosen.values())

@@ -56,7 +56,7 @@ def run_worker(
     Ctrl-C, SIGTERM and SIGUSR2 give the running trial back (exit 130 or 143); another worker takes it up from its
     last epoch. A second Ctrl-C ends at once.
     """
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.cli.work.device import choose_device, limit_threads
     from anomalyvfm_opt.cli.work.serve import Worker, WorkerOptions, count_outcomes, invent_name
@@ -68,7 +68,7 @@ def run_worker(
 
     store = open_store(db)
     names = study or []
-    if not select_studies(store.engine, names) and not keep_running:
+    if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
     n_threads = limit_threads(threads)
@@ -80,7 +80,7 @@ def run_worker(
     say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
     stop = StopRequest()
     heed_signals(stop)
-    worker = Worker(store, options, lambda: select_studies(store.engine, names), stop)
+    worker = Worker(store, options, lambda: select_families(store.engine, names), stop)
     try:
         worker.run()
     except InterruptedTrialError as interruption:

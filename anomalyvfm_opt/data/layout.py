@@ -87,15 +87,7 @@ def read_category(root: Path, name: str) -> CategoryImages:
         BadDataError: the category has no training images, or no good or no bad test images; or a name that
             cannot be kept; or two images that share a mask.
     """
-    known = list_categories(root)
-    if name not in known:
-        raise UsageError(f"no category {name!r} in {root}", _suggest(name, known))
-    folder = root / name
-    layout = find_layout(folder)
-    if layout is None:
-        raise EnvironmentMissingError(f"{folder} has gone", "is the disk still mounted?")
-    with explained(folder):
-        images = layout.read(folder)
+    layout, images = _read(root, name)
     faults = layout.find_faults(images)
     if faults:
         rest = len(faults) - _SHOWN_FAULTS
@@ -105,6 +97,16 @@ def read_category(root: Path, name: str) -> CategoryImages:
             "; ".join(faults[:_SHOWN_FAULTS]) + more, "" if is_whole else f"expected {layout.expected}"
         )
     return images
+
+
+def read_what_is_there(root: Path, name: str) -> CategoryImages:
+    """The images of one category, whatever is missing: for who knows what there has to be.
+
+    Raises:
+        EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
+        UsageError: the folder has no such category, or is itself a category.
+    """
+    return _read(root, name)[1]
 
 
 def find_layout(folder: Path) -> Layout | None:
@@ -134,6 +136,18 @@ def explained(folder: Path) -> Iterator[None]:
         raise EnvironmentMissingError(
             f"cannot read the data folder {folder}: {error.strerror}", f"expected {_describe_expected()}"
         ) from None
+
+
+def _read(root: Path, name: str) -> tuple[Layout, CategoryImages]:
+    known = list_categories(root)
+    if name not in known:
+        raise UsageError(f"no category {name!r} in {root}", _suggest(name, known))
+    folder = root / name
+    layout = find_layout(folder)
+    if layout is None:
+        raise EnvironmentMissingError(f"{folder} has gone", "is the disk still mounted?")
+    with explained(folder):
+        return layout, layout.read(folder)
 
 
 def _is_readable(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, SHARES_TOLERANCE, FloatR
 if TYPE_CHECKING:
     from anomalyvfm_opt.spec.model import Tiles
 
+LEAST_NOISE_SEEDS = 3
 CONTRADICTION = "contradiction"  # type of the error that pydantic raises for a whole spec
 FieldPath = tuple[int | str, ...]
 
@@ -77,6 +78,19 @@ def _find_small_budget(references: Sequence[str], trials: int) -> Iterator[Probl
         yield Problem(
             ("search", "trials"),
             f"{trials} cannot hold the {len(references)} references, which count against the budget",
+        )
+
+
+def _find_missing_baseline(references: Sequence[str], baseline: str) -> Iterator[Problem]:
+    if baseline not in references:
+        yield Problem(("verdict", "baseline"), f"{baseline} is not among the references; add it there")
+
+
+def _find_few_noise_seeds(seeds: int) -> Iterator[Problem]:
+    if 0 < seeds < LEAST_NOISE_SEEDS:
+        yield Problem(
+            ("verdict", "noise_seeds"),
+            f"{seeds} are too few to say how values spread; use {LEAST_NOISE_SEEDS} or more, or 0 for later",
         )
 
 
@@ -161,6 +175,8 @@ _CHECKS = (
     _Check(("search.space.learning_rate",), _find_huge_learning_rate),
     _Check(("search.space.synthesis_mix",), _find_bad_shares),
     _Check(("references", "search.trials"), _find_small_budget),
+    _Check(("references", "verdict.baseline"), _find_missing_baseline),
+    _Check(("verdict.noise_seeds",), _find_few_noise_seeds),
     _Check(("data.tiles",), _find_large_overlap),
     _Check(("data.image_size_px", "data.tiles"), _find_uncovered_edge),
     _Check(("search.space.image_size_px", "data.image_size_px", "data.tiles"), _find_uncovered_edges),

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from anomalyvfm_opt.spec.contradictions import CONTRADICTION, find_contradictions
 from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, Section, Space
+from anomalyvfm_opt.spec.study_name import StudyName
 
 ReferenceName = Literal["frozen", "v1.1", "v1.2"]
 ScorerName = Literal["predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"]
@@ -133,6 +134,37 @@ class SearchSection(Section):
     space: Space = Field(Space(), description="what may vary; a field that is left out has its default")
 
 
+class VerdictSection(Section):
+    """What a gain is measured against, with how many seeds, and what counts as one. Fixed before anything is run.
+
+    The level of a category's interval is divided by the number of categories; that of their mean is not.
+    """
+
+    baseline: ReferenceName = Field(
+        "v1.1", description="the reference that the finalist has to beat; one of `references`"
+    )
+    noise_seeds: int = Field(
+        3,
+        ge=0,
+        description="seeds of the baseline on search data (at least 3), whose spread says which differences count;"
+        " 0: they are trained by `confirm` only",
+    )
+    finalists: int = Field(3, ge=1, le=10, description="parameter sets that race for the confirmation")
+    race_seeds: int = Field(3, ge=2, le=50, description="fresh seeds of each in the race, on search data")
+    seeds: int = Field(
+        5, ge=3, le=50, description="fresh seeds of the winner, and of the baseline, on the locked images"
+    )
+    min_gain: float = Field(0.01, ge=0, lt=1, description="the least gain (image AUROC, 0-1) that is worth adopting")
+    max_cost_ratio: float | None = Field(
+        None,
+        gt=0,
+        description="what the winner may cost at most, training or an image's inference, against the baseline",
+    )
+    confidence: float = Field(0.95, ge=0.5, lt=1, description="of the intervals, two-sided")
+    price_per_gpu_hour: float | None = Field(None, ge=0, description="money an hour of a worker costs; null: not said")
+    currency: str = Field("EUR", min_length=1, max_length=8, description="of the price")
+
+
 class Spec(Section):
     """All that decides a trial's numbers, beside the data and the seed."""
 
@@ -149,6 +181,9 @@ class Spec(Section):
         description="what is run first, for comparison; frozen has no adapter; they count against the budget",
     )
     search: SearchSection = Field(description="how many trials, chosen by what, from which space")
+    verdict: VerdictSection = Field(
+        VerdictSection(), description="what the result is compared with, and what counts as a gain"
+    )
 
     @model_validator(mode="after")
     def _check_contradictions(self) -> Self:
@@ -160,7 +195,7 @@ class Spec(Section):
 
     def study_name(self, category: str) -> str:
         """Name of the study of one category: `<spec>/<category>`."""
-        return f"{self.name}/{category}"
+        return str(StudyName(self.name, category))
 
     @property
     def image_sizes_px(self) -> tuple[int, ...]:

@@ -5,12 +5,11 @@ Optuna's own calls would take several transactions, with a trial between them th
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
 from sqlalchemy import Connection, Engine, text
 
-from anomalyvfm_opt.store import trial_writes as writes
+from anomalyvfm_opt.store.planned import Waiting, insert_waiting
 
 _LOCK = "SELECT study_id, number, state FROM trials WHERE trial_id = :trial_id FOR UPDATE"
 _LOCKS = {True: text(_LOCK), False: text(f"{_LOCK} SKIP LOCKED")}
@@ -41,16 +40,8 @@ class Ending:
     worker: str
 
 
-@dataclass(frozen=True)
-class Retry:
-    """What the copy of a trial begins with."""
-
-    parameters: dict[str, Any]
-    attributes: dict[str, Any]
-
-
 def end_trial(
-    engine: Engine, trial_id: int, ending: Ending, retry: Retry | None = None, *, waits: bool = True
+    engine: Engine, trial_id: int, ending: Ending, retry: Waiting | None = None, *, waits: bool = True
 ) -> bool:
     """End a trial that is running, or one that is FAIL without an outcome.
 
@@ -71,7 +62,7 @@ def end_trial(
         connection.execute(_END, {"trial_id": trial_id, "state": ending.state.name})
         has_copy = connection.scalar(_HAS_COPY, {"study_id": trial.study_id, "number": str(trial.number)})
         if retry is not None and not has_copy:
-            _insert_copy(connection, trial.study_id, retry)
+            insert_waiting(connection, trial.study_id, retry)
         is_final = retry is None and not has_copy
         _insert_outcome(connection, trial_id, ending, is_final=is_final)
         connection.execute(_DROP_LEASE, {"trial_id": trial_id})
@@ -89,16 +80,6 @@ def _is_open(connection: Connection, trial_id: int, state: str) -> bool:
     if state == TrialState.RUNNING.name:
         return True
     return state == TrialState.FAIL.name and not connection.scalar(_HAS_OUTCOME, {"trial_id": trial_id})
-
-
-def _insert_copy(connection: Connection, study_id: int, retry: Retry) -> None:
-    """As `study.enqueue_trial` makes it."""
-    copy: FrozenTrial = create_trial(
-        state=TrialState.WAITING,
-        user_attrs=retry.attributes,
-        system_attrs={"fixed_params": retry.parameters},
-    )
-    connection.execute(writes.CREATE_LIKE, {"study_id": study_id, **writes.describe_trial(copy, {})})
 
 
 def _insert_outcome(connection: Connection, trial_id: int, ending: Ending, *, is_final: bool) -> None:

@@ -17,7 +17,7 @@ from anomalyvfm_opt.store.rights import check_may_create
 from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions, make_optuna_tables
 from anomalyvfm_opt.store.tables import SCHEMA
 
-HEAD = "0003"
+HEAD = "0004"
 _LOCK = 0x616E6F6D616C79  # one key for the advisory lock under which tables are made ("anomaly")
 
 

@@ -1,5 +1,6 @@
 """Metrics, per-image scores and files of trials, so that later steps compare trials without retraining."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,10 +26,17 @@ def _insert_columns(table: Table) -> str:
 _DELETE = """
     DELETE FROM anomalyvfm_opt.trial_metric WHERE trial_id = :trial_id;
     DELETE FROM anomalyvfm_opt.image_score WHERE trial_id = :trial_id;
-    DELETE FROM anomalyvfm_opt.artifact WHERE trial_id = :trial_id
+    DELETE FROM anomalyvfm_opt.artifact WHERE trial_id = :trial_id;
+    DELETE FROM anomalyvfm_opt.trial_resample WHERE trial_id = :trial_id
 """
-_WRITTEN = (tables.trial_metric, tables.image_score, tables.artifact)
+_WRITTEN = (tables.trial_metric, tables.image_score, tables.artifact, tables.trial_resample)
 _WRITE = text("; ".join((_DELETE, *map(_insert_columns, _WRITTEN))))
+AU_PRO = "au_pro_005"  # a metric that is kept under draws of scenes
+_STUDY_SCORES = text("""
+    SELECT i.trial_id, i.image_key, i.score FROM anomalyvfm_opt.image_score i
+      JOIN trials t ON t.trial_id = i.trial_id
+     WHERE t.study_id = :study_id
+""")
 _STUDY_AUROCS = text("""
     SELECT m.trial_id, m.scorer, m.image_auroc FROM anomalyvfm_opt.trial_metric m
       JOIN trials t ON t.trial_id = m.trial_id
@@ -44,6 +52,7 @@ def write_scores(
     labels: np.ndarray,
     scores: Mapping[str, np.ndarray],
     artifacts: Mapping[str, Artifact] | None = None,
+    resampled: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Store a trial's metrics, scores and files in one transaction, replacing earlier ones of the same trial.
 
@@ -55,6 +64,7 @@ def write_scores(
         labels: int (n,), 1 for anomalous.
         scores: scorer -> float (n,).
         artifacts: kind -> file, which is there already.
+        resampled: metric -> its values under the shared draws of scenes, float (draws,).
     """
     metric_rows = [{"trial_id": trial_id, "scorer": name, **asdict(m)} for name, m in metrics.items()]
     score_rows = [
@@ -63,9 +73,13 @@ def write_scores(
         for key, label, score in zip(image_keys, labels, values, strict=True)
     ]
     file_rows = [{"trial_id": trial_id, "kind": kind, **asdict(file)} for kind, file in (artifacts or {}).items()]
+    draw_rows = [
+        {"trial_id": trial_id, "metric": name, "draws": json.dumps([float(value) for value in values])}
+        for name, values in (resampled or {}).items()
+    ]
     columns = {
         f"{table.name}_{column.name}": [row[column.name] for row in rows]
-        for table, rows in zip(_WRITTEN, (metric_rows, score_rows, file_rows), strict=True)
+        for table, rows in zip(_WRITTEN, (metric_rows, score_rows, file_rows, draw_rows), strict=True)
         for column in table.columns
     }
     with autocommit(engine) as connection:
@@ -88,6 +102,15 @@ def read_metrics(engine: Engine, trial_id: int) -> dict[str, Metrics]:
     }
 
 
+def read_resampled(engine: Engine, trial_id: int, metric: str) -> np.ndarray | None:
+    """A metric of a trial under the shared draws of scenes, float64 (draws,); None if it has none."""
+    table = tables.trial_resample
+    query = select(table.c.draws).where(table.c.trial_id == trial_id, table.c.metric == metric)
+    with engine.connect() as connection:
+        draws = connection.scalar(query)
+    return None if draws is None else np.array(draws, dtype=np.float64)
+
+
 def read_aurocs(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
     """Trial id -> scorer -> image AUROC, of all trials of a study that have scores."""
     aurocs: dict[int, dict[str, float]] = defaultdict(dict)
@@ -95,6 +118,15 @@ def read_aurocs(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
         for trial_id, scorer, value in connection.execute(_STUDY_AUROCS, {"study_id": study_id}):
             aurocs[trial_id][scorer] = value
     return dict(aurocs)
+
+
+def read_all_scores(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
+    """Trial id -> image key -> score, of a study whose trials have one scorer each."""
+    scores: dict[int, dict[str, float]] = defaultdict(dict)
+    with engine.connect() as connection:
+        for trial_id, key, value in connection.execute(_STUDY_SCORES, {"study_id": study_id}):
+            scores[trial_id][key] = value
+    return dict(scores)
 
 
 def read_scores(engine: Engine, trial_id: int, scorer: str) -> dict[str, tuple[int, float]]:

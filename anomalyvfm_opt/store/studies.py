@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, Row, func, insert, select, text
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.study_name import Kind, StudyName
 from anomalyvfm_opt.store import tables
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,17 @@ class StudyRecord:
     weights_sha256: str
     budget: int
     masks_sha256: str | None = None  # None in a study that is older than it: not known, so not compared
+    judged: int | None = None  # categories of the spec when it was created; None in an older study
+
+    @property
+    def kind(self) -> Kind:
+        """What the study does: search, replicates or confirm."""
+        return StudyName.parse(self.name).kind
+
+    @property
+    def family(self) -> str:
+        """The name of the study that searches, which this one is or stands beside."""
+        return StudyName.parse(self.name).family
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,7 @@ class NewStudy:
     weights_sha256: str
     images: tuple[StoredImage, ...]
     masks_sha256: str | None = None
+    judged: int = 1  # categories of the spec
 
     @property
     def name(self) -> str:
@@ -90,7 +103,7 @@ def create_study(
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": new.name})
         try:
-            stored = _find(connection, new.name)
+            stored = find_study(connection, new.name)
             connection.rollback()
             if stored is not None:
                 _check_same(stored, new)
@@ -125,7 +138,7 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
         UsageError: no such study; near names are shown.
     """
     with engine.connect() as connection:
-        found = _find(connection, name)
+        found = find_study(connection, name)
     if found is not None:
         return found
     known = list_names(engine)
@@ -138,6 +151,12 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
     )
 
 
+def find_study(connection: Connection, name: str) -> StudyRecord | None:
+    """One study by its full name; None if it is not there."""
+    row = connection.execute(_select_studies().where(tables.optuna_studies.c.study_name == name)).one_or_none()
+    return None if row is None else _to_record(row)
+
+
 def list_studies(engine: Engine) -> list[StudyRecord]:
     """All studies of ours, in the order of their creation; one that cannot be read is named in the log."""
     records = []
@@ -148,6 +167,11 @@ def list_studies(engine: Engine) -> list[StudyRecord]:
             except EnvironmentMissingError as error:
                 _log.warning("%s", error)
     return records
+
+
+def count_categories(engine: Engine, spec_name: str) -> int:
+    """How many categories of a spec have a study."""
+    return len({record.category for record in list_studies(engine) if record.spec.name == spec_name})
 
 
 def list_names(engine: Engine) -> list[str]:
@@ -168,15 +192,21 @@ def list_images(engine: Engine, study_id: int) -> dict[str, StoredImage]:
 
 
 def delete_study(storage: RDBStorage, name: str) -> None:
-    """Delete a study, its trials, and all rows of ours that hang on them; a worker on it will find it gone.
+    """Delete a study, its siblings, their trials, and all rows of ours that hang on them; workers find them gone.
+
+    Looks at locked images stay: they belong to the images.
 
     Raises:
         EnvironmentMissingError: a worker wrote to it at that moment; Optuna then leaves it as it was.
     """
-    optuna.delete_study(study_name=name, storage=storage)
-    if name in optuna.get_all_study_names(storage):
+    there = optuna.get_all_study_names(storage)
+    family = [other for other in there if other.startswith(f"{name}#")]  # first: without it they would mean nothing
+    for doomed in (*family, name):
+        optuna.delete_study(study_name=doomed, storage=storage)
+    left = set(optuna.get_all_study_names(storage)).intersection((*family, name))
+    if left:
         raise EnvironmentMissingError(
-            f"{name} is not deleted: a worker writes to it", "stop its workers, then repeat"
+            f"{', '.join(sorted(left))} is not deleted: a worker writes to it", "stop its workers, then repeat"
         )
 
 
@@ -199,11 +229,6 @@ def _select_studies() -> Any:
         .select_from(join)
         .order_by(tables.study.c.study_id)
     )
-
-
-def _find(connection: Connection, name: str) -> StudyRecord | None:
-    row = connection.execute(_select_studies().where(tables.optuna_studies.c.study_name == name)).one_or_none()
-    return None if row is None else _to_record(row)
 
 
 def _to_record(row: Row[Any]) -> StudyRecord:
@@ -234,6 +259,7 @@ def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
             weights_sha256=new.weights_sha256,
             budget=new.spec.search.trials,
             masks_sha256=new.masks_sha256,
+            judged=new.judged,
         )
     )
     rows = [{"study_id": study_id, **vars(image)} for image in new.images]

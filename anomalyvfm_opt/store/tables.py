@@ -72,6 +72,7 @@ study = Table(
     Column("masks_sha256", Text),  # NULL in a study that is older than it: not known, so not compared
     Column("state", Text, nullable=False, server_default="active"),
     Column("state_reason", Text, nullable=False, server_default=""),
+    Column("judged", Integer),  # categories of the spec when it was created; NULL in a study that is older
     CheckConstraint("state IN ('active', 'paused', 'stopped')", name="study_state"),
 )
 
@@ -124,6 +125,15 @@ trial_metric = Table(
     Column("au_pro_030", Double),
 )
 
+# A metric under the draws of scenes that all trials on the same images share (evaluation/resample.py).
+trial_resample = Table(
+    "trial_resample",
+    metadata,
+    _trial_key(primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("draws", JSONB, nullable=False),
+)
+
 image_score = Table(
     "image_score",
     metadata,
@@ -159,4 +169,49 @@ artifact = Table(
     Column("kind", Text, primary_key=True),
     Column("sha256", Text, nullable=False, index=True),
     Column("size_bytes", BigInteger, nullable=False),
+)
+
+# What was decided before the lock was opened: arms, scorers, seeds, terms. Never changed but for the device.
+confirmation = Table(
+    "confirmation",
+    metadata,
+    _study_key(primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("plan", JSONB, nullable=False),
+    Column("device", Text, nullable=False, server_default=""),
+    Column("made_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("made_by", Text, nullable=False),
+)
+
+prediction = Table(
+    "prediction",
+    metadata,
+    _study_key(primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("made_at", DateTime(timezone=True), primary_key=True, server_default=func.now()),
+    Column("round", Integer, nullable=False),
+    Column("gain", Double, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("made_by", Text, nullable=False),
+)
+
+# Looks at locked images belong to the images: they outlive the studies.
+look = Table(
+    "look",
+    metadata,
+    Column("study_name", Text, primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("arm", Text, primary_key=True),
+    Column("seed", BigInteger, primary_key=True, autoincrement=False),
+    Column("trial_number", Integer, primary_key=True, autoincrement=False),
+    Column("looked_at", DateTime(timezone=True), primary_key=True, server_default=func.now()),
+    Column("lock_sha256", Text, nullable=False, index=True),
+    Column("worker", Text, nullable=False),
+)
+
+look_image = Table(
+    "look_image",
+    metadata,
+    Column("lock_sha256", Text, primary_key=True),
+    Column("image_sha256", Text, primary_key=True),
 )

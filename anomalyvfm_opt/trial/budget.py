@@ -24,7 +24,8 @@ _COUNT_TEXT = """
               LEFT JOIN anomalyvfm_opt.trial_outcome ho ON ho.trial_id = l.trial_id
              WHERE l.study_id = :study_id
                AND (l.trial_id IS NULL OR h.state = 'RUNNING' OR (h.state = 'FAIL' AND ho.trial_id IS NULL))
-           ) AS held
+           ) AS held,
+           (SELECT budget FROM anomalyvfm_opt.study WHERE study_id = :study_id) AS budget
       FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
      WHERE t.study_id = :study_id
 """
@@ -42,7 +43,10 @@ _TAKE = text(f"""
 
 @dataclass(frozen=True)
 class Usage:
-    """Trials of a study by state; `failed` are those that are not tried again, `held` the tickets out now."""
+    """Trials of a study by state; `failed` are those that are not tried again, `held` the tickets out now.
+
+    The budget of a sibling study grows with what is planned; that of a deleted study is None.
+    """
 
     complete: int
     pruned: int
@@ -50,6 +54,12 @@ class Usage:
     running: int
     waiting: int
     held: int
+    budget: int | None = None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether there is no ticket left to take now."""
+        return self.used >= (self.budget or 0)
 
     @property
     def used(self) -> int:

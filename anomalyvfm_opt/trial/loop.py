@@ -21,6 +21,8 @@ from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
+from anomalyvfm_opt.store.looks import write_look
+from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
@@ -70,6 +72,10 @@ class _Progress:
     hold: Hold
     patience: Patience
     may_be_pruned: bool
+    write_look: Callable[[], None]
+
+    def look(self) -> None:
+        self.patience.run(self.write_look)
 
     def check(self) -> None:
         self.hold.check()
@@ -139,7 +145,7 @@ class TrialLoop:
             _log.warning("trial %s of %s: its worker died; given back", number, self._record.name)
         state = read_state(self._engine, self._record.study_id)
         usage = count_usage(self._engine, self._record.study_id)
-        if state.name == "stopped" or usage.used >= self._record.budget:
+        if state.name == "stopped" or usage.is_used_up:
             return Turn.WAIT if usage.held and state.name != "stopped" else Turn.DONE
         if state.name == "paused":
             return Turn.PAUSED
@@ -163,8 +169,8 @@ class TrialLoop:
             patience = Patience(self._pulse.times.outage_s, hold.check)
             untiring = Patience(self._pulse.times.outage_s, hold.touch)
             has_pruner = self._record.spec.search.pruner != "none"  # else Optuna's default would be asked
-            may_be_pruned = has_pruner and trial.user_attrs.get("reference") is None
-            progress = _Progress(trial, hold, patience, may_be_pruned)
+            may_be_pruned = has_pruner and self._record.kind == "search" and "reference" not in trial.user_attrs
+            progress = _Progress(trial, hold, patience, may_be_pruned, partial(self._write_look, trial))
             try:
                 request = patience.run(lambda: self._suggest(trial), partial(reload, trial))
                 result = self._prepare()(request, progress)
@@ -186,6 +192,8 @@ class TrialLoop:
 
     def _suggest(self, trial: optuna.Trial) -> TrialRequest:
         """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
+        if self._record.kind != "search":
+            return self._take_planned(trial)
         if self._is_sampled(trial):
             suggest_all(trial, self._distributions)
         first_number = trial.user_attrs.get("first_number", trial.number)
@@ -196,6 +204,24 @@ class TrialLoop:
         )
         set_attributes(trial, _describe(request))  # now, so that a trial that does not fit shows them as well
         return request
+
+    def _take_planned(self, trial: optuna.Trial) -> TrialRequest:
+        """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
+        planned = Planned.from_attributes(trial.user_attrs)
+        if planned is None:
+            raise RuntimeError(f"a trial that was not planned is in {self._record.name}")
+        if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
+            suggest_all(trial, self._distributions)
+        request = TrialRequest(trial.number, planned.parameters, planned.seed, False, planned.scorer)
+        set_attributes(trial, _describe(request))
+        return request
+
+    def _write_look(self, trial: optuna.Trial) -> None:
+        planned = Planned.from_attributes(trial.user_attrs)
+        if planned is None or self._record.kind != "confirm":
+            raise RuntimeError(f"trial {trial.number} of {self._record.name} may not see locked images")
+        where = (self._engine, self._record.study_id, self._record.name)
+        write_look(*where, planned.key, trial.number, self._pulse.worker)
 
     def _is_sampled(self, trial: optuna.Trial) -> bool:
         """A reference outside the space (`frozen` always) is run without sampled parameters."""

@@ -12,12 +12,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, text
 
-from anomalyvfm_opt.store.endings import Ending, Retry, end_trial
+from anomalyvfm_opt.store.endings import Ending, end_trial
 from anomalyvfm_opt.store.engine import autocommit
+from anomalyvfm_opt.store.planned import PLANNED, Waiting
 from anomalyvfm_opt.trial.outcome import Outcome, Policy
 
 MAX_LOSSES = 3  # a trial that took this many workers down with it is not tried again
-_KEPT_ATTRIBUTES = ("reference",)
+_KEPT_ATTRIBUTES = ("reference", PLANNED)
 
 _ORPHANS = text("""
     SELECT t.trial_id FROM trials t
@@ -72,7 +73,7 @@ def give_back(
         kept = {name: trial.user_attrs[name] for name in _KEPT_ATTRIBUTES if name in trial.user_attrs}
         first = trial.user_attrs.get("first_number", trial.number)
         attributes = {**kept, "retry_of": trial.number, "first_number": first, "times_lost": times_lost}
-        retry = Retry(_fixed_parameters(trial), attributes)
+        retry = Waiting(_fixed_parameters(trial), attributes)
     ending = Ending(TrialState.FAIL, str(outcome), message, worker)
     return end_trial(engine, trial._trial_id, ending, retry, waits=waits)
 

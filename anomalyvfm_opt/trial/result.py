@@ -16,13 +16,15 @@ from anomalyvfm_opt.spec.parameters import Parameters
 class TrialRequest:
     """One trial to run. `parameters` is None for the frozen detector.
 
-    Without `is_watched` only the last epoch is scored: the same result in two thirds of the time.
+    Without `is_watched` only the last epoch is scored: the same result in two thirds of the time. With a `scorer`
+    the locked images are judged by it: a trial of a confirmation.
     """
 
     number: int
     parameters: Parameters | None
     seed: int
     is_watched: bool = True
+    scorer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class TrialResult:
     findings: Sequence[Finding] = ()  # of the linter
     artifacts: Mapping[str, bytes | Path] = field(default_factory=dict)
     discard: Callable[[], None] = lambda: None
+    resampled: Mapping[str, np.ndarray] = field(default_factory=dict)  # metric -> float (draws,)
 
 
 class Progress(Protocol):
@@ -52,6 +55,9 @@ class Progress(Protocol):
 
     def report(self, epoch: int, value: float) -> None:
         """The value after an epoch, from 1; epoch 0 is before training."""
+
+    def look(self) -> None:
+        """Called right before locked images are scored: it is written down whatever comes of it."""
 
 
 RunTrial = Callable[[TrialRequest, Progress], TrialResult]

@@ -81,7 +81,7 @@ class Settler:
             if is_unsound(result.findings):
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
             labelled = (result.image_keys, result.labels, result.scores)
-            write_scores(self._engine, trial._trial_id, result.metrics, *labelled, files)
+            write_scores(self._engine, trial._trial_id, result.metrics, *labelled, files, result.resampled)
             self._study.tell(trial, result.value)
         except UpdateFinishedTrialError:
             if self._read_state(trial) is not TrialState.COMPLETE:

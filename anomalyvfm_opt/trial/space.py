@@ -1,6 +1,7 @@
 """From a spec's space to Optuna's distributions, and from an asked trial to the parameters of training."""
 
 import hashlib
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -51,6 +52,15 @@ def _bound_mix(mix: Shares | str) -> tuple[tuple[float, float], tuple[float, flo
     texture, structural, _ = mix.exact() if isinstance(mix, Shares) else (1 / 3, 1 / 3, 1 / 3)
     fixed = join_stick(texture, structural)
     return fixed, fixed
+
+
+def fix_parameters(
+    parameters: Parameters | None, distributions: dict[str, BaseDistribution]
+) -> dict[str, Any] | None:
+    """What to enqueue so that Optuna's tools see the parameters; None where the sampler could not suggest them."""
+    if parameters is None or not is_inside(parameters, distributions):
+        return None
+    return parameters.to_suggested()
 
 
 def is_inside(parameters: Parameters, distributions: dict[str, BaseDistribution]) -> bool:

@@ -12,7 +12,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from anomalyvfm_opt.cli.work.workbench import Workbench, load_backbone, open_arrays
+from anomalyvfm_opt.cli.work.backbones import load_backbone
+from anomalyvfm_opt.cli.work.workbench import Workbench, open_arrays
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import divide
 from anomalyvfm_opt.spec.references import reference_parameters

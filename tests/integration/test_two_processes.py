@@ -29,7 +29,8 @@ def describe(result: TrialResult) -> dict[str, Any]:
 
 def main(data: Path, cache: Path, threads: list[str]) -> None:
     """Run the same trial with these numbers of threads, one after the other, and print what came of it."""
-    from anomalyvfm_opt.cli.work.workbench import Workbench, load_backbone
+    from anomalyvfm_opt.cli.work.backbones import load_backbone
+    from anomalyvfm_opt.cli.work.workbench import Workbench
     from anomalyvfm_opt.data.arrays import ArrayStore
     from anomalyvfm_opt.data.layout import read_category
     from anomalyvfm_opt.data.split import divide

@@ -72,14 +72,14 @@ def reap_all(db: DatabaseOption = None) -> None:
     """Give back the trials of dead workers now; any running worker does it between its trials as well."""
     import optuna
 
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.workers import forget_workers
     from anomalyvfm_opt.trial.reap import reap
 
     store = open_store(db)
     found = 0
-    for record in select_studies(store.engine, []):
+    for record in select_families(store.engine, []):
         study = optuna.load_study(study_name=record.name, storage=store.storage)
         for number in reap(study, store.engine, "worker reap"):
             found += 1

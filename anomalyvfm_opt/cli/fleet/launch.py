@@ -53,13 +53,13 @@ def launch(
     """
     from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.cli.fleet.slots import lay_out
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
 
     _refuse_missing(data, weights)
     store = open_store(db)
     names = study or []
-    if not select_studies(store.engine, names) and not keep_running:
+    if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
     slots, arguments = lay_out(count, device)
@@ -76,7 +76,7 @@ def launch(
     if keep_running:
         arguments += ["--keep-running"]
     say(f"{len(slots)} workers by engine {engine}: {', '.join(slot.place for slot in slots)}")
-    raise typer.Exit(run_fleet(store, lambda: select_studies(store.engine, names), slots, arguments))
+    raise typer.Exit(run_fleet(store, lambda: select_families(store.engine, names), slots, arguments))
 
 
 def _refuse_missing(data: Path | None, weights: Path | None) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 
-from anomalyvfm_opt.cli.work.workbench import load_backbone
-from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.model.device_faults import explained_device
+from anomalyvfm_opt.model.memory import describe_shortage, is_out_of_memory
 from anomalyvfm_opt.model.network import differ_by_size_only
 from anomalyvfm_opt.spec.model import BackboneSection, Spec
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -70,3 +71,30 @@ class Backbones:
                 "give it the same weights file, and start the worker again",
             )
         return backbone
+
+
+def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None) -> Backbone:
+    """The backbone that a spec names, with its weights, or with those of a file instead.
+
+    Raises:
+        UsageError: it cannot be used.
+        EnvironmentMissingError: its weights are not to be had, or the device cannot take it.
+    """
+    section = spec.backbone
+    try:
+        with explained_device(device):
+            return Backbone(
+                section.name,
+                str(weights) if weights else section.weights,
+                section.decoder_blocks,
+                section.patch_blocks,
+                spec.data.input_size_px,
+                device,
+            )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise EnvironmentMissingError(
+            f"{section.name} does not fit into the memory of {device}: {describe_shortage(error)}",
+            "end what else uses that memory (nvidia-smi names the processes of a GPU), or use another device",
+        ) from error

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from anomalyvfm_opt import __version__
+from anomalyvfm_opt.cli.work.lock import LockedScores
 from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.evaluation.linter.lint import Scored
 from anomalyvfm_opt.evaluation.scorers import Scores
@@ -46,6 +47,7 @@ class Finished:
         artifacts: files by kind.
         discard: removes what a retry would have gone on from.
         earlier_s: seconds of earlier runs, up to the epochs that the last one went on from.
+        locked: its scores on the locked images, in a confirmation.
     """
 
     answers: Answers
@@ -54,6 +56,7 @@ class Finished:
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     discard: Callable[[], None] = lambda: None
     earlier_s: float = 0.0
+    locked: LockedScores | None = None
 
 
 class Course:
@@ -125,7 +128,7 @@ def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
 
     device = backbone.device
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
+        "device": name_device(device),
         "dtype": "bfloat16" if device.type == "cuda" else "float32",
         "threads": torch.get_num_threads(),
         "host": platform.node(),
@@ -137,6 +140,11 @@ def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
             "peft": peft.__version__,
         },
     }
+
+
+def name_device(device: torch.device) -> str:
+    """The kind of a device, by which numbers compare: a GPU's model, or a CPU's architecture."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
 def open_checkpoints() -> CheckpointFolder:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from anomalyvfm_opt.data.layout import ImageRecord, read_category
+from anomalyvfm_opt.data.layout import ImageRecord, read_what_is_there
 from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
 from anomalyvfm_opt.store.studies import StoredImage, StudyRecord
@@ -11,13 +11,15 @@ from anomalyvfm_opt.store.studies import StoredImage, StudyRecord
 def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path) -> Split:
     """The study's division, as stored, on the files of this host.
 
+    Locked images are looked for, and taken up, for a confirmation alone.
+
     Raises:
         EnvironmentMissingError: the folder, or images of it, are not there.
         BadDataError: images or masks differ from those that the study was created with.
     """
-    images = read_category(root, record.category)
+    images = read_what_is_there(root, record.category)
     found = {r.key: r for r in (*images.train, *images.validation, *images.test)}
-    needed = {key: image for key, image in stored.items() if image.role != "locked"}
+    needed = {key: image for key, image in stored.items() if image.role != "locked" or record.kind == "confirm"}
     missing = sorted(needed.keys() - found.keys())
     if missing:
         raise EnvironmentMissingError(
@@ -38,7 +40,7 @@ def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path)
     def pick(role: str) -> tuple[ImageRecord, ...]:
         return tuple(found[key] for key in sorted(needed) if needed[key].role == role)
 
-    return Split(record.lock, pick("fit"), pick("held_out"), pick("search"), ())
+    return Split(record.lock, pick("fit"), pick("held_out"), pick("search"), pick("locked"))
 
 
 def _check_masks(

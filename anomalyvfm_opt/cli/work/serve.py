@@ -22,17 +22,19 @@ from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.cli.work.backbones import Backbones
 from anomalyvfm_opt.cli.work.benches import Benches
-from anomalyvfm_opt.cli.work.course import open_checkpoints
+from anomalyvfm_opt.cli.work.course import name_device, open_checkpoints
 from anomalyvfm_opt.cli.work.images import find_images
 from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
+from anomalyvfm_opt.store.confirmations import claim_device
 from anomalyvfm_opt.store.home import artifacts_folder
 from anomalyvfm_opt.store.studies import StudyRecord, list_images
 from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
+from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.loop import Crew, TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.patience import Patience
@@ -79,6 +81,7 @@ class Worker:
         self._stop = stop
         self._loops: dict[int, TrialLoop] = {}
         self._paused: set[str] = set()
+        self._left_alone: set[str] = set()
         self._backbones = Backbones(options.device, options.weights)
         self._pulse = Pulse(store.engine, options.name, options.times, stop)
         self.ended: list[Ended] = []
@@ -122,8 +125,10 @@ class Worker:
         return self._options.max_trials is not None and len(self.ended) >= self._options.max_trials
 
     def _take_turn(self, record: StudyRecord) -> Turn:
+        patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
+        if record.kind == "confirm" and not patience.run(lambda: self._may_confirm(record)):
+            return Turn.DONE
         if record.study_id not in self._loops:
-            patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
             self._loops[record.study_id] = patience.run(lambda: self._build_loop(record))
         turn = self._loops[record.study_id].take_turn()
         if turn is not Turn.PAUSED:
@@ -132,6 +137,17 @@ class Worker:
             self._paused.add(record.name)
             say(f"{record.name} is paused; waiting for: anomalyvfm-opt study resume {record.name}")
         return turn
+
+    def _may_confirm(self, record: StudyRecord) -> bool:
+        """A confirmation runs all of its arms on one kind of device: that of the first worker."""
+        if count_usage(self._store.engine, record.study_id).is_used_up:
+            return True  # nothing to claim; the loop knows what is left to wait for
+        mine = name_device(self._options.device)
+        claimed = claim_device(self._store.engine, record.study_id, mine)
+        if claimed != mine and record.name not in self._left_alone:
+            self._left_alone.add(record.name)
+            say(f"{record.name} runs on {claimed}, so this worker on {mine} leaves it alone")
+        return claimed == mine
 
     def _build_loop(self, record: StudyRecord) -> TrialLoop:
         search = record.spec.search

@@ -1,6 +1,7 @@
 """The wiring of a trial: images, synthetic anomalies, backbone and scorers become what the trial loop runs."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,16 @@ import numpy as np
 import torch
 
 from anomalyvfm_opt.cli.work.course import Answers, Course, Finished, describe_environment
+from anomalyvfm_opt.cli.work.lock import Lock, LockedScores
 from anomalyvfm_opt.data.arrays import DEFAULT_MAX_BYTES, ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
-from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
+from anomalyvfm_opt.errors import DivergedError, DoesNotFitError
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
-from anomalyvfm_opt.evaluation.exam import Exam, set_exams
+from anomalyvfm_opt.evaluation.exam import Exam, set_exams, set_locked
 from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
+from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.evaluation.linter.frozen import check_frozen, refuse_moved
 from anomalyvfm_opt.evaluation.linter.lint import Linter, Scored
 from anomalyvfm_opt.evaluation.linter.scores import check_finite
@@ -34,6 +37,7 @@ from anomalyvfm_opt.model.memory import (
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.store.artifacts import DETECTOR
+from anomalyvfm_opt.store.scores import AU_PRO
 from anomalyvfm_opt.synthesis.mixture import Mixture
 from anomalyvfm_opt.synthesis.pools import PoolStore
 from anomalyvfm_opt.training.checkpoint import pack_detector
@@ -81,6 +85,7 @@ class Workbench:
         self._pools = PoolStore(arrays, self._normal, content, spec.search.space.synthesis_count.high)
         largest = choose_geometry(spec.at_size(max(spec.image_sizes_px)).data, split.fit)
         self._exams = set_exams(arrays, split, geometry, spec.scoring.exam_images, drawn_in=largest)
+        self._lock = Lock(lambda: set_locked(arrays, split, geometry))
         self._memory = self._begin_trial()  # of the trial that runs; here, of the frozen network's look
         fit = self._extract_fit(Detector(backbone))
         self._remembered = choose_coreset(fit, spec.scoring.memory_patches, _CORESET_SEED)
@@ -115,37 +120,56 @@ class Workbench:
         started = time.perf_counter()
         self._memory = self._begin_trial()
         if request.parameters is None:
-            finished = self._score_frozen()
+            finished = self._score_frozen(request, progress)
         else:
             finished = self._train(request.parameters, request, progress)
-        answers = finished.answers
+        attributes = {
+            **finished.attributes,
+            "seconds": round(finished.earlier_s + time.perf_counter() - started, 2),
+            **self._memory.describe(is_trained=request.parameters is not None),
+            **describe_environment(self._backbone),
+        }
+        findings = [*finished.findings, *check_frozen(self._backbone)]
+        return self._answer(finished, attributes, findings)
+
+    def _answer(self, finished: Finished, attributes: dict[str, Any], findings: list[Finding]) -> TrialResult:
+        """What is stored: of the exam that trials are scored on, or in a confirmation of the locked images."""
         exam, objective = self._exams.deciding, self._spec.scoring.objective
+        answers, locked = finished.answers, finished.locked
         value, scorer = exam.value(answers.scores, objective)
+        attributes |= self._exams.list_objectives(answers.scores, answers.synthetic, objective)
+        kept = {"findings": findings, "artifacts": finished.artifacts, "discard": finished.discard}
+        if locked is None:
+            metrics, labelled = exam.evaluate(answers.scores), (exam.keys, exam.labels, answers.scores.image)
+            return TrialResult(value, metrics, *labelled, {**attributes, "scorer": scorer}, **kept)
+        attributes |= {"scorer": locked.scorer, "search_auroc": exam.list_aurocs(answers.scores)}
+        attributes["inference_s_per_image"] = locked.seconds_per_image
         return TrialResult(
-            value=value,
-            metrics=exam.evaluate(answers.scores),
-            image_keys=exam.keys,
-            labels=exam.labels,
-            scores=answers.scores.image,
-            attributes={
-                **finished.attributes,
-                "scorer": scorer,
-                **self._exams.list_objectives(answers.scores, answers.synthetic, objective),
-                "seconds": round(finished.earlier_s + time.perf_counter() - started, 2),
-                **self._memory.describe(is_trained=request.parameters is not None),
-                **describe_environment(self._backbone),
-            },
-            findings=[*finished.findings, *check_frozen(self._backbone)],
-            artifacts=finished.artifacts,
-            discard=finished.discard,
+            locked.value,
+            {locked.scorer: locked.metrics},
+            locked.exam.keys,
+            locked.exam.labels,
+            {locked.scorer: locked.scores},
+            attributes,
+            **kept,
+            resampled={} if locked.resampled is None else {AU_PRO: locked.resampled},
         )
 
-    def _score_frozen(self) -> Finished:
+    def _open_lock(
+        self, request: TrialRequest, progress: Progress, bank: ScorerBank, detector: Detector
+    ) -> LockedScores | None:
+        """In a confirmation, with a detector that is finished; None elsewhere."""
+        if request.scorer is None:
+            return None
+        return self._lock.judge(request.scorer, partial(self._score, bank, detector), progress.look)
+
+    def _score_frozen(self, request: TrialRequest, progress: Progress) -> Finished:
         detector = Detector(self._backbone)
         bank = self._fit_bank(detector)
         answers = self._finish(bank, detector, self._score(bank, detector, self._exams.deciding))
         findings = self._linter.lint(answers.deciding, None)
-        return Finished(answers, findings, {"epoch_losses": []})
+        locked = self._open_lock(request, progress, bank, detector)
+        return Finished(answers, findings, {"epoch_losses": []}, locked=locked)
 
     def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> Finished:
         """Train from the start, or from where an earlier run of the same trial was interrupted."""
@@ -188,11 +212,12 @@ class Workbench:
                 raise
             ranks = detector.allocation.final_ranks()
             findings = self._linter.lint(last[0].deciding, losses)
+            locked = self._open_lock(request, progress, last[0].deciding.bank, detector)
             artifacts = {DETECTOR: pack_detector(detector)}
         attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses.epochs]}
         attributes |= {"final_ranks": ranks} if ranks else {}
         attributes |= course.describe()
-        return Finished(last[0], findings, attributes, artifacts, checkpoints.discard, course.earlier_s)
+        return Finished(last[0], findings, attributes, artifacts, checkpoints.discard, course.earlier_s, locked)
 
     def _begin_trial(self) -> TrialMemory:
         return TrialMemory.begin(self._spec.training.batch_size, _SCORING_BATCH, self._backbone.device)
@@ -231,33 +256,6 @@ class Workbench:
         if synthetic is None or synthetic is self._exams.deciding:
             return Answers(Scored(detector, bank, scores), scores if synthetic else None)
         return Answers(Scored(detector, bank, scores), self._score(bank, detector, synthetic))
-
-
-def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None) -> Backbone:
-    """The backbone that a spec names, with its weights, or with those of a file instead.
-
-    Raises:
-        UsageError: it cannot be used.
-        EnvironmentMissingError: its weights are not to be had, or the device cannot take it.
-    """
-    section = spec.backbone
-    try:
-        with explained_device(device):
-            return Backbone(
-                section.name,
-                str(weights) if weights else section.weights,
-                section.decoder_blocks,
-                section.patch_blocks,
-                spec.data.input_size_px,
-                device,
-            )
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise EnvironmentMissingError(
-            f"{section.name} does not fit into the memory of {device}: {describe_shortage(error)}",
-            "end what else uses that memory (nvidia-smi names the processes of a GPU), or use another device",
-        ) from error
 
 
 def check_tiles(backbone: Backbone, geometry: Geometry) -> None:

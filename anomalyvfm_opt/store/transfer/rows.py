@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, Select, String, Table, TextClause, and_, collate, false, or_, select, text
 
 from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.planned import PLANNED
 from anomalyvfm_opt.store.transfer.file import Content
 
 Row = dict[str, Any]
@@ -55,7 +56,7 @@ TABLES: tuple[Table, ...] = (
 _BY_NAME = {table.fullname: table for table in TABLES}
 
 # What a running trial has had before it ran. The rest is of the run: it leaves that behind, as one given back.
-_BEFORE_THE_RUN = ("reference", "retry_of", "first_number", "times_lost")
+_BEFORE_THE_RUN = ("reference", PLANNED, "retry_of", "first_number", "times_lost")
 # optuna-dashboard keeps notes of trials with the study, and the trial's id in their key.
 _KEY_WITH_ID = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
 _RESERVE = text("SELECT nextval(pg_get_serial_sequence('trials', 'trial_id')) FROM generate_series(1, :count)")

@@ -13,7 +13,8 @@ from sklearn.covariance import EmpiricalCovariance
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from anomalyvfm_opt.cli.work.workbench import Workbench, load_backbone
+from anomalyvfm_opt.cli.work.backbones import load_backbone
+from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.demo import write_demo
 from anomalyvfm_opt.data.layout import read_category

@@ -1,0 +1,89 @@
+"""`confirm`: from a finished search to images and seeds that it never saw."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalyvfm_opt.cli.options import DatabaseOption, DataOption, DeviceOption, WeightsOption
+from anomalyvfm_opt.cli.output import say
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.cli.campaign import Campaign
+    from anomalyvfm_opt.cli.store import Store
+
+_POLL_S = 2.0
+
+
+def confirm(
+    name: Annotated[str, typer.Argument(metavar="SPEC|S", help="A study, or a spec for all of its studies.")],
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=0, max=256, metavar="N", help="Run N workers here; 0: workers elsewhere do it."),
+    ] = 0,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Without workers here: wait for others, or end at once.")
+    ] = True,
+    finalist: Annotated[
+        int | None,
+        typer.Option("--finalist", min=0, metavar="T", help="Confirm this trial instead of the race's winner."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=3, max=1000, metavar="N", help="Seeds an arm, instead of the spec's.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="A further confirmation: counted as another look, and marked.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why a further one.")] = "",
+    data: DataOption = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = "auto",
+    db: DatabaseOption = None,
+) -> None:
+    """Race the best parameter sets with fresh seeds, then judge the winner on the locked images.
+
+    It plans trainings in `S#replicates` and `S#confirm`, which workers serve as any study. Stop it when you like:
+    the same call goes on where things are. Finalist, scorers and seeds are written down before the lock is opened.
+    """
+    import time
+
+    from anomalyvfm_opt.cli.campaign import Campaign
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.verdict.confirm import Wishes
+
+    store = open_store(db)
+    campaign = Campaign(store, name, Wishes(finalist, seeds, again, reason))
+    while campaign.advance():
+        if workers:
+            _work(store, campaign, workers, device, data, weights)
+        elif not wait:
+            say(f"then: anomalyvfm-opt confirm {name}")
+            return
+        else:
+            time.sleep(_POLL_S)
+    say(f"confirmed; next: anomalyvfm-opt verdict {name}")
+
+
+def _work(
+    store: "Store", campaign: "Campaign", count: int, device: str, data: Path | None, weights: Path | None
+) -> None:
+    """Run workers until the planned trainings are done."""
+    from anomalyvfm_opt.cli.fleet.run import run_fleet
+    from anomalyvfm_opt.cli.fleet.slots import lay_out
+    from anomalyvfm_opt.errors import EnvironmentMissingError
+
+    slots, arguments = lay_out(count, device)
+    arguments += ["--db", store.url]
+    for option, path in (("--data", data), ("--weights", weights)):
+        arguments += [option, str(path)] if path else []
+    for study in campaign.list_open():
+        arguments += ["--study", study]
+    before = campaign.count_open()
+    exit_code = run_fleet(store, campaign.list_siblings, slots, arguments)
+    if exit_code:
+        raise typer.Exit(exit_code)
+    if campaign.count_open() == before:
+        raise EnvironmentMissingError(
+            f"the workers ended, and {before} trainings are still to be done",
+            "their messages above say why; a confirmation that was begun on another kind of device ends there",
+        )

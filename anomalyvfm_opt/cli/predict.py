@@ -1,0 +1,55 @@
+"""`predict-gain` and `predictions`: the ledger of what was promised, and what came of it."""
+
+from typing import Annotated
+
+import typer
+
+from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
+from anomalyvfm_opt.cli.output import print_json, print_table, say
+
+
+def predict_gain(
+    study: Annotated[str, typer.Argument(metavar="S", help="A study, <spec>/<category>.")],
+    gain: Annotated[
+        float, typer.Argument(metavar="GAIN", help="Finalist minus baseline in image AUROC, such as 0.01; a loss: -- -0.01.")
+    ],
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why you think so.")] = "",
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="NAME", help="Who or what says so; else you.")
+    ] = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Write down what gain you expect, before the locked images are opened."""
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.studies import load_study
+    from anomalyvfm_opt.verdict.ledger import predict
+
+    if not -1 <= gain <= 1:
+        raise UsageError(f"a gain of {gain:g} is no difference of two AUROC, which are 0 to 1", "such as 0.01")
+    store = open_store(db)
+    number = predict(store.engine, load_study(store.engine, study), gain, note, source)
+    say(f"{study}: a gain of {gain:+.4f} is written down; round {number} of its confirmation will answer")
+
+
+def predictions(
+    study: Annotated[str | None, typer.Argument(metavar="S", help="A study; else all.")] = None,
+    db: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what was predicted, what was confirmed, and how good each source has been."""
+    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.report.ledger_text import ledger_to_json, tabulate_ledger, tabulate_records
+    from anomalyvfm_opt.verdict.ledger import read_ledger
+
+    store = open_store(db)
+    entries = read_ledger(store.storage, store.engine, select_studies(store.engine, [study] if study else []))
+    if as_json:
+        print_json(ledger_to_json(entries))
+        return
+    if not entries:
+        say("no predictions yet; make one: anomalyvfm-opt predict-gain S 0.01 --note TEXT")
+        return
+    for grid in (tabulate_ledger(entries), tabulate_records(entries)):
+        print_table(grid.title, grid.columns, grid.rows, right=grid.right)

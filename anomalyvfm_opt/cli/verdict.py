@@ -1,0 +1,73 @@
+"""`verdict`: was tuning worth it? A sentence first, then the table."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
+from anomalyvfm_opt.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.report.verdict_text import Part
+    from anomalyvfm_opt.verdict.judge import CategoryVerdict
+    from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
+
+_EXIT_CODES = {"ADOPT": 0, "KEEP_BASELINE": 10, "INCONCLUSIVE": 11}
+
+
+def verdict(
+    name: Annotated[str, typer.Argument(metavar="SPEC|S", help="A spec for the mean over its categories, or a study.")],
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 0 to adopt, 10 to keep the baseline, 11 if inconclusive.")
+    ] = False,
+    number: Annotated[
+        int | None, typer.Option("--round", min=1, metavar="N", help="Of the confirmation; else the latest.")
+    ] = None,
+    db: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether the tuned parameters beat the baseline, how sure that is, and what it costs."""
+    from anomalyvfm_opt.report import verdict_json
+    from anomalyvfm_opt.report.verdict_text import describe_category, describe_spec
+
+    found, ruling = _judge(name, number, db)
+    from anomalyvfm_opt.verdict.judge import CategoryVerdict
+
+    if isinstance(found, CategoryVerdict):
+        content, parts = verdict_json.category_to_json(found), describe_category(found)
+    else:
+        content, parts = verdict_json.spec_to_json(found), describe_spec(found)
+    if as_json:
+        print_json(content)
+    else:
+        _print(parts)
+    if exit_code:
+        raise typer.Exit(_EXIT_CODES[ruling])
+
+
+def _judge(name: str, number: int | None, db: str | None) -> "tuple[CategoryVerdict | SpecVerdict, str]":
+    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.verdict.judge import judge_category
+    from anomalyvfm_opt.verdict.judge_spec import judge_spec
+
+    store = open_store(db)
+    studies = select_studies(store.engine, [name])
+    if studies[0].kind != "search":
+        raise UsageError(f"{name} is a sibling study", f"ask for what it belongs to: {studies[0].family}")
+    if name == studies[0].name:
+        one = judge_category(store.storage, store.engine, studies[0], number)
+        return one, one.ruling.verdict
+    mean = judge_spec(store.storage, store.engine, studies, number)
+    return mean, mean.ruling.verdict
+
+
+def _print(parts: "list[Part]") -> None:
+    from anomalyvfm_opt.report.verdict_text import Grid
+
+    for part in parts:
+        if isinstance(part, Grid):
+            print_table(part.title, part.columns, part.rows, right=part.right)
+        else:
+            typer.echo(part)

@@ -1,0 +1,72 @@
+"""A confirmation's look at the locked images: once for each trained detector, by the scorer that was chosen."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.evaluation.exam import Exam
+from anomalyvfm_opt.evaluation.metrics import Metrics
+from anomalyvfm_opt.evaluation.scorers import Scores
+
+_DRAWS = 400  # of scenes, shared by all models
+
+
+@dataclass(frozen=True)
+class LockedScores:
+    """What one detector made of the n locked images, by one scorer."""
+
+    exam: Exam
+    scorer: str
+    value: float  # image AUROC
+    metrics: Metrics
+    scores: np.ndarray  # float (n,)
+    resampled: np.ndarray | None  # AU-PRO 0.05 under the shared draws; None where there are no masks or no maps
+    seconds_per_image: float  # from frames to scores
+
+
+class Lock:
+    """The locked images of a study, which are decoded when first looked at.
+
+    Args:
+        set_exam: makes their exam.
+    """
+
+    def __init__(self, set_exam: Callable[[], Exam]) -> None:
+        self._set_exam = set_exam
+
+    @cached_property
+    def _exam(self) -> Exam:
+        return self._set_exam()
+
+    def judge(self, scorer: str, score: Callable[[Exam], Scores], look: Callable[[], None]) -> LockedScores:
+        """Score the locked images.
+
+        Args:
+            scorer: that was chosen on search data.
+            score: scores an exam with the detector as it is.
+            look: writes the look down; nothing is scored before it returns.
+
+        Raises:
+            EnvironmentMissingError: the detector lacks the scorer.
+        """
+        look()
+        exam = self._exam
+        started = time.perf_counter()
+        scores = score(exam)
+        seconds = time.perf_counter() - started
+        if scorer not in scores.image:
+            raise EnvironmentMissingError(f"no scorer {scorer!r}, there are {', '.join(scores.image)}")
+        chosen = Scores(*({scorer: found[scorer]} if scorer in found else {} for found in (scores.image, scores.maps)))
+        return LockedScores(
+            exam=exam,
+            scorer=scorer,
+            value=exam.value(chosen, scorer)[0],
+            metrics=exam.evaluate(chosen)[scorer],
+            scores=chosen.image[scorer],
+            resampled=exam.resample_au_pro(chosen, scorer, _DRAWS),
+            seconds_per_image=seconds / len(exam.keys),
+        )

@@ -1,0 +1,230 @@
+"""From the evidence of a confirmation to its verdict, with all that a reader needs to doubt it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from optuna.storages import RDBStorage
+from sqlalchemy import Engine
+
+from anomalyvfm_opt.evaluation.resample import LightGain, bootstrap_difference, bootstrap_models, compare_lights
+from anomalyvfm_opt.store.looks import Opening, list_openings, list_searches_on_locked
+from anomalyvfm_opt.store.predictions import list_predictions
+from anomalyvfm_opt.store.siblings import find_sibling
+from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.verdict.compare import Difference, compare_arms
+from anomalyvfm_opt.verdict.decide import Ruling, decide, smallest_gain
+from anomalyvfm_opt.verdict.evidence import ArmEvidence, Evidence, read_evidence
+from anomalyvfm_opt.verdict.noise import expect_luck
+from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
+from anomalyvfm_opt.verdict.predictions import Judged, Prediction
+from anomalyvfm_opt.verdict.race import list_observed
+from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates
+from anomalyvfm_opt.verdict.roi import ArmCost, Roi
+
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A gain with a percentile interval of the crossed bootstrap: a second view, which decides nothing."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Luck:
+    """What the search seemed to show, and what became of it (image AUROC).
+
+    Args:
+        trials: trained trials that the best one was the best of.
+        best_of_none: what the best of so many shows above the baseline with no effect at all, by the noise floor;
+            None without one.
+        search_value: of the finalist's trial.
+        race_mean: of its fresh seeds, on the same search data.
+        confirmed: of its fresh seeds, on the locked images.
+    """
+
+    trials: int
+    best_of_none: float | None
+    search_value: float
+    race_mean: float
+    confirmed: float
+
+    @property
+    def shrinkage(self) -> float:
+        """Search value minus confirmed value."""
+        return self.search_value - self.confirmed
+
+
+@dataclass(frozen=True)
+class CategoryVerdict:
+    """The verdict on one category.
+
+    Args:
+        evidence: that it rests on.
+        difference: finalist minus baseline; None where nothing can be said.
+        ruling: at the level of the terms.
+        smallest_gain: that would have been adopted with a power of 0.8, given the variances found.
+        bootstrap: of the same difference.
+        au_pro: of AU-PRO 0.05; None where there are no masks or no maps.
+        lights: light -> gain in image AUROC on its images.
+        frozen: arm -> its difference from the frozen network; empty where that is the baseline.
+        roi: what it cost.
+        noise: the floor of the study; None where it was not measured.
+        luck: of the search.
+        openings: of these locked images, by any study.
+        searched_on: studies that searched on images which are locked here -> how many.
+        predictions: that were written down before, judged.
+    """
+
+    evidence: Evidence
+    difference: Difference | None
+    ruling: Ruling
+    smallest_gain: float | None
+    bootstrap: Gain | None
+    au_pro: Gain | None
+    lights: Mapping[str, LightGain]
+    frozen: Mapping[str, Difference]
+    roi: Roi
+    noise: Noise | None
+    luck: Luck
+    openings: Sequence[Opening]
+    searched_on: Mapping[str, int]
+    predictions: Sequence[Judged]
+
+    @property
+    def cost_ratio(self) -> float | None:
+        """What is held against `max_cost_ratio`."""
+        return self.roi.dearest_ratio
+
+
+def judge_category(
+    storage: RDBStorage, engine: Engine, study: StudyRecord, number: int | None = None
+) -> CategoryVerdict:
+    """The verdict on one study, from a round of its confirmation; the latest where none is named.
+
+    Raises:
+        NotConfirmedError: there is none, or it is not over.
+    """
+    evidence = read_evidence(storage, engine, study, number)
+    terms, images = evidence.plan.terms, evidence.images
+    finalist, baseline = evidence.arms[FINALIST], evidence.arms[BASELINE]
+    difference = compare_finalist(evidence)
+    roi = _reckon_roi(storage, engine, evidence)
+    ruling = decide(difference, terms, roi.dearest_ratio, images.scene_counts)
+    frozen = evidence.arms.get(FROZEN_ARM)
+    against = {name: _compare(evidence.arms[name], frozen, evidence) for name in (FINALIST, BASELINE) if frozen}
+    rng = np.random.default_rng(_seed(evidence))
+    noise = find_noise(study, list_replicates(storage, engine, study))
+    return CategoryVerdict(
+        evidence=evidence,
+        difference=difference,
+        ruling=ruling,
+        smallest_gain=None if difference is None else smallest_gain(difference, terms),
+        bootstrap=_bootstrap(evidence, difference, rng),
+        au_pro=_gain_au_pro(finalist, baseline, rng),
+        lights=compare_lights(
+            finalist.scores, baseline.scores, images.labels, images.scenes, images.lights, _DRAWS, rng
+        )
+        if difference is not None
+        else {},
+        frozen={name: found for name, found in against.items() if found is not None},
+        roi=roi,
+        noise=noise,
+        luck=_reckon_luck(storage, study, evidence, noise),
+        openings=list_openings(engine, study.study_id),
+        searched_on=list_searches_on_locked(engine, study.study_id),
+        predictions=_judge_predictions(engine, evidence, ruling),
+    )
+
+
+def compare_finalist(evidence: Evidence) -> Difference | None:
+    """Finalist minus baseline on the locked images; None where nothing can be said."""
+    return _compare(evidence.arms[FINALIST], evidence.arms[BASELINE], evidence)
+
+
+def _compare(ours: ArmEvidence, others: ArmEvidence, evidence: Evidence) -> Difference | None:
+    if not len(ours.scores) or not len(others.scores):
+        return None
+    return compare_arms(ours.scores, others.scores, evidence.images.labels, evidence.images.scenes)
+
+
+def _bootstrap(evidence: Evidence, difference: Difference | None, rng: np.random.Generator) -> Gain | None:
+    if difference is None:
+        return None
+    arms = (evidence.arms[FINALIST].scores, evidence.arms[BASELINE].scores)
+    draws = bootstrap_difference(*arms, evidence.images.labels, evidence.images.scenes, _DRAWS, rng)
+    return _to_gain(difference.estimate, draws)
+
+
+def _gain_au_pro(finalist: ArmEvidence, baseline: ArmEvidence, rng: np.random.Generator) -> Gain | None:
+    if finalist.au_pro is None or baseline.au_pro is None:
+        return None
+    if finalist.au_pro_draws is None or baseline.au_pro_draws is None:
+        return None
+    draws = bootstrap_models(finalist.au_pro_draws, baseline.au_pro_draws, rng)
+    return _to_gain(float(finalist.au_pro.mean() - baseline.au_pro.mean()), draws)
+
+
+def _to_gain(estimate: float, draws: np.ndarray) -> Gain:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Gain(estimate, float(low), float(high))
+
+
+def _seed(evidence: Evidence) -> int:
+    """So that the same evidence gives the same bootstrap."""
+    text = f"{evidence.study.name} {evidence.stored.round}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def _reckon_roi(storage: RDBStorage, engine: Engine, evidence: Evidence) -> Roi:
+    study = evidence.study
+
+    def spend(record: StudyRecord | None) -> float:
+        if record is None:
+            return 0.0
+        trials = optuna.load_study(study_name=record.name, storage=storage).get_trials(deepcopy=False)
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        known = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
+        return sum(known)
+
+    def cost(arm: ArmEvidence) -> ArmCost:
+        trained = arm.runs.mean_seconds() if arm.plan.parameters is not None else 0.0
+        return ArmCost(trained, arm.mean_inference_s())
+
+    return Roi(
+        search_s=spend(study),
+        race_s=spend(find_sibling(engine, study, "replicates")),
+        confirmation_s=spend(find_sibling(engine, study, "confirm")),
+        finalist=cost(evidence.arms[FINALIST]),
+        baseline=cost(evidence.arms[BASELINE]),
+        price_per_gpu_hour=study.spec.verdict.price_per_gpu_hour,
+    )
+
+
+def _reckon_luck(storage: RDBStorage, study: StudyRecord, evidence: Evidence, noise: Noise | None) -> Luck:
+    trials = len(list_observed(storage, study))
+    finalist = evidence.arms[FINALIST]
+    return Luck(
+        trials=trials,
+        best_of_none=None if noise is None else expect_luck(noise.floor, max(1, trials)),
+        search_value=evidence.plan.search_value,
+        race_mean=float(np.mean(finalist.plan.search_values)),
+        confirmed=float(finalist.values.mean()) if len(finalist.values) else float("nan"),
+    )
+
+
+def _judge_predictions(engine: Engine, evidence: Evidence, ruling: Ruling) -> list[Judged]:
+    if ruling.estimate is None or ruling.low is None or ruling.high is None:
+        return []
+    confirmed = (ruling.estimate, ruling.low, ruling.high)
+    return [
+        Judged(Prediction(made.source, made.gain, made.note), *confirmed)
+        for made in list_predictions(engine, evidence.study.study_id)
+        if made.round == evidence.stored.round
+    ]

@@ -1,0 +1,100 @@
+"""The verdict on a spec: the mean gain over its categories, which is what decides first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from optuna.storages import RDBStorage
+from sqlalchemy import Engine
+
+from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.verdict.compare import Difference, average
+from anomalyvfm_opt.verdict.decide import Ruling, decide, smallest_gain
+from anomalyvfm_opt.verdict.evidence import NotConfirmedError
+from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge_category
+from anomalyvfm_opt.verdict.roi import ArmCost, Roi
+
+
+@dataclass(frozen=True)
+class SpecVerdict:
+    """The verdict on a spec.
+
+    Args:
+        spec: its name.
+        ruling: on the mean gain over the categories.
+        difference: of the mean; None where a category has too few scenes to say anything.
+        smallest_gain: of the mean, that would have been adopted with a power of 0.8.
+        roi: of all categories together.
+        categories: each with its own verdict.
+    """
+
+    spec: str
+    ruling: Ruling
+    difference: Difference | None
+    smallest_gain: float | None
+    roi: Roi
+    categories: Sequence[CategoryVerdict]
+
+
+def judge_spec(
+    storage: RDBStorage, engine: Engine, studies: Sequence[StudyRecord], number: int | None = None
+) -> SpecVerdict:
+    """The verdict on a spec, once all of its categories are confirmed.
+
+    Args:
+        storage: Optuna's.
+        engine: of the study store.
+        studies: all of the spec.
+        number: of the round; None for the latest of each.
+
+    Raises:
+        NotConfirmedError: a category is missing, or not confirmed; a mean over the others would be a choice.
+    """
+    name, expected = studies[0].spec.name, max(study.judged or 0 for study in studies)
+    missing: list[str] = []
+    categories: list[CategoryVerdict] = []
+    for study in studies:
+        try:
+            categories.append(judge_category(storage, engine, study, number))
+        except NotConfirmedError as error:
+            missing.append(error.message)
+    if missing:
+        raise NotConfirmedError(
+            f"{len(missing)} of {len(studies)} categories of {name} are not confirmed: " + "; ".join(missing),
+            f"anomalyvfm-opt confirm {name}",
+        )
+    if len(studies) < expected:
+        raise NotConfirmedError(
+            f"the mean gain of {name} is over {expected} categories, and {len(studies)} of them have a study",
+            f"create the others as well, or ask for one category: anomalyvfm-opt verdict {studies[0].name}",
+        )
+    differences = [one.difference for one in categories]
+    known = [difference for difference in differences if difference is not None]
+    mean = average(known) if len(known) == len(differences) else None
+    roi = _add([one.roi for one in categories])
+    terms = replace(categories[0].evidence.plan.terms, judged=1)
+    return SpecVerdict(
+        spec=name,
+        ruling=decide(mean, terms, roi.dearest_ratio, None),
+        difference=mean,
+        smallest_gain=None if mean is None else smallest_gain(mean, terms),
+        roi=roi,
+        categories=categories,
+    )
+
+
+def _add(rois: Sequence[Roi]) -> Roi:
+    """Of all categories: retraining each once, and an image of each."""
+
+    def add(arms: Sequence[ArmCost]) -> ArmCost:
+        images = [arm.inference_s for arm in arms]
+        known = [seconds for seconds in images if seconds is not None]
+        return ArmCost(sum(arm.training_s for arm in arms), sum(known) if len(known) == len(images) else None)
+
+    return Roi(
+        search_s=sum(roi.search_s for roi in rois),
+        race_s=sum(roi.race_s for roi in rois),
+        confirmation_s=sum(roi.confirmation_s for roi in rois),
+        finalist=add([roi.finalist for roi in rois]),
+        baseline=add([roi.baseline for roi in rois]),
+        price_per_gpu_hour=rois[0].price_per_gpu_hour,
+    )
