@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 RULE = "v1.2 rule"  # the source of the first experiment's predictions
 
-# change of image AUROC that v1.2's rule promised; also where its settings are v1.1's (can, sheet_metal, wallplugs)
+# change of image AUROC over its baseline; also where the rule's setting is v1.1's (can, sheet_metal, wallplugs)
 RULE_PREDICTIONS: Mapping[str, float] = {
     "fruit_jelly": 0.0334,
     "fabric": -0.0012,
@@ -110,7 +110,7 @@ def calibrate(judged: Sequence[Judged]) -> list[SourceRecord]:
 
 
 def predict_by_rule(category: str) -> float:
-    """The change that v1.2's rule promises over v1.1 (AUROC); 0 for a category unknown to it: there it is v1.1."""
+    """The change of AUROC that v1.2's rule promises; 0 for a category unknown to it: there it is v1.1."""
     return RULE_PREDICTIONS.get(category, 0.0)
 
 
