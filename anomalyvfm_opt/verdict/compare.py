@@ -14,20 +14,28 @@ little too wide rather than too narrow. Degrees of freedom are Satterthwaite's (
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from anomalyvfm_opt.evaluation.clustered import ClusteredAuroc, auroc_variance, estimate_auroc
-from anomalyvfm_opt.verdict.resolution import CORRELATION
+
+CORRELATION = 0.9  # of two detectors on the same images; fits the simulated intervals in docs/method.md
+
+Source = Literal["scenes", "seeds"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a variance, and the degrees of freedom that it was estimated with."""
+    """A part of a variance, the degrees of freedom that it was estimated with, and what more of would shrink it.
+
+    The degrees of freedom are one less than the scenes of the rarer label, or than the seeds of an arm.
+    """
 
     variance: float
     freedom: float
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -84,13 +92,13 @@ def compare_arms(
     scene = max(float(contrast @ found.covariance @ contrast), _least_variance(found))
     freedom = min(found.positive_clusters, found.negative_clusters) - 1
     seeds = [_judge_seeds(values) for values in (found.values[:s], found.values[s:]) if len(values) > 1]
-    return Difference(float(contrast @ found.values), (Part(scene, freedom), *seeds))
+    return Difference(float(contrast @ found.values), (Part(scene, freedom, "scenes"), *seeds))
 
 
 def average(differences: Sequence[Difference]) -> Difference:
     """The mean gain over categories, whose images and seeds have nothing to do with each other."""
     n = len(differences)
-    parts = [Part(part.variance / n**2, part.freedom) for difference in differences for part in difference.parts]
+    parts = [replace(part, variance=part.variance / n**2) for each in differences for part in each.parts]
     return Difference(math.fsum(difference.estimate for difference in differences) / n, tuple(parts))
 
 
@@ -104,4 +112,4 @@ def _least_variance(found: ClusteredAuroc) -> float:
 
 
 def _judge_seeds(values: np.ndarray) -> Part:
-    return Part(float(np.var(values, ddof=1)) / len(values), len(values) - 1)
+    return Part(float(np.var(values, ddof=1)) / len(values), len(values) - 1, "seeds")

@@ -2,7 +2,8 @@
 
 An estimate, not a measurement: the variance of an AUROC is that of Hanley and McNeil (1982) with scenes in place
 of images (more lights of a sample add no sample), that of a difference follows from how alike two detectors rank
-the same images, and the seeds of both arms come on top. The degrees of freedom are Satterthwaite's.
+the same images, and the seeds of both arms come on top: by their measured SD where there is one, else an assumed
+one. The degrees of freedom are Satterthwaite's.
 """
 
 import math
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anomalyvfm_opt.evaluation.clustered import auroc_variance
+from anomalyvfm_opt.verdict.compare import CORRELATION, Difference, Part, average
 
 MIN_GAIN = 0.01  # what a verdict asks for at least (AUROC)
 SEEDS = 5  # retrainings of each arm in a confirmation
@@ -17,8 +19,7 @@ CONFIDENCE = 0.95
 POWER = 0.8  # the chance that a gain of the size named is found
 
 _AUROC = 0.75  # of a sound untuned detector on MVTec AD 2
-CORRELATION = 0.9  # of two detectors on the same images; fits the simulated intervals in docs/method.md
-_SEED_SD = 0.02  # of the image AUROC of one arm; 0.009-0.03 on MVTec AD 2
+SEED_SD = 0.02  # of the image AUROC of one arm; 0.009-0.03 on MVTec AD 2
 
 
 @dataclass(frozen=True)
@@ -38,51 +39,108 @@ class Resolution:
     smallest_gain: float
 
 
-def resolve(good_scenes: int, bad_scenes: int, categories: int = 1) -> Resolution | None:
+def resolve(
+    good_scenes: int,
+    bad_scenes: int,
+    categories: int = 1,
+    *,
+    seed_sd: float | None = None,
+    seeds: int = SEEDS,
+    min_gain: float = MIN_GAIN,
+    confidence: float = CONFIDENCE,
+) -> Resolution | None:
     """The resolution of one category.
 
     Args:
         good_scenes: locked scenes without a defect.
         bad_scenes: locked scenes with one.
         categories: that are judged together; the level is divided by them (Bonferroni).
+        seed_sd: of the AUROC of one arm from seed to seed, as measured; None: `SEED_SD`.
+        seeds: retrainings of each arm.
+        min_gain: what the verdict asks for at least (AUROC).
+        confidence: of the interval, 0-1.
 
     Returns:
-        None with fewer than 2 scenes of a label: nothing can be said of their spread.
+        None with fewer than 2 scenes of a label, or 2 seeds: nothing can be said of their spread.
     """
-    if min(good_scenes, bad_scenes) < 2:
+    if min(good_scenes, bad_scenes, seeds) < 2:
         return None
-    parts = _list_parts(good_scenes, bad_scenes)
-    return Resolution(good_scenes, bad_scenes, *_widths(parts, 1, categories))
+    difference = assume_difference(good_scenes, bad_scenes, seed_sd=seed_sd, seeds=seeds)
+    widths = find_widths(difference, categories, min_gain=min_gain, confidence=confidence)
+    return Resolution(good_scenes, bad_scenes, *widths)
 
 
-def resolve_mean(scenes: Sequence[tuple[int, int]]) -> Resolution | None:
+def resolve_mean(
+    scenes: Sequence[tuple[int, int]],
+    *,
+    seed_sd: Sequence[float | None] | None = None,
+    seeds: int = SEEDS,
+    min_gain: float = MIN_GAIN,
+    confidence: float = CONFIDENCE,
+) -> Resolution | None:
     """The resolution of the mean gain over categories, a verdict's primary question.
 
     Args:
         scenes: good and bad locked scenes of each category.
+        seed_sd: one a category, see `resolve`; None stands for `SEED_SD`, also in place of one of them.
+        seeds: retrainings of each arm.
+        min_gain: what the verdict asks for at least (AUROC).
+        confidence: of the interval, 0-1.
 
     Returns:
-        None if there is no category, or one has fewer than 2 scenes of a label.
+        None if there is no category, one has fewer than 2 scenes of a label, or there are fewer than 2 seeds.
     """
-    if not scenes or min(map(min, scenes)) < 2:
+    if not scenes or min(min(map(min, scenes)), seeds) < 2:
         return None
-    parts = [part for good, bad in scenes for part in _list_parts(good, bad)]
+    measured = seed_sd if seed_sd is not None else [None] * len(scenes)
+    mean = average(
+        [
+            assume_difference(good, bad, seed_sd=sd, seeds=seeds)
+            for (good, bad), sd in zip(scenes, measured, strict=True)
+        ]
+    )
     totals = (sum(good for good, _ in scenes), sum(bad for _, bad in scenes))
-    return Resolution(*totals, *_widths(parts, len(scenes), 1))
+    return Resolution(*totals, *find_widths(mean, 1, min_gain=min_gain, confidence=confidence))
 
 
-def _list_parts(good_scenes: int, bad_scenes: int) -> list[tuple[float, int]]:
-    """Variance and degrees of freedom of what a difference is made of: scenes and seeds."""
-    scenes = 2 * (1 - CORRELATION) * auroc_variance(_AUROC, bad_scenes, good_scenes)
-    return [(scenes, min(good_scenes, bad_scenes) - 1), (2 * _SEED_SD**2 / SEEDS, 2 * (SEEDS - 1))]
+def assume_difference(
+    good_scenes: int,
+    bad_scenes: int,
+    *,
+    estimate: float = 0.0,
+    auroc: float = _AUROC,
+    correlation: float = CORRELATION,
+    seed_sd: float | None = None,
+    seeds: int = SEEDS,
+) -> Difference:
+    """A difference of two arms with the variance that it may be expected to have.
+
+    Args:
+        good_scenes: without a defect, at least 2.
+        bad_scenes: with one, at least 2.
+        estimate: of the gain (AUROC).
+        auroc: of both arms, about.
+        correlation: of their AUROC on the same images.
+        seed_sd: of the AUROC of one arm from seed to seed; None: `SEED_SD`.
+        seeds: retrainings of each arm. One measures no spread: the SD is then taken as known.
+    """
+    scenes = 2 * (1 - correlation) * auroc_variance(auroc, bad_scenes, good_scenes)
+    sd = SEED_SD if seed_sd is None else seed_sd
+    arm = Part(sd**2 / seeds, seeds - 1 if seeds > 1 else math.inf, "seeds")
+    return Difference(estimate, (Part(scenes, min(good_scenes, bad_scenes) - 1, "scenes"), arm, arm))
 
 
-def _widths(parts: Sequence[tuple[float, int]], averaged: int, judged: int) -> tuple[float, float]:
-    """Half-width and smallest gain of a mean over `averaged` categories, `judged` of which are judged at once."""
+def find_widths(difference: Difference, judged: int, *, min_gain: float, confidence: float) -> tuple[float, float]:
+    """Half-width, and the least true gain that would be adopted with the chance `POWER`, given these variances.
+
+    Args:
+        difference: whose estimate plays no part.
+        judged: how many are judged at once (Bonferroni).
+        min_gain: what the lower bound has to exceed (AUROC).
+        confidence: of all intervals together, 0-1.
+    """
     from scipy import stats
 
-    variance = sum(value for value, _ in parts)
-    freedom = variance**2 / sum(value**2 / df for value, df in parts)
-    error = math.sqrt(variance) / averaged
-    half_width = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / judged, freedom)) * error
-    return half_width, MIN_GAIN + half_width + float(stats.t.ppf(POWER, freedom)) * error
+    low, high = difference.interval(confidence, judged)
+    half_width = (high - low) / 2
+    return half_width, min_gain + half_width + float(stats.t.ppf(POWER, difference.freedom)) * difference.error

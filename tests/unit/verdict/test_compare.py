@@ -28,6 +28,7 @@ def test_the_estimate_is_the_difference_of_mean_aurocs() -> None:
     assert found.estimate == pytest.approx(expected)
     low, high = found.interval(0.95)
     assert low < found.estimate < high
+    assert [(part.source, part.freedom) for part in found.parts] == [("scenes", 11), ("seeds", 4), ("seeds", 4)]
 
 
 def test_arms_turned_round_turn_the_interval_round() -> None:
@@ -62,7 +63,7 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 def test_an_arm_without_seeds_has_no_seed_part() -> None:
     found = compare_arms(draw_arm(1, 1.0), draw_arm(2, 1.0, seeds=1), LABELS, SCENES)
     assert found is not None
-    assert len(found.parts) == 2
+    assert [part.source for part in found.parts] == ["scenes", "seeds"]
 
 
 def test_arms_that_are_equal_are_not_certain_to_be() -> None:
@@ -78,11 +79,12 @@ def test_too_few_scenes_say_nothing() -> None:
 
 
 def test_the_mean_over_categories_is_surer_than_each() -> None:
-    one = Difference(0.02, (Part(4e-4, 5), Part(1e-4, 4)))
+    one = Difference(0.02, (Part(4e-4, 5, "scenes"), Part(1e-4, 4, "seeds")))
     mean = average([one] * 4)
     assert mean.estimate == pytest.approx(0.02)
     assert mean.error == pytest.approx(one.error / 2)
     assert mean.freedom == pytest.approx(4 * one.freedom)
+    assert [part.source for part in mean.parts] == ["scenes", "seeds"] * 4
 
 
 @given(
@@ -93,7 +95,7 @@ def test_the_mean_over_categories_is_surer_than_each() -> None:
 def test_intervals_widen_with_confidence_and_with_what_is_judged(
     parts: list[tuple[float, float]], confidence: float, judged: int
 ) -> None:
-    difference = Difference(0.0, tuple(Part(*part) for part in parts))
+    difference = Difference(0.0, tuple(Part(*part, "scenes") for part in parts))
     least, most = min(f for _, f in parts), sum(f for _, f in parts)
     assert least * (1 - 1e-9) <= difference.freedom <= most * (1 + 1e-9)
     low, high = difference.interval(confidence, judged)
