@@ -71,7 +71,9 @@ class Campaign:
     def list_open(self) -> list[str]:
         """Names of the siblings whose trainings are waited for."""
         return [
-            f"{name}#{_DOING[stage.name]}" for name, stage in self._stages.items() if stage.name in _DOING and stage.open
+            f"{name}#{_DOING[stage.name]}"
+            for name, stage in self._stages.items()
+            if stage.name in _DOING and stage.open
         ]
 
     def count_open(self) -> int:
@@ -87,7 +89,11 @@ class Campaign:
         if stage.name == "done":
             say(f"{study.name}: round {stage.round} of its confirmation is done")
         elif last is None or last.name != stage.name:
-            what = "on search data" if stage.name == "replicating" else f"round {stage.round}, on the locked images"
-            say(f"{sibling}: {stage.open} trainings to do ({what}): anomalyvfm-opt worker run --study {self._name}")
+            what = (
+                "on search data" if stage.name == "replicating" else f"round {stage.round}, on the locked images"
+            )
+            say(
+                f"{sibling}: {stage.open} trainings to do ({what}): anomalyvfm-opt worker run --study {self._name}"
+            )
         else:
             say(f"{sibling}: {stage.open} to go")

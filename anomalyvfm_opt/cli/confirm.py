@@ -19,7 +19,9 @@ def confirm(
     name: Annotated[str, typer.Argument(metavar="SPEC|S", help="A study, or a spec for all of its studies.")],
     workers: Annotated[
         int,
-        typer.Option("--workers", min=0, max=256, metavar="N", help="Run N workers here; 0: workers elsewhere do it."),
+        typer.Option(
+            "--workers", min=0, max=256, metavar="N", help="Run N workers here; 0: workers elsewhere do it."
+        ),
     ] = 0,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Without workers here: wait for others, or end at once.")
@@ -29,7 +31,8 @@ def confirm(
         typer.Option("--finalist", min=0, metavar="T", help="Confirm this trial instead of the race's winner."),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=3, max=1000, metavar="N", help="Seeds an arm, instead of the spec's.")
+        int | None,
+        typer.Option("--seeds", min=3, max=1000, metavar="N", help="Seeds an arm, instead of the spec's."),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="A further confirmation: counted as another look, and marked.")

@@ -11,7 +11,10 @@ from anomalyvfm_opt.cli.output import print_json, print_table, say
 def predict_gain(
     study: Annotated[str, typer.Argument(metavar="S", help="A study, <spec>/<category>.")],
     gain: Annotated[
-        float, typer.Argument(metavar="GAIN", help="Finalist minus baseline in image AUROC, such as 0.01; a loss: -- -0.01.")
+        float,
+        typer.Argument(
+            metavar="GAIN", help="Finalist minus baseline in image AUROC, such as 0.01; a loss: -- -0.01."
+        ),
     ],
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why you think so.")] = "",
     source: Annotated[

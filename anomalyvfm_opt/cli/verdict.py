@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
-from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from anomalyvfm_opt.report.verdict_text import Part
+    from anomalyvfm_opt.report.grid import Part
     from anomalyvfm_opt.verdict.judge import CategoryVerdict
     from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
 
@@ -16,7 +16,9 @@ _EXIT_CODES = {"ADOPT": 0, "KEEP_BASELINE": 10, "INCONCLUSIVE": 11}
 
 
 def verdict(
-    name: Annotated[str, typer.Argument(metavar="SPEC|S", help="A spec for the mean over its categories, or a study.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SPEC|S", help="A spec for the mean over its categories, or a study.")
+    ],
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with 0 to adopt, 10 to keep the baseline, 11 if inconclusive.")
     ] = False,
@@ -64,7 +66,7 @@ def _judge(name: str, number: int | None, db: str | None) -> "tuple[CategoryVerd
 
 
 def _print(parts: "list[Part]") -> None:
-    from anomalyvfm_opt.report.verdict_text import Grid
+    from anomalyvfm_opt.report.grid import Grid
 
     for part in parts:
         if isinstance(part, Grid):

@@ -154,14 +154,18 @@ class VerdictSection(Section):
     seeds: int = Field(
         5, ge=3, le=50, description="fresh seeds of the winner, and of the baseline, on the locked images"
     )
-    min_gain: float = Field(0.01, ge=0, lt=1, description="the least gain (image AUROC, 0-1) that is worth adopting")
+    min_gain: float = Field(
+        0.01, ge=0, lt=1, description="the least gain (image AUROC, 0-1) that is worth adopting"
+    )
     max_cost_ratio: float | None = Field(
         None,
         gt=0,
         description="what the winner may cost at most, training or an image's inference, against the baseline",
     )
     confidence: float = Field(0.95, ge=0.5, lt=1, description="of the intervals, two-sided")
-    price_per_gpu_hour: float | None = Field(None, ge=0, description="money an hour of a worker costs; null: not said")
+    price_per_gpu_hour: float | None = Field(
+        None, ge=0, description="money an hour of a worker costs; null: not said"
+    )
     currency: str = Field("EUR", min_length=1, max_length=8, description="of the price")
 
 

@@ -36,7 +36,9 @@ class StudyName:
         spec, slash, category = family.partition("/")
         kind = kind if mark else "search"
         if not (spec and slash and category) or kind not in get_args(Kind) or (mark and kind == "search"):
-            raise ValueError(f"{text!r} is no study's name: <spec>/<category>, or that with #replicates or #confirm")
+            raise ValueError(
+                f"{text!r} is no study's name: <spec>/<category>, or that with #replicates or #confirm"
+            )
         return cls(spec, category, cast(Kind, kind))
 
     @property

@@ -1,4 +1,4 @@
-"""Trials that are fixed beforehand: parameters, seed and, in a confirmation, the scorer. Siblings have no others."""
+"""Trials that are fixed beforehand: parameters, seed, in a confirmation the scorer. Siblings hold only such."""
 
 import json
 from collections.abc import Mapping, Sequence

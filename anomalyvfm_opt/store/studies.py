@@ -200,7 +200,9 @@ def delete_study(storage: RDBStorage, name: str) -> None:
         EnvironmentMissingError: a worker wrote to it at that moment; Optuna then leaves it as it was.
     """
     there = optuna.get_all_study_names(storage)
-    family = [other for other in there if other.startswith(f"{name}#")]  # first: without it they would mean nothing
+    family = [
+        other for other in there if other.startswith(f"{name}#")
+    ]  # first: without it they would mean nothing
     for doomed in (*family, name):
         optuna.delete_study(study_name=doomed, storage=storage)
     left = set(optuna.get_all_study_names(storage)).intersection((*family, name))

@@ -31,7 +31,7 @@ from anomalyvfm_opt.trial.outcome import Outcome, PrunedTrialError
 from anomalyvfm_opt.trial.patience import Patience
 from anomalyvfm_opt.trial.pulse import Hold, Pulse
 from anomalyvfm_opt.trial.reap import reap
-from anomalyvfm_opt.trial.result import RunTrial, TrialRequest
+from anomalyvfm_opt.trial.result import Look, RunTrial, TrialRequest
 from anomalyvfm_opt.trial.settle import Ended, Settler
 from anomalyvfm_opt.trial.space import derive_seed, is_inside, list_distributions
 
@@ -72,10 +72,6 @@ class _Progress:
     hold: Hold
     patience: Patience
     may_be_pruned: bool
-    write_look: Callable[[], None]
-
-    def look(self) -> None:
-        self.patience.run(self.write_look)
 
     def check(self) -> None:
         self.hold.check()
@@ -170,9 +166,9 @@ class TrialLoop:
             untiring = Patience(self._pulse.times.outage_s, hold.touch)
             has_pruner = self._record.spec.search.pruner != "none"  # else Optuna's default would be asked
             may_be_pruned = has_pruner and self._record.kind == "search" and "reference" not in trial.user_attrs
-            progress = _Progress(trial, hold, patience, may_be_pruned, partial(self._write_look, trial))
+            progress = _Progress(trial, hold, patience, may_be_pruned)
             try:
-                request = patience.run(lambda: self._suggest(trial), partial(reload, trial))
+                request = patience.run(lambda: self._suggest(trial, patience), partial(reload, trial))
                 result = self._prepare()(request, progress)
                 if hold.is_lost:
                     raise LeaseLostError
@@ -190,10 +186,10 @@ class TrialLoop:
             stop = self._pulse.stop
             self._crew.leave(EXIT_ENVIRONMENT if outcome is Outcome.HUNG else stop.exit_code)
 
-    def _suggest(self, trial: optuna.Trial) -> TrialRequest:
+    def _suggest(self, trial: optuna.Trial, patience: Patience) -> TrialRequest:
         """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
         if self._record.kind != "search":
-            return self._take_planned(trial)
+            return self._take_planned(trial, patience)
         if self._is_sampled(trial):
             suggest_all(trial, self._distributions)
         first_number = trial.user_attrs.get("first_number", trial.number)
@@ -205,23 +201,21 @@ class TrialLoop:
         set_attributes(trial, _describe(request))  # now, so that a trial that does not fit shows them as well
         return request
 
-    def _take_planned(self, trial: optuna.Trial) -> TrialRequest:
+    def _take_planned(self, trial: optuna.Trial, patience: Patience) -> TrialRequest:
         """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
         planned = Planned.from_attributes(trial.user_attrs)
-        if planned is None:
-            raise RuntimeError(f"a trial that was not planned is in {self._record.name}")
+        if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
+            raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
         if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
             suggest_all(trial, self._distributions)
-        request = TrialRequest(trial.number, planned.parameters, planned.seed, False, planned.scorer)
+        look = None
+        if planned.scorer is not None:
+            where = (self._engine, self._record.study_id, self._record.name)
+            write = partial(write_look, *where, planned.key, trial.number, self._pulse.worker)
+            look = Look(planned.scorer, partial(patience.run, write))
+        request = TrialRequest(trial.number, planned.parameters, planned.seed, is_watched=False, look=look)
         set_attributes(trial, _describe(request))
         return request
-
-    def _write_look(self, trial: optuna.Trial) -> None:
-        planned = Planned.from_attributes(trial.user_attrs)
-        if planned is None or self._record.kind != "confirm":
-            raise RuntimeError(f"trial {trial.number} of {self._record.name} may not see locked images")
-        where = (self._engine, self._record.study_id, self._record.name)
-        write_look(*where, planned.key, trial.number, self._pulse.worker)
 
     def _is_sampled(self, trial: optuna.Trial) -> bool:
         """A reference outside the space (`frozen` always) is run without sampled parameters."""

@@ -13,18 +13,31 @@ from anomalyvfm_opt.spec.parameters import Parameters
 
 
 @dataclass(frozen=True)
+class Look:
+    """The right to look at the locked images.
+
+    Args:
+        scorer: that they are judged by.
+        write_down: called right before they are scored, whatever comes of it.
+    """
+
+    scorer: str
+    write_down: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class TrialRequest:
     """One trial to run. `parameters` is None for the frozen detector.
 
-    Without `is_watched` only the last epoch is scored: the same result in two thirds of the time. With a `scorer`
-    the locked images are judged by it: a trial of a confirmation.
+    Without `is_watched` only the last epoch is scored: the same result in two thirds of the time. With a `look`
+    the locked images are judged: a trial of a confirmation.
     """
 
     number: int
     parameters: Parameters | None
     seed: int
     is_watched: bool = True
-    scorer: str | None = None
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -55,9 +68,6 @@ class Progress(Protocol):
 
     def report(self, epoch: int, value: float) -> None:
         """The value after an epoch, from 1; epoch 0 is before training."""
-
-    def look(self) -> None:
-        """Called right before locked images are scored: it is written down whatever comes of it."""
 
 
 RunTrial = Callable[[TrialRequest, Progress], TrialResult]

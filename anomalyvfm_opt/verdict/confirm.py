@@ -227,7 +227,7 @@ class Confirmation:
         scorer = arm.choose_scorer(self._study.spec.scoring.objective)
         if scorer is None:
             raise UsageError(
-                f"no replicate of {name} in {self._study.name} came to its end, so nothing can be compared with it",
+                f"no replicate of {name} in {self._study.name} came to its end: nothing can be compared with it",
                 f"look at what happened: anomalyvfm-opt study show {self._study.name}#replicates",
             )
         return ArmPlan(name, arm.parameters, scorer, arm.list_values(scorer))

@@ -35,7 +35,11 @@ def predict(engine: Engine, study: StudyRecord, gain: float, note: str, source: 
     if study.kind != "search":
         raise UsageError(f"{study.name} is a sibling study", f"predict for what it belongs to: {study.family}")
     sibling = find_sibling(engine, study, "confirm")
-    openings = [] if sibling is None else [o for o in list_openings(engine, sibling.study_id) if o.study_name == sibling.name]
+    openings = (
+        []
+        if sibling is None
+        else [o for o in list_openings(engine, sibling.study_id) if o.study_name == sibling.name]
+    )
     if openings:
         raise UsageError(
             f"the locked images of {study.name} have been opened: a prediction now could know the answer",

@@ -73,7 +73,9 @@ class Arm:
 
     def mean_seconds(self) -> float:
         """Seconds of one retraining."""
-        return statistics.fmean(float(run.attributes.get("seconds", 0.0)) for run in self.done) if self.done else 0.0
+        return (
+            statistics.fmean(float(run.attributes.get("seconds", 0.0)) for run in self.done) if self.done else 0.0
+        )
 
 
 def list_runs(storage: RDBStorage, engine: Engine, record: StudyRecord) -> list[Run]:

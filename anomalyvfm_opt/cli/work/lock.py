@@ -11,6 +11,7 @@ from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.metrics import Metrics
 from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.trial.result import Look
 
 _DRAWS = 400  # of scenes, shared by all models
 
@@ -42,25 +43,26 @@ class Lock:
     def _exam(self) -> Exam:
         return self._set_exam()
 
-    def judge(self, scorer: str, score: Callable[[Exam], Scores], look: Callable[[], None]) -> LockedScores:
-        """Score the locked images.
+    def judge(self, look: Look, score: Callable[[Exam], Scores]) -> LockedScores:
+        """Score the locked images, once the look is written down.
 
         Args:
-            scorer: that was chosen on search data.
+            look: with the scorer that was chosen on search data.
             score: scores an exam with the detector as it is.
-            look: writes the look down; nothing is scored before it returns.
 
         Raises:
             EnvironmentMissingError: the detector lacks the scorer.
         """
-        look()
-        exam = self._exam
+        look.write_down()
+        scorer, exam = look.scorer, self._exam
         started = time.perf_counter()
         scores = score(exam)
         seconds = time.perf_counter() - started
         if scorer not in scores.image:
             raise EnvironmentMissingError(f"no scorer {scorer!r}, there are {', '.join(scores.image)}")
-        chosen = Scores(*({scorer: found[scorer]} if scorer in found else {} for found in (scores.image, scores.maps)))
+        chosen = Scores(
+            *({scorer: found[scorer]} if scorer in found else {} for found in (scores.image, scores.maps))
+        )
         return LockedScores(
             exam=exam,
             scorer=scorer,

@@ -44,7 +44,7 @@ from anomalyvfm_opt.training.checkpoint import pack_detector
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.training.resume import Checkpoints, NoCheckpoints, TrialInputs
 from anomalyvfm_opt.trial.outcome import PrunedTrialError
-from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
+from anomalyvfm_opt.trial.result import Look, Progress, TrialRequest, TrialResult
 
 _SCORING_BATCH = 32
 _CORESET_SEED = 20262  # one choice of patches for all trials
@@ -120,7 +120,7 @@ class Workbench:
         started = time.perf_counter()
         self._memory = self._begin_trial()
         if request.parameters is None:
-            finished = self._score_frozen(request, progress)
+            finished = self._score_frozen(request.look)
         else:
             finished = self._train(request.parameters, request, progress)
         attributes = {
@@ -138,37 +138,27 @@ class Workbench:
         answers, locked = finished.answers, finished.locked
         value, scorer = exam.value(answers.scores, objective)
         attributes |= self._exams.list_objectives(answers.scores, answers.synthetic, objective)
-        kept = {"findings": findings, "artifacts": finished.artifacts, "discard": finished.discard}
+        kept = (findings, finished.artifacts, finished.discard)
         if locked is None:
             metrics, labelled = exam.evaluate(answers.scores), (exam.keys, exam.labels, answers.scores.image)
-            return TrialResult(value, metrics, *labelled, {**attributes, "scorer": scorer}, **kept)
+            return TrialResult(value, metrics, *labelled, {**attributes, "scorer": scorer}, *kept)
         attributes |= {"scorer": locked.scorer, "search_auroc": exam.list_aurocs(answers.scores)}
         attributes["inference_s_per_image"] = locked.seconds_per_image
-        return TrialResult(
-            locked.value,
-            {locked.scorer: locked.metrics},
-            locked.exam.keys,
-            locked.exam.labels,
-            {locked.scorer: locked.scores},
-            attributes,
-            **kept,
-            resampled={} if locked.resampled is None else {AU_PRO: locked.resampled},
-        )
+        labelled = (locked.exam.keys, locked.exam.labels, {locked.scorer: locked.scores})
+        resampled = {} if locked.resampled is None else {AU_PRO: locked.resampled}
+        metrics = {locked.scorer: locked.metrics}
+        return TrialResult(locked.value, metrics, *labelled, attributes, *kept, resampled)
 
-    def _open_lock(
-        self, request: TrialRequest, progress: Progress, bank: ScorerBank, detector: Detector
-    ) -> LockedScores | None:
+    def _open_lock(self, look: Look | None, bank: ScorerBank, detector: Detector) -> LockedScores | None:
         """In a confirmation, with a detector that is finished; None elsewhere."""
-        if request.scorer is None:
-            return None
-        return self._lock.judge(request.scorer, partial(self._score, bank, detector), progress.look)
+        return None if look is None else self._lock.judge(look, partial(self._score, bank, detector))
 
-    def _score_frozen(self, request: TrialRequest, progress: Progress) -> Finished:
+    def _score_frozen(self, look: Look | None) -> Finished:
         detector = Detector(self._backbone)
         bank = self._fit_bank(detector)
         answers = self._finish(bank, detector, self._score(bank, detector, self._exams.deciding))
         findings = self._linter.lint(answers.deciding, None)
-        locked = self._open_lock(request, progress, bank, detector)
+        locked = self._open_lock(look, bank, detector)
         return Finished(answers, findings, {"epoch_losses": []}, locked=locked)
 
     def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> Finished:
@@ -212,7 +202,7 @@ class Workbench:
                 raise
             ranks = detector.allocation.final_ranks()
             findings = self._linter.lint(last[0].deciding, losses)
-            locked = self._open_lock(request, progress, last[0].deciding.bank, detector)
+            locked = self._open_lock(request.look, last[0].deciding.bank, detector)
             artifacts = {DETECTOR: pack_detector(detector)}
         attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses.epochs]}
         attributes |= {"final_ranks": ranks} if ranks else {}
