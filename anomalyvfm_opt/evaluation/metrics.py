@@ -123,6 +123,21 @@ def au_pro(maps: Numbers, masks: Numbers, fpr_limit: float) -> float:
     return _normalised_area(*_per_region_overlap(*_checked_maps(maps, masks), fpr_limit), fpr_limit)
 
 
+def label_regions(is_anomalous: Numbers) -> tuple[Numbers, int]:
+    """The regions that AU-PRO averages over: anomalous pixels of an image that touch, over corners as well.
+
+    Args:
+        is_anomalous: bool (m, h, w).
+
+    Returns:
+        Number of the region of each pixel, from 1, or 0 where it is in none, int (m, h, w); how many there are.
+    """
+    within_image = np.zeros((3, 3, 3), bool)
+    within_image[1] = True  # 8 neighbours in the same image, none in the next one
+    regions, count = ndimage.label(is_anomalous, within_image)
+    return regions, int(count)
+
+
 def _pixel_auroc(maps: Numbers, is_normal: Numbers, is_anomalous: Numbers) -> float:
     return _auroc(maps[is_normal], maps[is_anomalous])
 
@@ -181,9 +196,7 @@ def _normalised_area(rate: Numbers, overlap: Numbers, limit: float) -> float:
 
 def _region_weights(is_anomalous: Numbers) -> Numbers:
     """1 / (area of its region x number of regions) for an anomalous pixel, else 0: float64 (m, h, w)."""
-    within_image = np.zeros((3, 3, 3), bool)
-    within_image[1] = True  # 8 neighbours in the same image, none in the next one
-    regions, count = ndimage.label(is_anomalous, within_image)
+    regions, count = label_regions(is_anomalous)
     area = np.bincount(regions.ravel(), minlength=count + 1).astype(np.float64)
     weight = 1 / (np.maximum(area, 1) * count)
     weight[0] = 0
