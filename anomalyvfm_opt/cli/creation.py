@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from anomalyvfm_opt.cli.output import say
-from anomalyvfm_opt.cli.preparation import divide_categories
+from anomalyvfm_opt.cli.preparation import choose_categories, divide_categories
 from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.cli.work.backbones import Backbones
 from anomalyvfm_opt.cli.work.workbench import check_tiles, open_arrays
@@ -29,8 +29,9 @@ from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.store.home import state_folder
-from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study
+from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study, load_study
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
+from anomalyvfm_opt.verdict.replicates import plan_noise
 from anomalyvfm_opt.verdict.resolution import resolve_mean
 
 
@@ -68,11 +69,14 @@ def create_studies(
             geometry = choose_geometry(sized.data, split.fit)
             check_tiles(backbones.open(sized), geometry)
             _decode_all(arrays, split, geometry)
+    judged = len(choose_categories(spec, root, []))  # also if only some of them get a study now
     for name, split in splits.items():
-        new = _prepare(spec, name, root, split, backbone.weights_sha256)
+        new = _prepare(spec, name, root, split, backbone.weights_sha256, judged)
         is_new = create_study(store.storage, store.engine, new, _list_references(spec, name))
+        study = load_study(store.engine, new.name)
+        plan_noise(store.storage, store.engine, study, spec.verdict.noise_seeds)
         _announce(new, split, is_new)
-    _announce_resolution(list(splits.values()))
+    _announce_resolution(spec, list(splits.values()))
     if backbone.is_random:
         say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
     return [spec.study_name(name) for name in splits]
@@ -93,7 +97,7 @@ def _decode_all(arrays: ArrayStore, split: Split, geometry: Geometry) -> None:
     load_masks(arrays, (*split.search, *split.locked), geometry)
 
 
-def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256: str) -> NewStudy:
+def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256: str, judged: int) -> NewStudy:
     roles = split.roles
     everything = [record for records in roles.values() for record in records]
     hashes, masks = content_hashes(everything), mask_hashes(everything)
@@ -109,6 +113,7 @@ def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256
         weights_sha256=weights_sha256,
         images=tuple(store(role, record) for role, records in roles.items() for record in records),
         masks_sha256=masks_hash(masks),
+        judged=judged,
     )
 
 
@@ -130,12 +135,17 @@ def _announce(new: NewStudy, split: Split, is_new: bool) -> None:
         f" {len(split.fit)} normal images to train on, {len(split.held_out)} held out,"
         f" {len(split.search)} to search on, {len(split.locked)} locked"
     )
+    if is_new and new.spec.verdict.noise_seeds:
+        say(
+            f"{new.name}#replicates: {new.spec.verdict.noise_seeds} more seeds of the baseline, for the noise floor"
+        )
 
 
-def _announce_resolution(splits: Sequence[Split]) -> None:
+def _announce_resolution(spec: Spec, splits: Sequence[Split]) -> None:
     """Before GPU hours are spent: what the locked images could show."""
     scenes = [(count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD)) for split in splits]
-    resolution = resolve_mean(scenes)
+    terms = spec.verdict
+    resolution = resolve_mean(scenes, seeds=terms.seeds, min_gain=terms.min_gain, confidence=terms.confidence)
     if resolution is None:
         say("the locked images are of too few scenes to show any gain: a verdict will be inconclusive")
         return

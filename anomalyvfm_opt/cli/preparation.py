@@ -61,11 +61,17 @@ def divide_categories(spec: Spec, root: Path, categories: Sequence[str]) -> dict
         BadDataError: one that cannot be divided.
         EnvironmentMissingError: the folder is not there.
     """
-    names = _choose_categories(spec, root, categories)
+    names = choose_categories(spec, root, categories)
     return {name: divide(read_category(root, name), spec.data.lock) for name in names}
 
 
-def _choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list[str]:
+def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list[str]:
+    """The categories of a spec in a folder, or a choice among them.
+
+    Raises:
+        UsageError: one that the spec does not list.
+        EnvironmentMissingError: the folder is not there.
+    """
     known = list_categories(root)
     listed = known if spec.data.categories == "all" else list(spec.data.categories)
     if spec.data.categories != "all":

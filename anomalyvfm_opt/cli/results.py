@@ -15,6 +15,7 @@ _COLUMNS = (
     "v1.2",
     "best",
     "change",
+    "noise",
     "rank / alpha / epochs",
     "mix t/s/c %",
     "scorer",
@@ -23,18 +24,22 @@ _COLUMNS = (
 
 
 def print_results(summaries: Sequence[StudySummary]) -> None:
-    """Print one row a study, and under it what the numbers are and are not."""
+    """Print one row a study that searches, and under it what the numbers are and are not."""
+    summaries = [summary for summary in summaries if summary.record.kind == "search"]
+    if not summaries:
+        return
     rows = [tuple(vars(row).values()) for row in tabulate(summaries)]
-    print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 9))
+    print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))
     if any(summary.record.spec.backbone.weights == "random" for summary in summaries):
         say("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers only show that it runs.")
     say(
         "These are single-seed values on search data, the best of several tries: they prove nothing yet."
-        " change = best - v1.1, and the best of many is high by luck alone."
+        " change = best - v1.1, and the best of many is high by luck alone. noise = how far one more seed of the"
+        " baseline lies from the mean of its seeds in 95 % of cases: a smaller change is no finding."
     )
 
 
-def print_study(summary: StudySummary, proxy: Proxy) -> None:
+def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
     """Print one study's particulars, and whether its synthetic objective is worth anything."""
     record, usage, images = summary.record, summary.usage, summary.images
     spec = record.spec
@@ -55,7 +60,9 @@ def print_study(summary: StudySummary, proxy: Proxy) -> None:
         ),
         ("objective", f"image AUROC of {_name_objective(spec.scoring.objective)}"),
         *_describe_best(summary),
-        *describe_proxy(proxy),
+        *_describe_noise(summary),
+        *_describe_arms(summary),
+        *([] if proxy is None else describe_proxy(proxy)),
     ]
     rows += [(f"trial {f.number} {f.outcome}", _describe_failure(f)) for f in summary.failures]
     rows += [
@@ -75,6 +82,39 @@ def _describe_best(summary: StudySummary) -> list[tuple[str, str]]:
         return []
     size = best.params.get("image_size_px") or summary.record.spec.data.image_size_px
     return [("best", f"trial {best.number}, {best.value:.4f} at {size} px")]
+
+
+def _describe_noise(summary: StudySummary) -> list[tuple[str, str]]:
+    """The noise floor, and what a confirmation could see with it."""
+    noise = summary.noise
+    if noise is None:
+        return []
+    floor = noise.floor
+    values = ", ".join(f"{value:.4f}" for value in floor.values)
+    rows = [
+        (
+            "noise floor",
+            f"{noise.reference} under {len(floor.values)} seeds by {noise.scorer}: {values}; SD {floor.sd:.4f};"
+            f" a trial counts from {floor.least_difference:.4f} away from their mean {floor.mean:.4f}",
+        )
+    ]
+    if summary.could_see is not None:
+        rows.append(("could see", f"with that SD a confirmation shows a gain of about {summary.could_see:.3f}"))
+    return rows
+
+
+def _describe_arms(summary: StudySummary) -> list[tuple[str, str]]:
+    """Of a sibling study. What the locked images say is for the verdict, when all are done."""
+    rows = []
+    for arm in summary.arms:
+        text = f"{len(arm.done)} of {len(arm.runs)} trained" + (
+            f", {len(arm.failed)} failed" if arm.failed else ""
+        )
+        scorer = arm.choose_scorer(summary.record.spec.scoring.objective)
+        if summary.record.kind == "replicates" and scorer is not None:
+            text += f"; by {scorer}: {', '.join(f'{value:.4f}' for value in arm.list_values(scorer))}"
+        rows.append((arm.name, text))
+    return rows
 
 
 def _describe_failure(failure: FailureSummary) -> str:

@@ -54,12 +54,13 @@ def create(
 @app.command("list")
 def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List the studies with their state."""
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.report.summary import summarise, to_json
 
     store = open_store(db)
-    summaries = [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [])]
+    records = sorted(select_families(store.engine, []), key=lambda record: record.name)
+    summaries = [summarise(store.storage, store.engine, record) for record in records]
     if as_json:
         keys = ("name", "category", "state", "budget", "trials")
         print_json({"schema": 1, "studies": [{key: to_json(s)[key] for key in keys} for s in summaries]})
@@ -74,10 +75,11 @@ def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
             f"{s.usage.used}/{s.record.budget}",
             str(s.usage.running),
             f"{s.best.value:.4f}" if s.best else "-",
+            f"±{s.noise.floor.least_difference:.4f}" if s.noise else "-",
         )
         for s in summaries
     ]
-    print_table("", ("study", "state", "trials", "running", "best"), rows, right=(2, 3, 4))
+    print_table("", ("study", "state", "trials", "running", "best", "noise"), rows, right=(2, 3, 4, 5))
 
 
 @app.command()
@@ -95,15 +97,19 @@ def show(name: StudyArgument, db: DatabaseOption = None, as_json: JsonOption = F
 
     store = open_store(db)
     summaries = [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [name])]
-    proxies = [proxy.judge_proxy(store.storage, store.engine, summary.record) for summary in summaries]
+    proxies = [
+        proxy.judge_proxy(store.storage, store.engine, s.record) if s.record.kind == "search" else None
+        for s in summaries
+    ]
     if as_json:
         if len(summaries) != 1:
             known = ", ".join(s.record.name for s in summaries)
             raise UsageError(f"--json shows one study, and {name!r} names {len(summaries)}", f"one of {known}")
-        print_json({**to_json(summaries[0]), "proxy": proxy.to_json(proxies[0])})
+        judged = proxies[0]
+        print_json({**to_json(summaries[0]), "proxy": None if judged is None else proxy.to_json(judged)})
         return
-    for summary, judged in zip(summaries, proxies, strict=True):
-        print_study(summary, judged)
+    for summary, found in zip(summaries, proxies, strict=True):
+        print_study(summary, found)
     print_results(summaries)
 
 

@@ -11,9 +11,12 @@ from sqlalchemy import Engine, text
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.references import FROZEN, distinct_references
-from anomalyvfm_opt.store.studies import StudyRecord, count_roles
+from anomalyvfm_opt.store.studies import StudyRecord, count_locked_scenes, count_roles
 from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.trial.budget import Usage, count_usage
+from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates
+from anomalyvfm_opt.verdict.resolution import resolve
+from anomalyvfm_opt.verdict.runs import Arm, group_arms, list_runs
 
 _FAILURES = text("""
     SELECT t.number, o.outcome, o.message FROM anomalyvfm_opt.trial_outcome o
@@ -55,7 +58,7 @@ class FailureSummary:
 class StudySummary:
     """A study's state. `references` maps each name of the spec to its trial, None until that is complete.
 
-    `best` leaves out trials whose value cannot be trusted.
+    `best` leaves out trials whose value cannot be trusted; a sibling study has none, and no references, but arms.
     """
 
     record: StudyRecord
@@ -67,12 +70,31 @@ class StudySummary:
     best: TrialSummary | None
     failures: list[FailureSummary] = field(default_factory=list)
     findings: list[tuple[int, Finding]] = field(default_factory=list)  # number of the trial, and of the linter
+    scenes: tuple[int, int] | None = None  # good and bad ones that are locked
+    noise: Noise | None = None  # None until two of the baseline's replicates are done
+    arms: tuple[Arm, ...] = ()  # of a sibling study
 
     @property
     def state(self) -> str:
         """`finished` once the budget is used up and nothing is running, else `active`, `paused` or `stopped`."""
-        is_done = self.usage.used >= self.record.budget and self.usage.held == 0
+        is_done = self.usage.is_used_up and self.usage.held == 0
         return "finished" if is_done else self.set_state.name
+
+    @property
+    def could_see(self) -> float | None:
+        """The smallest gain that a confirmation would show, with the seed SD of the noise floor; None without it."""
+        if self.noise is None or self.scenes is None:
+            return None
+        terms = self.record.spec.verdict
+        found = resolve(
+            *self.scenes,
+            self.record.judged or 1,
+            seed_sd=self.noise.floor.sd,
+            seeds=terms.seeds,
+            min_gain=terms.min_gain,
+            confidence=terms.confidence,
+        )
+        return None if found is None else found.smallest_gain
 
     def list_unsound(self) -> list[int]:
         """Numbers of the trials whose value cannot be trusted."""
@@ -84,7 +106,8 @@ def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> Study
     study = optuna.load_study(study_name=record.name, storage=storage)
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     complete = [_summarise_trial(t) for t in trials.values() if t.state is TrialState.COMPLETE]
-    run_as = distinct_references(record.spec.references, record.category)
+    is_search = record.kind == "search"
+    run_as = distinct_references(record.spec.references, record.category) if is_search else {}
     by_reference = {trial.reference: trial for trial in complete if trial.reference}
     with engine.connect() as connection:
         failures = [
@@ -99,10 +122,15 @@ def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> Study
         references={name: by_reference.get(other) for name, other in run_as.items()},
         same_as={name: other for name, other in run_as.items() if name != other},
         best=max(
-            (trial for trial in complete if not trial.is_unsound), key=lambda trial: trial.value, default=None
+            (trial for trial in complete if is_search and not trial.is_unsound),
+            key=lambda trial: trial.value,
+            default=None,
         ),
         failures=failures,
         findings=[(trial.number, finding) for trial in complete for finding in trial.findings],
+        scenes=count_locked_scenes(engine, record.study_id),
+        noise=find_noise(record, list_replicates(storage, engine, record)) if is_search else None,
+        arms=() if is_search else tuple(group_arms(list_runs(storage, engine, record)).values()),
     )
 
 
@@ -134,7 +162,7 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
     def brief(trial: TrialSummary | None) -> dict[str, Any] | None:
         return None if trial is None else {"number": trial.number, "value": trial.value}
 
-    best = summary.best
+    best, noise = summary.best, summary.noise
     locked = summary.images.get("locked", 0)
     return {
         "schema": 1,
@@ -161,6 +189,19 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
             "scorer": best.scorer,
             "reference": best.reference,
             "peak_memory_mib": best.peak_memory_mib,
+        },
+        "noise": None
+        if noise is None
+        else {
+            "reference": noise.reference,
+            "scorer": noise.scorer,
+            "values": list(noise.floor.values),
+            "sd": noise.floor.sd,
+            "least_difference": noise.floor.least_difference,
+        },
+        "arms": {
+            arm.name: {"planned": len(arm.runs), "complete": len(arm.done), "failed": len(arm.failed)}
+            for arm in summary.arms
         },
         "split": {
             "lock": record.lock,
@@ -189,6 +230,7 @@ class ResultRow:
     v1_2: str
     best: str
     change: str
+    noise: str  # the least difference of a single trial that counts
     setting: str  # rank / alpha / epochs, and the image size where it is searched
     mix: str  # texture / structural / contextual, percent
     scorer: str
@@ -229,6 +271,7 @@ def _to_row(summary: StudySummary) -> ResultRow:
         v1_2=show("v1.2"),
         best=f"{best.value:.4f}" if best else "-",
         change=change,
+        noise=f"±{summary.noise.floor.least_difference:.4f}" if summary.noise else "-",
         setting=setting,
         mix=mix,
         scorer=best.scorer if best else "-",

@@ -224,6 +224,19 @@ def count_roles(engine: Engine, study_id: int) -> dict[str, int]:
         return {row.role: row.images for row in connection.execute(query)}
 
 
+def count_locked_scenes(engine: Engine, study_id: int) -> tuple[int, int]:
+    """Good and bad scenes among the locked images of a study."""
+    image = tables.study_image
+    query = (
+        select(image.c.label, func.count(func.distinct(image.c.scene)).label("scenes"))
+        .where(image.c.study_id == study_id, image.c.role == "locked")
+        .group_by(image.c.label)
+    )
+    with engine.connect() as connection:
+        scenes = {row.label: row.scenes for row in connection.execute(query)}
+    return scenes.get("good", 0), scenes.get("bad", 0)
+
+
 def _select_studies() -> Any:
     join = tables.study.join(tables.optuna_studies, tables.study.c.study_id == tables.optuna_studies.c.study_id)
     return (
