@@ -1,32 +1,34 @@
 """The exams of a study: the images that every trial is scored on, and the values that come of it."""
 
 import logging
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import describe_images, has_mask, load_images, load_masks, shrink_mask
 from anomalyvfm_opt.data.frames import Frames, draw_corner
 from anomalyvfm_opt.data.geometry import Geometry
+from anomalyvfm_opt.data.records import ImageRecord
 from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import BadDataError
+from anomalyvfm_opt.evaluation.au_pro_resample import resample_au_pro
+from anomalyvfm_opt.evaluation.metric_frames import reduce_masks, resize_maps
 from anomalyvfm_opt.evaluation.metrics import Metrics, auroc, evaluate
+from anomalyvfm_opt.evaluation.resample import draw_scene_counts
 from anomalyvfm_opt.evaluation.scorers import Scores
 from anomalyvfm_opt.evaluation.stitching import mark_content
 from anomalyvfm_opt.synthesis.exam import Window, fill_exam, list_bases, list_kinds
 
 _log = logging.getLogger(__name__)
 _SEED = 20261  # one exam for all trials and arms
+_DRAWS_SEED = 20262  # one sequence of draws for all models, which are compared in each
 _VERSION = 1  # counts up when a generator changes what it makes
 _LEAST_HELD_OUT = 4  # for the synthetic exam: two to calibrate on, two to sit it
-_LARGEST_METRIC_PX = 800  # to sort the pixels of larger frames would take longer than a trial
 
 
 @dataclass(frozen=True)
@@ -65,20 +67,37 @@ class Exam:
         """
         return {name: self._evaluate(scores, name) for name in scores.image}
 
+    def resample_au_pro(self, scores: Scores, scorer: str, draws: int) -> np.ndarray | None:
+        """AU-PRO up to 0.05 in draws of whole scenes, which are the same for all models that sit this exam.
+
+        Args:
+            scores: of the n images.
+            scorer: whose maps are judged.
+            draws: how many.
+
+        Returns:
+            float64 (draws,), NaN where no image drawn has a known anomaly; None as `evaluate` has no metrics of
+            pixels.
+        """
+        if scorer not in scores.maps or not self._metric_masks.any():
+            return None
+        counts = draw_scene_counts(self.labels, self.clusters, draws, _DRAWS_SEED)
+        return resample_au_pro(*self._bring_to_frames(scores.maps[scorer]), counts[:, self.is_masked])
+
     def _evaluate(self, scores: Scores, scorer: str) -> Metrics:
         if scorer not in scores.maps or not self._metric_masks.any():
             return evaluate(scores.image[scorer], self.labels)
+        return evaluate(scores.image[scorer], self.labels, *self._bring_to_frames(scores.maps[scorer]))
+
+    def _bring_to_frames(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Of images whose mask is known: maps, masks, and where there is no padding (None: nowhere is any)."""
         shape = (self._metric_masks.shape[1], self._metric_masks.shape[2])
-        maps = torch.from_numpy(scores.maps[scorer][self.is_masked]).unsqueeze(1)
-        full = F.interpolate(maps, shape, mode="bilinear", align_corners=False).squeeze(1).numpy()
         is_image = mark_content(self.images, shape)[self.is_masked] if self.images.has_padding else None
-        return evaluate(scores.image[scorer], self.labels, full, self._metric_masks, is_image)
+        return resize_maps(maps[self.is_masked], shape), self._metric_masks, is_image
 
     @cached_property
     def _metric_masks(self) -> np.ndarray:
-        """The known masks no larger than pixel metrics can take; a pixel is 1 if any part of it is."""
-        factor = math.ceil(max(self.masks.shape[1:]) / _LARGEST_METRIC_PX)
-        return np.stack([_reduce(self.masks[index], factor) for index in np.flatnonzero(self.is_masked)])
+        return reduce_masks(self.masks, np.flatnonzero(self.is_masked))
 
 
 @dataclass(frozen=True)
@@ -146,7 +165,7 @@ def set_exams(
     """
     if not split.search:
         return Exams(None, _set_synthetic(arrays, split, geometry, anomalies, drawn_in or geometry))
-    labelled = _set_labelled(arrays, split, geometry)
+    labelled = _set_labelled(arrays, split.search, split.held_out, geometry)
     try:
         return Exams(labelled, _set_synthetic(arrays, split, geometry, anomalies, drawn_in or geometry))
     except BadDataError as error:
@@ -159,15 +178,22 @@ def count_frames(held_out: int, anomalies: int) -> int:
     return held_out // 2 + anomalies
 
 
-def _set_labelled(arrays: ArrayStore, split: Split, geometry: Geometry) -> Exam:
+def set_locked(arrays: ArrayStore, split: Split, geometry: Geometry) -> Exam:
+    """The exam of the locked images, calibrated on all held-out normal ones; a confirmation's alone."""
+    return _set_labelled(arrays, split.locked, split.held_out, geometry)
+
+
+def _set_labelled(
+    arrays: ArrayStore, labelled: Sequence[ImageRecord], held_out: Sequence[ImageRecord], geometry: Geometry
+) -> Exam:
     return Exam(
-        keys=tuple(record.key for record in split.search),
-        images=load_images(arrays, split.search, geometry),
-        labels=np.array([record.label == "bad" for record in split.search], dtype=np.int64),
-        masks=load_masks(arrays, split.search, geometry),
-        is_masked=np.array([has_mask(record) for record in split.search]),
-        calibration=load_images(arrays, split.held_out, geometry),
-        clusters=tuple(record.scene_id for record in split.search),
+        keys=tuple(record.key for record in labelled),
+        images=load_images(arrays, labelled, geometry),
+        labels=np.array([record.label == "bad" for record in labelled], dtype=np.int64),
+        masks=load_masks(arrays, labelled, geometry),
+        is_masked=np.array([has_mask(record) for record in labelled]),
+        calibration=load_images(arrays, held_out, geometry),
+        clusters=tuple(record.scene_id for record in labelled),
     )
 
 
@@ -260,12 +286,3 @@ def _open_resized(
     shape = (len(papers), *normal.geometry.frame_px, 4)
     where = f"{drawn.geometry} {normal.geometry}"
     return arrays.get(f"exam {_VERSION} {_SEED} {len(bases)} {where} {content}", build, shape, np.uint8)
-
-
-def _reduce(mask: np.ndarray, factor: int) -> np.ndarray:
-    """A mask (h, w) of 0 and 1 in blocks of `factor` px: 1 if any part of a block is."""
-    height, width = (math.ceil(side / factor) for side in mask.shape)
-    padded = np.zeros((height * factor, width * factor), np.uint8)
-    padded[: mask.shape[0], : mask.shape[1]] = mask
-    reduced: np.ndarray = padded.reshape(height, factor, width, factor).max(axis=(1, 3))
-    return reduced

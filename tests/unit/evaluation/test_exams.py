@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import Split, divide
 from anomalyvfm_opt.errors import BadDataError
-from anomalyvfm_opt.evaluation.exam import Exams, count_frames, set_exams
+from anomalyvfm_opt.evaluation.exam import Exam, Exams, count_frames, set_exams, set_locked
 from anomalyvfm_opt.evaluation.scorers import Scores
 
 SIDE_PX = 32
@@ -142,3 +143,73 @@ def test_objectives_come_by_the_same_rule(tmp_path: Path) -> None:
     fixed = exams.list_objectives(labelled, synthetic, "patch_knn")
     assert fixed["objectives"] == {"synthetic": 0.5, "labelled": 1.0}
     assert fixed["synthetic_scorer"] == "patch_knn"
+
+
+def test_locked_images_sit_the_exam_of_a_confirmation(tmp_path: Path) -> None:
+    split = make_split(tmp_path, 8, "half")
+    exam = set_locked(ArrayStore(tmp_path / "cache"), split, GEOMETRY)
+    assert exam.keys == tuple(record.key for record in split.locked)
+    assert len(exam.calibration) == 8
+    assert exam.clusters == tuple(record.scene_id for record in split.locked)
+    assert exam.labels.tolist() == [record.label == "bad" for record in split.locked]
+    assert exam.is_masked.tolist() == [record.label == "good" for record in split.locked]
+    searched = set_exams(ArrayStore(tmp_path / "cache"), split, GEOMETRY, ANOMALIES).deciding
+    assert not set(exam.keys) & set(searched.keys)
+
+
+def make_exam(height_px: int = SIDE_PX) -> Exam:
+    """Eight good images in four scenes and eight bad ones; the last two, a scene of their own, have no mask."""
+    pixels = np.zeros((16, SIDE_PX, SIDE_PX, 3), np.uint8)
+    frames = Frames(pixels, np.tile((height_px, SIDE_PX), (16, 1)), GEOMETRY)
+    masks = np.zeros(pixels.shape[:3], np.uint8)
+    masks[8:14, 4:12, 6:10] = 1
+    clusters = tuple(f"{'bad' if i > 7 else 'good'}/{i // 2}" for i in range(16))
+    return Exam(
+        keys=tuple(map(str, range(16))),
+        images=frames,
+        labels=np.repeat([0, 1], 8),
+        masks=masks,
+        is_masked=np.arange(16) < 14,
+        calibration=frames,
+        clusters=clusters,
+    )
+
+
+def make_scores(exam: Exam, seed: int, gap: float) -> Scores:
+    rng = np.random.default_rng(seed)
+    maps = rng.random((16, 8, 8)).astype(np.float32) + gap * exam.masks[:, 2::4, 2::4]
+    return Scores({"decoder": maps.max(axis=(1, 2)), "predictor": rng.random(16)}, {"decoder": maps})
+
+
+@pytest.mark.parametrize("height_px", [SIDE_PX, 20])
+def test_au_pro_is_drawn_over_scenes_as_it_is_measured(height_px: int) -> None:
+    exam = make_exam(height_px)
+    scores = make_scores(exam, 0, 0.5)
+    drawn = exam.resample_au_pro(scores, "decoder", 300)
+    assert drawn is not None
+    assert drawn.shape == (300,)
+    measured = exam.evaluate(scores)["decoder"].au_pro_005
+    assert np.nanmean(drawn) == pytest.approx(measured, abs=0.05)
+    assert np.nanstd(drawn) > 0.01
+    assert np.isnan(drawn).mean() < 0.02  # all bad scenes drawn are the one without a mask: 1 in 256
+    np.testing.assert_array_equal(exam.resample_au_pro(scores, "decoder", 300), drawn)
+
+
+def test_models_are_drawn_alike_and_images_of_unknown_regions_count_for_nothing() -> None:
+    exam = make_exam()
+    better, worse = (exam.resample_au_pro(make_scores(exam, 0, gap), "decoder", 200) for gap in (1.0, 0.4))
+    assert better is not None
+    assert worse is not None
+    is_known = ~np.isnan(worse)
+    np.testing.assert_array_equal(~np.isnan(better), is_known)
+    assert (better > worse)[is_known].all()  # in each draw: they see the same images
+    scores = make_scores(exam, 0, 0.4)
+    scores.maps["decoder"][14:] += 100
+    np.testing.assert_array_equal(exam.resample_au_pro(scores, "decoder", 200), worse)
+
+
+def test_there_is_no_au_pro_without_maps_or_masks() -> None:
+    exam = make_exam()
+    assert exam.resample_au_pro(make_scores(exam, 0, 0.5), "predictor", 10) is None
+    unmasked = replace(exam, is_masked=exam.labels == 0)
+    assert unmasked.resample_au_pro(make_scores(exam, 0, 0.5), "decoder", 10) is None
