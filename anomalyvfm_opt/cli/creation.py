@@ -136,9 +136,7 @@ def _announce(new: NewStudy, split: Split, is_new: bool) -> None:
         f" {len(split.search)} to search on, {len(split.locked)} locked"
     )
     if is_new and new.spec.verdict.noise_seeds:
-        say(
-            f"{new.name}#replicates: {new.spec.verdict.noise_seeds} more seeds of the baseline, for the noise floor"
-        )
+        say(f"{new.name}#replicates: {new.spec.verdict.noise_seeds} more seeds of the baseline: the noise floor")
 
 
 def _announce_resolution(spec: Spec, splits: Sequence[Split]) -> None:

@@ -82,7 +82,7 @@ class StudySummary:
 
     @property
     def could_see(self) -> float | None:
-        """The smallest gain that a confirmation would show, with the seed SD of the noise floor; None without it."""
+        """The smallest gain that a confirmation would show, with the noise floor's seed SD; None without it."""
         if self.noise is None or self.scenes is None:
             return None
         terms = self.record.spec.verdict

@@ -40,7 +40,8 @@ def _list_doubts(one: CategoryVerdict) -> Iterator[str]:
         failed = evidence.arms[name].runs.failed
         if failed:
             how = ", ".join(sorted({str(run.outcome) for run in failed}))
-            yield f"{len(failed)} of {len(failed) + len(evidence.arms[name].values)} seeds of the {name} failed ({how})"
+            planned = len(failed) + len(evidence.arms[name].values)
+            yield f"{len(failed)} of {planned} seeds of the {name} failed ({how})"
     devices = {str(run.attributes.get("device")) for arm in evidence.arms.values() for run in arm.runs.done}
     if len(devices) > 1:
         yield f"the arms ran on several kinds of device: {', '.join(sorted(devices))}"

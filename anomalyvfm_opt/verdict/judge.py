@@ -9,7 +9,8 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine
 
-from anomalyvfm_opt.evaluation.resample import LightGain, bootstrap_difference, bootstrap_models, compare_lights
+from anomalyvfm_opt.evaluation.lights import LightGain, compare_lights
+from anomalyvfm_opt.evaluation.resample import bootstrap_difference, bootstrap_models
 from anomalyvfm_opt.store.looks import Opening, list_openings, list_searches_on_locked
 from anomalyvfm_opt.store.predictions import list_predictions
 from anomalyvfm_opt.store.siblings import find_sibling
