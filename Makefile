@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # these take a study or images, so they are run by hand; and what they import
 BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows \
-	study_store virtual_time simulated_scenes
+	study_store virtual_time simulated_scenes simulated_studies
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow test-all check format bench docs clean

@@ -246,7 +246,9 @@ def _to_row(summary: StudySummary) -> ResultRow:
     best, baseline = summary.best, summary.references.get("v1.1")
     change = "-"
     if best and baseline and not baseline.is_unsound:
-        change = f"{best.value - baseline.value:+.4f}"
+        gain = best.value - baseline.value
+        is_noise = summary.noise is not None and abs(gain) < summary.noise.floor.least_difference
+        change = f"{gain:+.4f}{' (noise)' if is_noise else ''}"
     setting, mix = "-", "-"
     if best and best.params:
         p = best.params

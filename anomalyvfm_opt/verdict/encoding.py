@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,10 @@ _LEAST_RANGE = 1e-6  # less is rounding: shares that went through the sampler ar
 
 def round_parameters(parameters: Parameters) -> Parameters:
     """The same for all that differ by rounding alone, as a reference does from itself suggested by a sampler."""
-    values = {
+    rounded: dict[str, Any] = {
         name: float(f"{value:.9g}") for name, value in asdict(parameters).items() if isinstance(value, float)
     }
-    return replace(parameters, **values)
+    return replace(parameters, **rounded)
 
 
 class Encoding:

@@ -1,0 +1,58 @@
+"""How near sets of parameters are to each other."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.verdict.encoding import Encoding, round_parameters
+
+ONE = reference_parameters("v1.1", "can")
+assert ONE is not None
+
+
+def distance(known: list[Parameters], a: Parameters, b: Parameters) -> float:
+    x = Encoding(known).encode([a, b])
+    return float(np.linalg.norm(x[0] - x[1]))
+
+
+def test_what_all_trials_share_has_no_column() -> None:
+    encoding = Encoding([ONE, replace(ONE, rank=4)])
+    assert encoding.columns == ["rank"]
+    assert encoding.encode([ONE, replace(ONE, rank=4), replace(ONE, rank=8)]).ravel() == pytest.approx([1, 0, 0.5])
+    assert Encoding([ONE]).encode([ONE, ONE]).shape == (2, 0)
+
+
+def test_other_choices_are_as_far_as_the_ends_of_a_range() -> None:
+    adapters = [replace(ONE, adapter=adapter) for adapter in ("lora", "dora", "rslora", "adalora")]
+    assert {round(distance(adapters, adapters[0], other), 9) for other in adapters[1:]} == {1}
+    rates = [replace(ONE, learning_rate=rate) for rate in (1e-5, 1e-4, 1e-3)]
+    assert distance(rates, rates[0], rates[2]) == pytest.approx(1)
+    assert distance(rates, rates[0], rates[1]) == pytest.approx(0.5)  # what acts by factors is on a log scale
+
+
+def test_all_blocks_are_more_than_any_number() -> None:
+    sets = [replace(ONE, adapted_blocks=blocks) for blocks in (2, 4, 6, "all")]
+    places = Encoding(sets).encode(sets).ravel()
+    assert list(places) == sorted(places)
+    assert places[0] == 0
+    assert places[3] == 1
+    assert places[2] < 0.9
+
+
+def test_an_image_size_counts_where_it_is_known() -> None:
+    sets = [replace(ONE, image_size_px=size) for size in (128, 256, 512)]
+    encoding = Encoding(sets)
+    assert encoding.columns == ["image_size_px"]
+    assert encoding.encode([*sets, ONE]).ravel() == pytest.approx([0, 0.5, 1, 0.5])
+    assert Encoding([ONE, replace(ONE, epochs=3)]).columns == ["epochs"]
+
+
+def test_a_last_digit_that_the_sampler_changed_is_no_difference() -> None:
+    suggested = Parameters.from_suggested(ONE.to_suggested())
+    assert suggested != ONE  # or there is nothing to show here
+    assert Encoding([ONE, suggested]).columns == []
+    assert round_parameters(suggested) == round_parameters(ONE)
+    assert round_parameters(replace(ONE, learning_rate=1.00001e-4)) != round_parameters(ONE)
