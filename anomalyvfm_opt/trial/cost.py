@@ -121,10 +121,16 @@ def expect_seconds(
     fixed = sum(costs.count_seconds(p, steps_per_epoch, every_epochs) for p in references)
     sampled = max(0, trials - len(references))
     seconds = [costs.count_seconds(p, steps_per_epoch, every_epochs) for p in draws]
-    mean = statistics.fmean(seconds)
-    cheap, _, dear = statistics.quantiles(seconds, n=4)
+    cheap, mean, dear = spread_seconds(seconds)
     random_ones = min(sampled, max(0, startup_trials - len(references)))
     searched = sampled - random_ones
     certain = fixed + random_ones * mean
-    low, high = (certain + searched * value for value in (min(cheap, mean), max(dear, mean)))
+    low, high = certain + searched * cheap, certain + searched * dear
     return Range(0.9 * low, certain + searched * mean, 1.1 * high)
+
+
+def spread_seconds(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """What the cheapest quarter takes at most, the mean, and what the dearest quarter takes at least."""
+    cheap, _, dear = statistics.quantiles(seconds, n=4)
+    mean = statistics.fmean(seconds)
+    return min(cheap, mean), mean, max(dear, mean)

@@ -193,7 +193,8 @@ class Confirmation:
 
     def _smooth(self, runs: Sequence[Run]) -> Smoother:
         noise = find_noise(self._study, runs)
-        return smooth_study(self._storage, self._study, None if noise is None else noise.floor.sd)
+        sd = None if noise is None else noise.floor.sd
+        return smooth_study(self._storage, self._study, sd or None)  # few seeds may agree by chance
 
     def _make_plan(self, wishes: Wishes, entering: Collection[str], runs: Sequence[Run]) -> Plan:
         study, baseline = self._study, name_baseline(self._study)

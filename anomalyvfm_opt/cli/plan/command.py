@@ -87,6 +87,7 @@ def print_plan(found: "Plan", unit: str, cache: "ArrayStore") -> None:
                 f"that is at {own} px; at {size} px a step takes {factors.step:.2f} times as long, and to score"
                 f" {factors.scoring:.2f} times"
             )
+    say(f"noise floor, race and confirmation after the search: {_show_time(found.confirm_seconds)} on one {unit}")
     if len(found.studies) > 1:
         say(f"all studies: {_show_time(found.seconds)} on one {unit}, {_show_bytes(found.cache_bytes)} of cache")
         say(f"smallest gain of the mean over {len(found.studies)} categories: {_show_gain(found.mean_resolution)}")
@@ -107,6 +108,7 @@ def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
                 "trials": study.trials,
                 "done": study.done,
                 "seconds": asdict(study.seconds),
+                "confirm_seconds": asdict(study.confirm_seconds),
                 "start_seconds": study.start_seconds,
                 "cache_bytes": study.cache_bytes,
                 "is_decoded": study.is_decoded,
@@ -118,6 +120,7 @@ def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
         ],
         "total": {
             "seconds": asdict(found.seconds),
+            "confirm_seconds": asdict(found.confirm_seconds),
             "cache_bytes": found.cache_bytes,
             **_gain_to_json(found.mean_resolution),
         },

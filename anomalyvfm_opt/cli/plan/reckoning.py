@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
 
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.plan.confirmation import reckon_confirmation
 from anomalyvfm_opt.cli.plan.probe import Making, Probe, measure
 from anomalyvfm_opt.cli.preparation import divide_categories
 from anomalyvfm_opt.data.arrays import ArrayStore
@@ -40,6 +42,7 @@ class CategoryPlan:
         trials: the budget.
         done: tickets of it that are used already; 0 for a new study.
         seconds: of the trials that are left, on one worker, without its start.
+        confirm_seconds: of what follows the search: noise floor, race and confirmation.
         start_seconds: decoding and making synthetic anomalies, once a host; images that the cache has are free.
         cache_bytes: disk that the study's arrays take.
         is_decoded: whether the cache has its images already.
@@ -52,6 +55,7 @@ class CategoryPlan:
     trials: int
     done: int
     seconds: Range
+    confirm_seconds: Range
     start_seconds: float
     cache_bytes: int
     is_decoded: bool
@@ -75,9 +79,20 @@ class Plan:
         return sum((study.seconds for study in self.studies), Range(start, start, start))
 
     @property
+    def confirm_seconds(self) -> Range:
+        """Of noise floor, race and confirmation of all studies, on one worker."""
+        return sum((study.confirm_seconds for study in self.studies), Range(0.0, 0.0, 0.0))
+
+    @property
     def cache_bytes(self) -> int:
         """Disk that the arrays of all studies take."""
         return sum(study.cache_bytes for study in self.studies)
+
+
+class _Terms(TypedDict):
+    seeds: int
+    min_gain: float
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -129,8 +144,10 @@ def plan_studies(
         done = _count_done(spec, spec.study_name(subject.category), found)
         costs = probe.costs.scale(count / tiles[0])
         seconds = _reckon(spec, subject.category, costs, draws, done) if done < spec.search.trials else None
-        studies.append(_plan(spec, subject, probe, seconds, done, cache, len(subjects)))
-    return Plan(tuple(studies), measured_on, probe, resolve_mean([study.locked_scenes for study in studies]))
+        confirm_seconds = reckon_confirmation(spec, subject.category, costs, draws)
+        studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), done, cache, len(subjects)))
+    mean = resolve_mean([study.locked_scenes for study in studies], **_read_terms(spec))
+    return Plan(tuple(studies), measured_on, probe, mean)
 
 
 def _choose_geometries(spec: Spec, split: Split) -> dict[int, Geometry]:
@@ -153,12 +170,13 @@ def _plan(
     spec: Spec,
     subject: _Subject,
     probe: Probe,
-    seconds: Range | None,
+    times: tuple[Range | None, Range],
     done: int,
     cache: ArrayStore,
     categories: int,
 ) -> CategoryPlan:
-    """The plan of one study; `seconds` is None if nothing of it is left."""
+    """The plan of one study; the first of its times is None if nothing of the search is left."""
+    seconds, confirm_seconds = times
     split, geometries = subject.split, subject.geometries
     there = {size: is_decoded(cache, split.fit, geometry) for size, geometry in geometries.items()}
     anomalies = _count_anomalies(spec, subject.category)
@@ -171,13 +189,14 @@ def _plan(
         trials=spec.search.trials,
         done=done,
         seconds=seconds or _NOTHING,
+        confirm_seconds=confirm_seconds,
         start_seconds=start if seconds else 0.0,
         cache_bytes=sum(
             _count_bytes(geometry, split, anomalies, spec.scoring.exam_images) for geometry in geometries.values()
         ),
         is_decoded=all(there.values()),
         locked_scenes=scenes,
-        resolution=resolve(*scenes, categories=categories),
+        resolution=resolve(*scenes, categories=categories, **_read_terms(spec)),
     )
 
 
@@ -201,6 +220,11 @@ def _reckon(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Paramet
         spec.training.steps_per_epoch,
         spec.scoring.every_epochs,
     )
+
+
+def _read_terms(spec: Spec) -> _Terms:
+    terms = spec.verdict
+    return {"seeds": terms.seeds, "min_gain": terms.min_gain, "confidence": terms.confidence}
 
 
 def _count_random(spec: Spec) -> int:
