@@ -1,5 +1,11 @@
 """The confirmation of several studies at once, and what is said of it."""
 
+from pathlib import Path
+
+import typer
+
+from anomalyvfm_opt.cli.fleet.run import run_fleet
+from anomalyvfm_opt.cli.fleet.slots import lay_out
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.selection import select_studies
 from anomalyvfm_opt.cli.store import Store
@@ -97,3 +103,34 @@ class Campaign:
             )
         else:
             say(f"{sibling}: {stage.open} to go")
+
+
+def carry_out(
+    store: Store,
+    campaign: Campaign,
+    count: int,
+    device: str = "auto",
+    data: Path | None = None,
+    weights: Path | None = None,
+) -> None:
+    """Run workers on this host until the trainings that are planned now are done.
+
+    Raises:
+        typer.Exit: with the workers' exit code, if that is not 0.
+        EnvironmentMissingError: they ended and left the trainings alone.
+    """
+    slots, arguments = lay_out(count, device)
+    arguments += ["--db", store.url]
+    for option, path in (("--data", data), ("--weights", weights)):
+        arguments += [option, str(path)] if path else []
+    for study in campaign.list_open():
+        arguments += ["--study", study]
+    before = campaign.count_open()
+    exit_code = run_fleet(store, campaign.list_siblings, slots, arguments)
+    if exit_code:
+        raise typer.Exit(exit_code)
+    if campaign.count_open() == before:
+        raise EnvironmentMissingError(
+            f"the workers ended, and {before} trainings are still to be done",
+            "their messages above say why; a confirmation that was begun on another kind of device ends there",
+        )

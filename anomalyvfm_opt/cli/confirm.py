@@ -1,16 +1,12 @@
 """`confirm`: from a finished search to images and seeds that it never saw."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import time
+from typing import Annotated
 
 import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, DataOption, DeviceOption, WeightsOption
 from anomalyvfm_opt.cli.output import say
-
-if TYPE_CHECKING:
-    from anomalyvfm_opt.cli.campaign import Campaign
-    from anomalyvfm_opt.cli.store import Store
 
 _POLL_S = 2.0
 
@@ -48,9 +44,7 @@ def confirm(
     It plans trainings in `S#replicates` and `S#confirm`, which workers serve as any study. Stop it when you like:
     the same call goes on where things are. Finalist, scorers and seeds are written down before the lock is opened.
     """
-    import time
-
-    from anomalyvfm_opt.cli.campaign import Campaign
+    from anomalyvfm_opt.cli.campaign import Campaign, carry_out
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.verdict.confirm import Wishes
 
@@ -58,35 +52,10 @@ def confirm(
     campaign = Campaign(store, name, Wishes(finalist, seeds, again, reason))
     while campaign.advance():
         if workers:
-            _work(store, campaign, workers, device, data, weights)
+            carry_out(store, campaign, workers, device, data, weights)
         elif not wait:
             say(f"then: anomalyvfm-opt confirm {name}")
             return
         else:
             time.sleep(_POLL_S)
     say(f"confirmed; next: anomalyvfm-opt verdict {name}")
-
-
-def _work(
-    store: "Store", campaign: "Campaign", count: int, device: str, data: Path | None, weights: Path | None
-) -> None:
-    """Run workers until the planned trainings are done."""
-    from anomalyvfm_opt.cli.fleet.run import run_fleet
-    from anomalyvfm_opt.cli.fleet.slots import lay_out
-    from anomalyvfm_opt.errors import EnvironmentMissingError
-
-    slots, arguments = lay_out(count, device)
-    arguments += ["--db", store.url]
-    for option, path in (("--data", data), ("--weights", weights)):
-        arguments += [option, str(path)] if path else []
-    for study in campaign.list_open():
-        arguments += ["--study", study]
-    before = campaign.count_open()
-    exit_code = run_fleet(store, campaign.list_siblings, slots, arguments)
-    if exit_code:
-        raise typer.Exit(exit_code)
-    if campaign.count_open() == before:
-        raise EnvironmentMissingError(
-            f"the workers ended, and {before} trainings are still to be done",
-            "their messages above say why; a confirmation that was begun on another kind of device ends there",
-        )

@@ -20,7 +20,7 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the demo's studies and start anew.")] = False,
     workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Worker processes.")] = 2,
 ) -> None:
-    """Search three demo categories with LoRA on real ImageNet features: minutes on two CPU cores.
+    """Search three demo categories with LoRA on real ImageNet features, and judge the result: minutes on a CPU.
 
     It uses the embedded PostgreSQL in the state folder. Run again, it continues, or says that it is finished.
     """
@@ -42,12 +42,26 @@ def demo(
     def collect() -> "list[StudySummary]":
         return [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [spec.name])]
 
-    if all(summary.state == "finished" for summary in collect()):
-        say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
-    else:
+    if not all(summary.state == "finished" for summary in collect()):
         _run_workers(store, spec.name, folder, workers)
     print_results(collect())
+    _confirm(store, spec.name, workers)
     say(_DASHBOARD)
+
+
+def _confirm(store: "Store", name: str, workers: int) -> None:
+    """Race, confirmation and verdict; what is done already is not done again."""
+    from anomalyvfm_opt.cli.campaign import Campaign, carry_out
+    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.cli.verdict import print_verdict
+    from anomalyvfm_opt.verdict.confirm import Wishes
+    from anomalyvfm_opt.verdict.judge_spec import judge_spec
+
+    campaign = Campaign(store, name, Wishes())
+    while campaign.advance():
+        carry_out(store, campaign, workers)
+    print_verdict(judge_spec(store.storage, store.engine, select_studies(store.engine, [name])))
+    say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
 
 
 def _use_embedded() -> str:
@@ -75,7 +89,7 @@ def _delete_studies(store: "Store", name: str) -> None:
     from anomalyvfm_opt.store.studies import delete_study, list_names
 
     for study in list_names(store.engine):
-        if study.startswith(f"{name}/"):
+        if study.startswith(f"{name}/") and "#" not in study:  # siblings go with it
             delete_study(store.storage, study)
 
 

@@ -8,7 +8,6 @@ from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from anomalyvfm_opt.report.grid import Part
     from anomalyvfm_opt.verdict.judge import CategoryVerdict
     from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
 
@@ -29,25 +28,31 @@ def verdict(
     as_json: JsonOption = False,
 ) -> None:
     """Say whether the tuned parameters beat the baseline, how sure that is, and what it costs."""
-    from anomalyvfm_opt.report import verdict_json
-    from anomalyvfm_opt.report.verdict_text import describe_category, describe_spec
+    from anomalyvfm_opt.report.verdict_json import to_json
 
-    found, ruling = _judge(name, number, db)
-    from anomalyvfm_opt.verdict.judge import CategoryVerdict
-
-    if isinstance(found, CategoryVerdict):
-        content, parts = verdict_json.category_to_json(found), describe_category(found)
-    else:
-        content, parts = verdict_json.spec_to_json(found), describe_spec(found)
+    found = _judge(name, number, db)
     if as_json:
-        print_json(content)
+        print_json(to_json(found))
     else:
-        _print(parts)
+        print_verdict(found)
     if exit_code:
-        raise typer.Exit(_EXIT_CODES[ruling])
+        raise typer.Exit(_EXIT_CODES[found.ruling.verdict])
 
 
-def _judge(name: str, number: int | None, db: str | None) -> "tuple[CategoryVerdict | SpecVerdict, str]":
+def print_verdict(found: "CategoryVerdict | SpecVerdict") -> None:
+    """The sentence, the tables, and what there is to doubt."""
+    from anomalyvfm_opt.report.grid import Grid
+    from anomalyvfm_opt.report.verdict_text import describe
+
+    for part in describe(found):
+        if isinstance(part, Grid):
+            print_table(part.title, part.columns, part.rows, right=part.right)
+        else:
+            typer.echo(part)
+        typer.echo()
+
+
+def _judge(name: str, number: int | None, db: str | None) -> "CategoryVerdict | SpecVerdict":
     from anomalyvfm_opt.cli.selection import select_studies
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
@@ -59,17 +64,5 @@ def _judge(name: str, number: int | None, db: str | None) -> "tuple[CategoryVerd
     if studies[0].kind != "search":
         raise UsageError(f"{name} is a sibling study", f"ask for what it belongs to: {studies[0].family}")
     if name == studies[0].name:
-        one = judge_category(store.storage, store.engine, studies[0], number)
-        return one, one.ruling.verdict
-    mean = judge_spec(store.storage, store.engine, studies, number)
-    return mean, mean.ruling.verdict
-
-
-def _print(parts: "list[Part]") -> None:
-    from anomalyvfm_opt.report.grid import Grid
-
-    for part in parts:
-        if isinstance(part, Grid):
-            print_table(part.title, part.columns, part.rows, right=part.right)
-        else:
-            typer.echo(part)
+        return judge_category(store.storage, store.engine, studies[0], number)
+    return judge_spec(store.storage, store.engine, studies, number)

@@ -13,6 +13,11 @@ from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.roi import Roi
 
 
+def to_json(found: CategoryVerdict | SpecVerdict) -> dict[str, Any]:
+    """A verdict on a study or on a spec."""
+    return category_to_json(found) if isinstance(found, CategoryVerdict) else spec_to_json(found)
+
+
 def category_to_json(found: CategoryVerdict) -> dict[str, Any]:
     """The `verdict S --json` object."""
     evidence, arms = found.evidence, found.evidence.arms

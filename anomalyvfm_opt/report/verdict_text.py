@@ -34,6 +34,11 @@ _COLUMNS = (
 )
 
 
+def describe(found: CategoryVerdict | SpecVerdict) -> list[Part]:
+    """A verdict on a study or on a spec, as what is to be shown one after the other."""
+    return describe_category(found) if isinstance(found, CategoryVerdict) else describe_spec(found)
+
+
 def describe_category(found: CategoryVerdict) -> list[Part]:
     """The verdict on one study."""
     what = f"{found.evidence.study.name}"
