@@ -12,6 +12,7 @@ from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes
 
@@ -103,6 +104,10 @@ class Campaign:
             )
         else:
             say(f"{sibling}: {stage.open} to go")
+        record = next((one for one in self.list_siblings() if one.name == sibling), None)
+        state = None if record is None or not stage.open else read_state(self._store.engine, record.study_id)
+        if state is not None and state.name != "active":
+            say(f"{sibling} is {state.name} ({state.reason}): anomalyvfm-opt study resume {sibling}")
 
 
 def carry_out(

@@ -8,6 +8,10 @@ from anomalyvfm_opt.cli.options import DatabaseOption
 from anomalyvfm_opt.cli.output import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Engine
+
     from anomalyvfm_opt.cli.store import Store
     from anomalyvfm_opt.store.studies import StudyRecord
     from anomalyvfm_opt.store.study_state import State
@@ -21,8 +25,10 @@ NowOption = Annotated[
 
 
 def pause(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
-    """Start no more trials; workers wait for `study resume`. Running trials end, unless --now."""
-    _halt(studies, now, db, "paused", "pause")
+    """Start no more trials, nor replicates; workers wait for `study resume`. Running trials end, unless --now."""
+    from anomalyvfm_opt.cli.selection import select_families
+
+    _halt(select_families, studies, now, db, "paused", "pause")
 
 
 def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
@@ -38,17 +44,25 @@ def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
 
 
 def stop(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
-    """Start no more trials; workers leave the study. Running trials end, unless --now."""
-    _halt(studies, now, db, "stopped", "stop")
+    """End the search as it is: it may be confirmed then. Running trials end, unless --now; siblings go on."""
+    from anomalyvfm_opt.cli.selection import select_studies
+
+    _halt(select_studies, studies, now, db, "stopped", "stop")
 
 
-def _halt(studies: list[str], now: bool, db: str | None, state: "State", verb: str) -> None:
-    from anomalyvfm_opt.cli.selection import select_families
+def _halt(
+    select: "Callable[[Engine, Sequence[str]], list[StudyRecord]]",
+    studies: list[str],
+    now: bool,
+    db: str | None,
+    state: "State",
+    verb: str,
+) -> None:
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.study_state import BY_A_PERSON, set_state
 
     store = open_store(db)
-    for record in select_families(store.engine, studies):
+    for record in select(store.engine, studies):
         is_new = set_state(store.engine, record.study_id, state, f"{BY_A_PERSON}{verb}")
         taken = _take_back(store, record, now, f"study {verb} --now")
         say(f"{record.name} {'is' if is_new else 'was'} {state}{'' if is_new else ' already'}{taken}")

@@ -220,7 +220,7 @@ def _luck_row(one: CategoryVerdict) -> tuple[str, ...]:
         signed(luck.best_of_none),
         f"{luck.search_value:.4f}",
         f"{luck.race_mean:.4f}",
-        f"{luck.confirmed:.4f}",
+        "-" if luck.confirmed is None else f"{luck.confirmed:.4f}",
         signed(luck.shrinkage),
     )
 

@@ -200,6 +200,7 @@ class Confirmation:
         study, baseline = self._study, name_baseline(self._study)
         smoother = self._smooth(runs)
         entrants = [e for e in list_entrants(study, smoother, runs) if name_entrant(e.number) in entering]
+        entrants.sort(key=lambda entrant: -len(entrant.values))  # one that loses seeds wins by none that did not
         if not entrants:
             raise UsageError(
                 f"no finalist of {study.name} could be retrained",

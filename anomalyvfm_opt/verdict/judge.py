@@ -47,19 +47,19 @@ class Luck:
             None without one.
         search_value: of the finalist's trial.
         race_mean: of its fresh seeds, on the same search data.
-        confirmed: of its fresh seeds, on the locked images.
+        confirmed: of its fresh seeds, on the locked images; None where none came to its end.
     """
 
     trials: int
     best_of_none: float | None
     search_value: float
     race_mean: float
-    confirmed: float
+    confirmed: float | None
 
     @property
-    def shrinkage(self) -> float:
+    def shrinkage(self) -> float | None:
         """Search value minus confirmed value."""
-        return self.search_value - self.confirmed
+        return None if self.confirmed is None else self.search_value - self.confirmed
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _reckon_luck(storage: RDBStorage, study: StudyRecord, evidence: Evidence, no
         best_of_none=None if noise is None else expect_luck(noise.floor, max(1, trials)),
         search_value=evidence.plan.search_value,
         race_mean=float(np.mean(finalist.plan.search_values)),
-        confirmed=float(finalist.values.mean()) if len(finalist.values) else float("nan"),
+        confirmed=float(finalist.values.mean()) if len(finalist.values) else None,
     )
 
 
