@@ -2,6 +2,7 @@
 
 import os
 import platform
+import secrets
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -72,7 +73,7 @@ def run_fleet(
     """
     since = read_clock(store.engine)
     display = open_display(_describe_studies(store, select))
-    watched = _Watched(store, display, f"{platform.node()}-{os.getpid()}")
+    watched = _Watched(store, display, invent_family())
     launcher = LocalLauncher(watched.display.show_line)
 
     def name_worker(slot: Slot, start: int) -> list[str]:
@@ -93,6 +94,11 @@ def run_fleet(
     except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError) as error:
         say(f"no summary: {str(error).splitlines()[0]}")
     return exit_code
+
+
+def invent_family() -> str:
+    """First part of the names of a fleet's workers; one process may run several fleets one after the other."""
+    return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def _pass_on_signals(supervisor: Supervisor) -> None:
