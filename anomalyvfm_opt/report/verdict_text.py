@@ -15,22 +15,17 @@ from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.roi import Roi, describe_roi
 
 _WORDS = {"ADOPT": "ADOPT", "KEEP_BASELINE": "KEEP THE BASELINE", "INCONCLUSIVE": "INCONCLUSIVE"}
-_COLUMNS = (
+_RULINGS = ("category", "verdict", "reason", "gain", "low", "high", "scenes g / b", "could see")
+_ARMS = (
     "category",
-    "verdict",
-    "reason",
-    "gain",
-    "low",
-    "high",
     "frozen",
     "baseline",
     "finalist",
     "rank / alpha / epochs",
     "scorers b / f",
     "seeds",
-    "scenes g / b",
-    "cost",
-    "could see",
+    "training",
+    "inference",
 )
 
 
@@ -41,36 +36,44 @@ def describe(found: CategoryVerdict | SpecVerdict) -> list[Part]:
 
 def describe_category(found: CategoryVerdict) -> list[Part]:
     """The verdict on one study."""
-    what = f"{found.evidence.study.name}"
+    currency = found.evidence.study.spec.verdict.currency
     return [
-        _lead(found.ruling, what),
-        Grid(
-            "Image AUROC on the locked images", _COLUMNS, [_row(found)], right=(3, 4, 5, 6, 7, 8, 11, 12, 13, 14)
-        ),
+        _lead(found.ruling, found.evidence.study.name),
+        *_tabulate([found], []),
         _explain(found.ruling, of_mean=False),
-        *_second_views([found]),
-        *_tell_luck([found]),
-        *_tell_cost(found.roi, found.ruling, found.evidence.study.spec.verdict.currency),
-        *_tell_predictions([found]),
-        *list_doubts([found]),
+        *_tell_the_rest([found], found.roi, found.ruling, currency),
     ]
 
 
 def describe_spec(found: SpecVerdict) -> list[Part]:
     """The verdict on a spec: the mean first, which decides, then each category."""
     count = len(found.categories)
-    rows = [*(_row(one) for one in found.categories), _mean_row(found)]
+    mean = ("mean", *_ruling_cells(found.ruling), "-", _three(found.smallest_gain))
     currency = found.categories[0].evidence.study.spec.verdict.currency
     return [
         _lead(found.ruling, f"{found.spec}, mean over {count} categories" if count > 1 else found.spec),
-        Grid("Image AUROC on the locked images", _COLUMNS, rows, right=(3, 4, 5, 6, 7, 8, 11, 12, 13, 14)),
+        *_tabulate(found.categories, [mean]),
         _explain(found.ruling, of_mean=True),
-        *_second_views(found.categories),
-        *_tell_luck(found.categories),
-        *_tell_cost(found.roi, found.ruling, currency),
-        *_tell_predictions(found.categories),
-        *list_doubts(found.categories),
+        *_tell_the_rest(found.categories, found.roi, found.ruling, currency),
     ]
+
+
+def _tell_the_rest(
+    categories: Sequence[CategoryVerdict], roi: Roi, ruling: Ruling, currency: str
+) -> Iterator[Part]:
+    yield from _second_views(categories)
+    yield from _tell_luck(categories)
+    yield from _tell_cost(roi, ruling, currency)
+    yield from _tell_predictions(categories)
+    yield from list_doubts(categories)
+
+
+def _tabulate(categories: Sequence[CategoryVerdict], more: Sequence[tuple[str, ...]]) -> Iterator[Grid]:
+    """What was ruled, and what it was ruled from."""
+    rulings = [*map(_ruling_row, categories), *more]
+    yield Grid("Gain in image AUROC on the locked images", _RULINGS, rulings, right=(3, 4, 5, 6, 7))
+    arms = [_arms_row(one) for one in categories]
+    yield Grid("Image AUROC of the arms, mean ± SD over fresh seeds", _ARMS, arms, right=(1, 2, 3, 6, 7, 8))
 
 
 def _lead(ruling: Ruling, what: str) -> str:
@@ -86,47 +89,33 @@ def _interval(ruling: Ruling) -> str:
     return f"{signed(ruling.low)} to {signed(ruling.high)}"
 
 
-def _row(found: CategoryVerdict) -> tuple[str, ...]:
-    arms, ruling = found.evidence.arms, found.ruling
-    values = [_mean_value(arms[name].values) if name in arms else "-" for name in (FROZEN_ARM, BASELINE, FINALIST)]
+def _ruling_row(found: CategoryVerdict) -> tuple[str, ...]:
     good, bad = found.evidence.images.scene_counts
+    category = found.evidence.study.category
+    return category, *_ruling_cells(found.ruling), f"{good} / {bad}", _three(found.smallest_gain)
+
+
+def _ruling_cells(ruling: Ruling) -> tuple[str, ...]:
+    gain = (signed(value) for value in (ruling.estimate, ruling.low, ruling.high))
+    return _WORDS[ruling.verdict], ruling.reason, *gain
+
+
+def _three(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _arms_row(found: CategoryVerdict) -> tuple[str, ...]:
+    arms = found.evidence.arms
+    values = [_mean_value(arms[name].values) if name in arms else "-" for name in (FROZEN_ARM, BASELINE, FINALIST)]
     return (
         found.evidence.study.category,
-        _WORDS[ruling.verdict],
-        ruling.reason,
-        signed(ruling.estimate),
-        signed(ruling.low),
-        signed(ruling.high),
         *values,
         show_setting(arms[FINALIST].plan.parameters),
         f"{arms[BASELINE].plan.scorer} / {arms[FINALIST].plan.scorer}",
         f"{len(arms[BASELINE].values)} / {len(arms[FINALIST].values)}",
-        f"{good} / {bad}",
-        _ratio(found.roi.dearest_ratio),
-        "-" if found.smallest_gain is None else f"{found.smallest_gain:.3f}",
+        _ratio(found.roi.cost_ratio),
+        _ratio(found.roi.inference_ratio),
     )
-
-
-def _mean_row(found: SpecVerdict) -> tuple[str, ...]:
-    ruling = found.ruling
-    return (
-        "mean",
-        _WORDS[ruling.verdict],
-        ruling.reason,
-        signed(ruling.estimate),
-        signed(ruling.low),
-        signed(ruling.high),
-        *(_mean_of_arms(found.categories, name) for name in (FROZEN_ARM, BASELINE, FINALIST)),
-        *("-",) * 4,
-        _ratio(found.roi.dearest_ratio),
-        "-" if found.smallest_gain is None else f"{found.smallest_gain:.3f}",
-    )
-
-
-def _mean_of_arms(categories: Sequence[CategoryVerdict], name: str) -> str:
-    arms = [one.evidence.arms.get(name) for one in categories]
-    means = [float(arm.values.mean()) for arm in arms if arm is not None and len(arm.values)]
-    return f"{sum(means) / len(means):.4f}" if len(means) == len(arms) else "-"
 
 
 def _mean_value(values: np.ndarray) -> str:
@@ -157,9 +146,9 @@ def _explain(ruling: Ruling, *, of_mean: bool) -> str:
         else "The interval is the one that decides"
     )
     return (
-        f"{level}. gain = finalist - baseline, means over fresh seeds (± SD between seeds); low and high hold the"
-        " scenes and the seeds that could have been drawn; could see = the smallest gain that would have been"
-        " adopted in 4 of 5 cases; cost = the dearer of training and inference, against the baseline."
+        f"{level}. gain = finalist - baseline; low and high hold the scenes and the seeds that could have been"
+        " drawn; could see = the smallest gain that would have been adopted in 4 of 5 cases; training and inference ="
+        " time of the finalist, as a multiple of the baseline's."
     )
 
 
@@ -178,13 +167,22 @@ def _list_views(one: CategoryVerdict) -> Iterator[tuple[str, ...]]:
         yield category, "image AUROC, crossed bootstrap", signed(g.estimate), signed(g.low), signed(g.high)
     if one.au_pro is not None:
         g = one.au_pro
-        yield category, "AU-PRO 0.05, crossed bootstrap", signed(g.estimate), signed(g.low), signed(g.high)
-    for light, gain in one.lights.items():
+        what = f"AU-PRO 0.05, crossed bootstrap{_name_sizes(one)}"
+        yield category, what, signed(g.estimate), signed(g.low), signed(g.high)
+    for light, gain in one.lights.items() if len(one.lights) > 1 else ():  # one light is all images again
         what = f"image AUROC under {light} ({gain.good_scenes} / {gain.bad_scenes} scenes)"
         yield category, what, signed(gain.estimate), signed(gain.low), signed(gain.high)
     for arm, difference in one.frozen.items():
         low, high = difference.interval(one.ruling.confidence, one.ruling.judged)
         yield category, f"image AUROC, {arm} - frozen", signed(difference.estimate), signed(low), signed(high)
+
+
+def _name_sizes(one: CategoryVerdict) -> str:
+    """Where the arms see images of different sizes: each is judged at its own, which moves metrics of pixels."""
+    own = one.evidence.study.spec.data.image_size_px
+    parameters = [one.evidence.arms[name].plan.parameters for name in (FINALIST, BASELINE)]
+    sizes = [(p.image_size_px if p is not None else None) or own for p in parameters]
+    return f" (finalist at {sizes[0]} px, baseline at {sizes[1]} px)" if len(set(sizes)) > 1 else ""
 
 
 def _tell_luck(categories: Sequence[CategoryVerdict]) -> Iterator[Part]:
