@@ -81,8 +81,8 @@ def _find_small_budget(references: Sequence[str], trials: int) -> Iterator[Probl
         )
 
 
-def _find_missing_baseline(references: Sequence[str], baseline: str) -> Iterator[Problem]:
-    if baseline not in references:
+def _find_missing_baseline(references: Sequence[str], baseline: str | None) -> Iterator[Problem]:
+    if baseline is not None and baseline not in references:
         yield Problem(("verdict", "baseline"), f"{baseline} is not among the references; add it there")
 
 

@@ -140,8 +140,10 @@ class VerdictSection(Section):
     The level of a category's interval is divided by the number of categories; that of their mean is not.
     """
 
-    baseline: ReferenceName = Field(
-        "v1.1", description="the reference that the finalist has to beat; one of `references`"
+    baseline: ReferenceName | None = Field(
+        None,
+        description="the reference that the finalist has to beat; one of `references`;"
+        " null: v1.1 if it is one, else another one that is trained, else frozen",
     )
     noise_seeds: int = Field(
         3,
@@ -200,6 +202,14 @@ class Spec(Section):
     def study_name(self, category: str) -> str:
         """Name of the study of one category: `<spec>/<category>`."""
         return str(StudyName(self.name, category))
+
+    @property
+    def baseline(self) -> ReferenceName:
+        """The reference that a verdict compares with."""
+        if self.verdict.baseline is not None:
+            return self.verdict.baseline
+        by_rank: tuple[ReferenceName, ...] = ("v1.1", "v1.2", "frozen")
+        return next((name for name in by_rank if name in self.references), "v1.1")
 
     @property
     def image_sizes_px(self) -> tuple[int, ...]:

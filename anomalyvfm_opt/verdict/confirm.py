@@ -177,7 +177,7 @@ class Confirmation:
         entering = enter(self._study, self._smooth(runs))
         if not entering:
             raise UsageError(
-                f"{self._study.name} has trained no parameters but those of {self._study.spec.verdict.baseline}",
+                f"{self._study.name} has trained no parameters but those of {self._study.spec.baseline}",
                 "search more trials",
             )
         return dict(entering)

@@ -69,7 +69,7 @@ def list_observed(storage: RDBStorage, study: StudyRecord) -> list[Observed]:
 
 def baseline_parameters(study: StudyRecord) -> Parameters | None:
     """Of the baseline; None where that is frozen."""
-    return reference_parameters(study.spec.verdict.baseline, study.category, study.spec.reference_size_px)
+    return reference_parameters(study.spec.baseline, study.category, study.spec.reference_size_px)
 
 
 def smooth_study(storage: RDBStorage, study: StudyRecord, noise_sd: float | None) -> Smoother:

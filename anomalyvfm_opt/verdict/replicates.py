@@ -32,7 +32,7 @@ class Noise:
 def name_baseline(study: StudyRecord) -> str:
     """The baseline, by the name that it is run under: v1.2 is v1.1 in many categories."""
     names = distinct_references(study.spec.references, study.category)
-    return names[study.spec.verdict.baseline]
+    return names.get(study.spec.baseline, study.spec.baseline)
 
 
 def name_noise_reference(study: StudyRecord) -> str | None:

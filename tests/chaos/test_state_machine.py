@@ -30,6 +30,7 @@ from anomalyvfm_opt.trial.budget import count_usage, take_ticket
 from anomalyvfm_opt.trial.lease import Lease
 from anomalyvfm_opt.trial.loop import TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
+from anomalyvfm_opt.trial.patience import Patience
 from anomalyvfm_opt.trial.pulse import Times
 from anomalyvfm_opt.trial.reap import reap
 from anomalyvfm_opt.trial.result import TrialResult
@@ -117,7 +118,7 @@ class Books(RuleBasedStateMachine):
     def suggest(self, i: int) -> None:
         worker = self._pick(i)
         if worker.held is not None and self._is_ours(worker.held):
-            worker.loop._suggest(worker.held.trial)
+            worker.loop._suggest(worker.held.trial, Patience(1.0, lambda: None))
 
     @precondition(lambda self: any(worker.held for worker in self.workers))
     @rule(i=st.integers(0, WORKERS - 1))

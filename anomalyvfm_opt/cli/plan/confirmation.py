@@ -27,7 +27,7 @@ def reckon_confirmation(spec: Spec, category: str, costs: PartCosts, draws: Sequ
     def count(parameters: Parameters | None) -> float:
         return costs.count_seconds(parameters, steps, parameters.epochs if parameters else 1)
 
-    baseline = reference_parameters(terms.baseline, category, spec.reference_size_px)
+    baseline = reference_parameters(spec.baseline, category, spec.reference_size_px)
     noise = max(terms.noise_seeds, terms.race_seeds, LEAST_NOISE_SEEDS)
     known = _FROZEN_TRIALS * count(None) + (count(baseline) * (noise + terms.seeds) if baseline else 0.0)
     trainings = terms.finalists * terms.race_seeds + terms.seeds
