@@ -147,8 +147,8 @@ def _explain(ruling: Ruling, *, of_mean: bool) -> str:
     )
     return (
         f"{level}. gain = finalist - baseline; low and high hold the scenes and the seeds that could have been"
-        " drawn; could see = the smallest gain that would have been adopted in 4 of 5 cases; training and inference ="
-        " time of the finalist, as a multiple of the baseline's."
+        " drawn; could see = the smallest gain that would have been adopted in 4 of 5 cases; training and"
+        " inference = time of the finalist, as a multiple of the baseline's."
     )
 
 

@@ -40,6 +40,7 @@ _TINY: dict[str, Any] = {
     "training": {"batch_size": 4, "steps_per_epoch": 2, "warmup_steps": 1},
     "scoring": {"fit_images": 16, "memory_patches": 256, "exam_images": 9},
     "references": ["frozen", "v1.1", "v1.2"],
+    "verdict": {"noise_seeds": 0},
     "search": {
         "trials": 4,
         "startup_trials": 2,
