@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from anomalyvfm_opt.cli.work.device import limit_threads
 from anomalyvfm_opt.cli.work.backbones import load_backbone
+from anomalyvfm_opt.cli.work.device import limit_threads
 from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.demo import write_demo
