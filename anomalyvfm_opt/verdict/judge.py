@@ -173,7 +173,7 @@ def _gain_au_pro(finalist: ArmEvidence, baseline: ArmEvidence, rng: np.random.Ge
 
 
 def _to_gain(estimate: float, draws: np.ndarray) -> Gain:
-    low, high = np.quantile(draws, [0.025, 0.975])
+    low, high = np.nanquantile(draws, [0.025, 0.975])  # a draw may hold no known defect
     return Gain(estimate, float(low), float(high))
 
 

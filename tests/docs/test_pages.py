@@ -19,7 +19,7 @@ from tests.docs.pages import ROOT, SPEC_PAGE, list_anchors, list_blocks, list_li
 PAGES = list_pages()
 _REQUIRED = "required"
 _ROW = re.compile(r"^\| `([a-z0-9_.]+)` \| .+? \| (.+?) \| ", re.MULTILINE)
-_COMMAND = re.compile(r"anomalyvfm-opt(?: ([a-z]+))?(?: ([a-z]+))?")
+_COMMAND = re.compile(r"anomalyvfm-opt(?: ([a-z]+(?:-[a-z]+)*))?(?: ([a-z]+))?")
 
 
 def name_page(page: Path) -> str:
