@@ -160,7 +160,8 @@ class Worker:
 
         def announce(ended: Ended) -> None:
             self.ended.append(ended)
-            value = "" if ended.value is None else f" {ended.value:.4f}"
+            is_shown = ended.value is not None and record.kind != "confirm"  # half a confirmation says nothing
+            value = f" {ended.value:.4f}" if is_shown else ""
             reason = f": {ended.message.strip().splitlines()[-1]}" if ended.message else ""
             findings = f" ({name_checks(ended.findings)})" if ended.findings else ""
             say(f"{record.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}")
