@@ -27,6 +27,7 @@ from anomalyvfm_opt.store.confirmations import (
     list_confirmations,
     name_person,
 )
+from anomalyvfm_opt.store.looks import count_rounds
 from anomalyvfm_opt.store.predictions import insert_predictions
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.studies import StudyRecord, count_categories
@@ -108,7 +109,7 @@ class Confirmation:
             UsageError: nothing can be confirmed, or a wish contradicts what is written down.
         """
         rounds = self._list_rounds()
-        last = rounds[-1].round if rounds else 0
+        last = rounds[-1].round if rounds else count_rounds(self._engine, f"{self._study.name}#confirm")
         if rounds and not wishes.again:
             self._refuse_late(rounds[-1], wishes)
             return self._follow(last)

@@ -76,7 +76,16 @@ class ArmEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One round of the confirmation of one study."""
+    """One round of the confirmation of one study.
+
+    Args:
+        study: that searched.
+        stored: the round.
+        rounds: number of the latest one.
+        plan: what was decided.
+        images: that were looked at.
+        arms: by name.
+    """
 
     study: StudyRecord
     stored: StoredConfirmation
@@ -108,7 +117,7 @@ def read_evidence(storage: RDBStorage, engine: Engine, study: StudyRecord, numbe
     scores = read_all_scores(engine, sibling.study_id)
     arms = group_arms(runs)
     found = {name: _read_arm(engine, plan.arms[name], arms[name], images, scores) for name in plan.arms}
-    return Evidence(study, stored, len(rounds), plan, images, found)
+    return Evidence(study, stored, rounds[-1].round, plan, images, found)
 
 
 def _list_locked(engine: Engine, study_id: int) -> LockedImages:
