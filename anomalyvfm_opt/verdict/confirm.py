@@ -40,6 +40,7 @@ from anomalyvfm_opt.verdict.race import (
     enter,
     list_entrants,
     list_observed,
+    list_rivals,
     name_entrant,
     smooth_study,
 )
@@ -125,6 +126,7 @@ class Confirmation:
         if not self._is_searched():
             usage = count_usage(self._engine, self._study.study_id)
             return Stage("searching", 0, max(0, self._study.budget - usage.used + usage.held))
+        self._refuse_early(wishes.finalist)
         added, runs = self._replicate_references()
         if not any(run.is_open for run in runs):  # with the noise known, the finalists are always the same ones
             entering = self._choose_entrants(wishes.finalist, runs)
@@ -175,13 +177,18 @@ class Confirmation:
     def _choose_entrants(self, finalist: int | None, runs: Sequence[Run]) -> dict[str, Parameters | None]:
         if finalist is not None:
             return {name_entrant(finalist): self._find_trial(finalist)}
-        entering = enter(self._study, self._smooth(runs))
-        if not entering:
+        return dict(enter(self._study, self._smooth(runs)))
+
+    def _refuse_early(self, finalist: int | None) -> None:
+        """Before anything is trained for it."""
+        if finalist is not None:
+            self._find_trial(finalist)
+        elif not list_rivals(self._storage, self._study):
             raise UsageError(
-                f"{self._study.name} has trained no parameters but those of {self._study.spec.baseline}",
-                "search more trials",
+                f"{self._study.name} has no trained parameters with a value that can be trusted, but those of"
+                f" {self._study.spec.baseline}: there is nothing to confirm",
+                f"search more trials, or look at it: anomalyvfm-opt study show {self._study.name}",
             )
-        return dict(entering)
 
     def _find_trial(self, number: int) -> Parameters:
         for observed in list_observed(self._storage, self._study):
