@@ -117,7 +117,7 @@ def judge_category(
     finalist, baseline = evidence.arms[FINALIST], evidence.arms[BASELINE]
     difference = compare_finalist(evidence)
     roi = _reckon_roi(storage, engine, evidence)
-    ruling = decide(difference, terms, roi.dearest_ratio, images.scene_counts)
+    ruling = decide(difference, terms, roi.dearest_ratio, images.scene_counts, models=evidence.models)
     frozen = evidence.arms.get(FROZEN_ARM)
     against = {name: _compare(evidence.arms[name], frozen, evidence) for name in (FINALIST, BASELINE) if frozen}
     rng = np.random.default_rng(_seed(evidence))
@@ -195,7 +195,7 @@ def _reckon_roi(storage: RDBStorage, engine: Engine, evidence: Evidence) -> Roi:
         return sum(known)
 
     def cost(arm: ArmEvidence) -> ArmCost:
-        trained = arm.runs.mean_seconds() if arm.plan.parameters is not None else 0.0
+        trained = arm.runs.mean_seconds() if arm.is_drawn else 0.0
         return ArmCost(trained, arm.mean_inference_s())
 
     return Roi(
