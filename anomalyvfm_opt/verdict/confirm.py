@@ -48,7 +48,7 @@ from anomalyvfm_opt.verdict.replicates import (
     find_noise,
     list_replicates,
     name_baseline,
-    plan_noise,
+    plan_references,
     plan_replicates,
 )
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms, list_runs
@@ -170,8 +170,7 @@ class Confirmation:
         """Plan the noise floor and the frozen network where they are not planned yet."""
         terms, study = self._study.spec.verdict, self._study
         seeds = max(terms.noise_seeds, terms.race_seeds, LEAST_NOISE_SEEDS)
-        planned = plan_noise(self._storage, self._engine, study, seeds)
-        planned += plan_replicates(self._storage, self._engine, study, {FROZEN: None}, 1)
+        planned = plan_references(self._storage, self._engine, study, seeds)
         return planned, list_replicates(self._storage, self._engine, study)
 
     def _choose_entrants(self, finalist: int | None, runs: Sequence[Run]) -> dict[str, Parameters | None]:
