@@ -45,7 +45,7 @@ def name_noise_reference(study: StudyRecord) -> str | None:
 def plan_references(storage: RDBStorage, engine: Engine, study: StudyRecord, seeds: int) -> int:
     """Plan what a race and a confirmation stand on; how many are new.
 
-    That is the baseline under so many seeds (the noise floor), and the frozen network once: it has nothing to draw.
+    That is the baseline under so many seeds, the noise floor, and once the frozen network, which draws nothing.
     """
     reference = name_noise_reference(study)
     planned = 0
