@@ -19,7 +19,7 @@ from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.storage import open_storage
-from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study, load_study
+from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study, delete_study, load_study
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes
@@ -131,6 +131,9 @@ class Family:
         self.work("confirm")
         assert self.advance().name == "done"
 
+    def delete(self) -> None:
+        delete_study(self.storage, self.name)
+
     def ask(self, query: str) -> list[Any]:
         with self.engine.connect() as connection:
             return list(connection.execute(text(query)))
@@ -147,6 +150,10 @@ class Store:
         self.engine = make_engine(url)
         prepare_database(self.engine)
         self.storage = open_storage(url)
+
+    def open(self, name: str) -> Family:
+        """A family that is there already."""
+        return Family(Bench(self.engine, self.storage, load_study(self.engine, name)), Trainings())
 
     def found(
         self,
