@@ -15,7 +15,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.errors import EXIT_BUG, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.launch.task import WorkerTask
 
 _SETTLE_S = 60  # beside the drain: to write a checkpoint, and since Slurm may be so much off with its notice
@@ -180,8 +180,20 @@ class Array:
     jobs: tuple[Any, ...]
 
     def read_codes(self) -> list[int | None]:
-        """The exit code of each task that has come to its end by itself."""
-        return [job.result() if job.paths.result_pickle.exists() else None for job in self.jobs]
+        """The exit code of each task that has come to its end by itself, and None for the others.
+
+        From its file, not by submitit's `result`, which would wait for it and ask sacct.
+        """
+        return [self._read_code(job.paths.result_pickle) for job in self.jobs]
+
+    @staticmethod
+    def _read_code(path: Path) -> int | None:
+        from submitit.core.utils import pickle_load
+
+        if not path.exists():
+            return None
+        outcome, value = pickle_load(path)  # of a private folder
+        return int(value) if outcome == "success" else EXIT_BUG
 
 
 def submit(executor: Any, arguments: Sequence[str], count: int) -> Array:

@@ -84,8 +84,8 @@ def read_job_id() -> str:
 
 
 def _print_line(_slot: Slot, line: str) -> None:
-    print(line, flush=True)
+    print(f"{line}\n", end="", flush=True)  # in one piece: notes come from another thread
 
 
 def _print_note(state: SlotState) -> None:
-    print(f"worker {state.note}", flush=True)
+    print(f"worker {state.note}\n", end="", flush=True)
