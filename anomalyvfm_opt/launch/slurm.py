@@ -8,8 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -23,6 +23,18 @@ _MOST_REQUEUES = 1000  # the end of the studies ends them, not a count
 _NAME = "anomalyvfm-opt"
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d{1,2}){0,2})")
 _OURS = ("array", "error", "open-mode", "output", "partition", "requeue", "signal", "time")
+# sbatch takes these before the script's own lines
+_VARIABLES = (
+    "ARRAY_INX",
+    "ERROR",
+    "EXPORT",
+    "NO_REQUEUE",
+    "OPEN_MODE",
+    "OUTPUT",
+    "REQUEUE",
+    "SIGNAL",
+    "TIMELIMIT",
+)
 _AWAY = re.compile(
     r"contact|timed out|connect|authentication|munge|zero bytes|currently unavailable", re.IGNORECASE
 )
@@ -210,15 +222,28 @@ def submit(executor: Any, arguments: Sequence[str], count: int) -> Array:
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    old_mask = os.umask(0o077)
     try:
-        with redirect_stderr(StringIO()):  # submitit prints what its error says as well
+        with _prepared(["PARTITION", *_VARIABLES] if "partition" in executor.parameters else _VARIABLES):
             jobs = executor.submit_array([WorkerTask(tuple(arguments)) for _ in range(count)])
     except (FailedJobError, FailedSubmissionError) as error:
         raise _explain(str(error)) from None
+    return Array(jobs[0].job_id.partition("_")[0], tuple(jobs))
+
+
+@contextmanager
+def _prepared(overruling: Sequence[str]) -> Iterator[None]:
+    """Within the `with`, files are private and sbatch's settings in the environment do not overrule what was asked.
+
+    submitit prints what its errors say; that is left out.
+    """
+    kept = {name: value for name in overruling if (value := os.environ.pop(f"SBATCH_{name}", None)) is not None}
+    old_mask = os.umask(0o077)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
     finally:
         os.umask(old_mask)
-    return Array(jobs[0].job_id.partition("_")[0], tuple(jobs))
+        os.environ.update({f"SBATCH_{name}": value for name, value in kept.items()})
 
 
 def read_queue(job_id: str) -> dict[str, str]:

@@ -153,6 +153,20 @@ def test_another_signal_of_submitits_is_not_taken_over(
     assert os.environ["SUBMITIT_PREEMPT_SIGNAL"] == "USR2"
 
 
+def test_settings_of_sbatch_in_the_environment_do_not_overrule_ours(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EXPORT", "TIMELIMIT", "SIGNAL", "PARTITION", "ACCOUNT"):
+        monkeypatch.setenv(f"SBATCH_{name}", "theirs")
+    write_program(programs, "sbatch", f'env > {tmp_path}/environment; echo "Submitted batch job 17"')
+    submit(make_executor(tmp_path / "a", Request(1, 60)), ARGUMENTS, 1)
+    seen = re.findall(r"^SBATCH_(\w+)=theirs$", (tmp_path / "environment").read_text(), re.MULTILINE)
+    assert sorted(seen) == ["ACCOUNT", "PARTITION"]
+    submit(make_executor(tmp_path / "b", Request(1, 60, partition="gpu")), ARGUMENTS, 1)
+    assert "SBATCH_PARTITION" not in (tmp_path / "environment").read_text()
+    assert os.environ["SBATCH_EXPORT"] == os.environ["SBATCH_PARTITION"] == "theirs"
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
