@@ -8,16 +8,19 @@ BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves ret
 	study_store virtual_time simulated_scenes simulated_studies
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
-.PHONY: demo test test-slow test-all check format bench docs clean
+.PHONY: demo test test-slow test-slurm test-all check format bench docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/anomalyvfm-opt demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=88
+	$(BIN)/pytest -m "not slow and not gpu and not slurm" --cov --cov-report=term:skip-covered --cov-fail-under=88
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m "slow and not gpu"
+
+test-slurm: $(INSTALLED)
+	$(BIN)/pytest -m slurm
 
 test-all: test test-slow
 

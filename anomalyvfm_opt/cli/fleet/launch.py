@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.fleet.slurm import PartitionOption, SbatchOption, TimeOption
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     DatabaseOption,
@@ -26,6 +27,7 @@ class Engine(StrEnum):
     """What places the workers."""
 
     LOCAL = "local"
+    SLURM = "slurm"
 
 
 def launch(
@@ -45,36 +47,55 @@ def launch(
     drain_s: DrainSecondsOption = 30.0,
     outage_s: OutageOption = 900.0,
     db: DatabaseOption = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option("--gpus-per-worker", min=0, metavar="G", help="Slurm: GPUs of each worker.")
+    ] = None,
+    detach: Annotated[
+        bool | None, typer.Option("--detach/--attach", help="Slurm: leave the workers, or wait; else leave them.")
+    ] = None,
+    time_limit: TimeOption = None,
+    partition: PartitionOption = None,
+    sbatch: SbatchOption = None,
 ) -> None:
-    """Run several workers on this host until there is nothing to do; more workers than GPUs share them.
+    """Run several workers until there is nothing to do; on this host, more workers than GPUs share them.
 
     A worker that crashes is started again, with a growing pause. Ctrl-C has all of them give their trials back. At
     the end stands what was retried, and why.
     """
     from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.cli.fleet.slots import lay_out
+    from anomalyvfm_opt.cli.fleet.slurm import launch_on_slurm, read_request, refuse_elsewhere
     from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
 
+    request = None
+    if engine is Engine.SLURM:
+        request = read_request(count or 1, drain_s, time_limit, partition, gpus_per_worker, sbatch)
+    else:
+        refuse_elsewhere(time_limit, partition, sbatch)
     _refuse_missing(data, weights)
     store = open_store(db)
     names = study or []
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
-    slots, arguments = lay_out(count, device)
-    arguments += ["--cache-gib", str(cache_gib), "--grace-s", str(grace_s), "--hang-s", str(hang_s)]
+    arguments = ["--cache-gib", str(cache_gib), "--grace-s", str(grace_s), "--hang-s", str(hang_s)]
     arguments += ["--drain-s", str(drain_s), "--outage-s", str(outage_s)]
     for name in names:
         arguments += ["--study", name]
     if db:
         arguments += ["--db", db]
     if data:
-        arguments += ["--data", str(data)]
+        arguments += ["--data", str(data.expanduser().absolute())]
     if weights:
-        arguments += ["--weights", str(weights)]
+        arguments += ["--weights", str(weights.expanduser().absolute())]
     if keep_running:
         arguments += ["--keep-running"]
+    if request is not None:
+        on = "cuda" if request.gpus_per_worker and device == "auto" else device  # without its GPU a job is to fail
+        raise typer.Exit(launch_on_slurm(request, ["--device", on, *arguments], detach is not False))
+    slots, placed = lay_out(count, device)
+    arguments = [*placed, *arguments]
     say(f"{len(slots)} workers by engine {engine}: {', '.join(slot.place for slot in slots)}")
     raise typer.Exit(run_fleet(store, lambda: select_families(store.engine, names), slots, arguments))
 
