@@ -1,8 +1,9 @@
 """What a database user needs to be allowed, and the SQL that allows it."""
 
 import re
+from typing import Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.tables import SCHEMA
@@ -13,6 +14,33 @@ _RIGHTS = text("""
            has_database_privilege(current_database(), 'CREATE') AS may_make_ours,
            coalesce(has_schema_privilege(to_regnamespace(:ours)::oid, 'CREATE'), false) AS may_fill_ours,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_make_tables
+""")
+# What the statements of a worker need, beside SELECT on every table; UPDATE is of single columns mostly.
+# deploy/roles.sql grants exactly this, and a test holds the two together.
+WORKER_RIGHTS: dict[str, tuple[str, ...]] = {
+    "studies": ("UPDATE",),  # to lock a row
+    "trials": ("INSERT", "UPDATE"),
+    "trial_params": ("INSERT",),
+    "trial_values": ("INSERT", "UPDATE"),
+    "trial_intermediate_values": ("INSERT", "UPDATE"),
+    "trial_user_attributes": ("INSERT", "UPDATE"),
+    "trial_system_attributes": ("INSERT", "UPDATE"),
+    "lease": ("INSERT", "UPDATE", "DELETE"),
+    "study": ("UPDATE",),
+    "trial_outcome": ("INSERT",),
+    "trial_metric": ("INSERT", "DELETE"),
+    "image_score": ("INSERT", "DELETE"),
+    "artifact": ("INSERT", "DELETE"),
+    "trial_resample": ("INSERT", "DELETE"),
+    "worker": ("INSERT", "UPDATE", "DELETE"),
+    "confirmation": ("UPDATE",),
+    "look": ("INSERT",),
+    "look_image": ("INSERT",),
+}
+_CHANGE = text("""
+    SELECT current_user AS role, current_database() AS database, pg_get_userbyid(c.relowner) AS owner,
+           has_table_privilege(to_regclass('studies')::oid, :right) AND has_table_privilege(c.oid, 'INSERT') AS may
+      FROM pg_class c WHERE c.oid = to_regclass('anomalyvfm_opt.study')
 """)
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _DENIED = re.compile(r'permission denied for (\w+) "?([^"\n]+)"?')
@@ -41,6 +69,23 @@ def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
         raise EnvironmentMissingError(
             f"user {row.role} may not make the tables in database {row.database!r}",
             f"the administrator runs there: {' '.join(grants)}",
+        )
+
+
+def check_may_change_studies(engine: Engine, verb: Literal["create", "delete"]) -> None:
+    """Whether the connected user may create or delete studies: not with a worker's or a viewer's role.
+
+    Asked before images are read, and so that the answer names who may.
+
+    Raises:
+        EnvironmentMissingError: it may not.
+    """
+    with engine.connect() as connection:
+        row = connection.execute(_CHANGE, {"right": "INSERT" if verb == "create" else "DELETE"}).one()
+    if not row.may:
+        raise EnvironmentMissingError(
+            f"user {row.role} may not {verb} studies in database {row.database!r}",
+            f"do it as the owner of the tables: user {row.owner} in --db or ANOMALYVFM_OPT_DB_URL",
         )
 
 
