@@ -37,11 +37,17 @@ WORKER_RIGHTS: dict[str, tuple[str, ...]] = {
     "look": ("INSERT",),
     "look_image": ("INSERT",),
 }
-_CHANGE = text("""
+_MAY = text("""
     SELECT current_user AS role, current_database() AS database, pg_get_userbyid(c.relowner) AS owner,
-           has_table_privilege(to_regclass('studies')::oid, :right) AND has_table_privilege(c.oid, 'INSERT') AS may
+           has_table_privilege(to_regclass(:table)::oid, :right) AS may
       FROM pg_class c WHERE c.oid = to_regclass('anomalyvfm_opt.study')
 """)
+# What tells whether a role may: a right on one table.
+_TELLING = {
+    "create studies": ("anomalyvfm_opt.study", "INSERT"),
+    "delete studies": ("studies", "DELETE"),
+    "run trials": ("anomalyvfm_opt.lease", "INSERT"),
+}
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _DENIED = re.compile(r'permission denied for (\w+) "?([^"\n]+)"?')
 
@@ -72,20 +78,22 @@ def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
         )
 
 
-def check_may_change_studies(engine: Engine, verb: Literal["create", "delete"]) -> None:
-    """Whether the connected user may create or delete studies: not with a worker's or a viewer's role.
+def check_may(engine: Engine, what: Literal["create studies", "delete studies", "run trials"]) -> None:
+    """Whether the connected user may do something: not with each of the roles of deploy/roles.sql.
 
     Asked before images are read, and so that the answer names who may.
 
     Raises:
         EnvironmentMissingError: it may not.
     """
+    table, right = _TELLING[what]
     with engine.connect() as connection:
-        row = connection.execute(_CHANGE, {"right": "INSERT" if verb == "create" else "DELETE"}).one()
+        row = connection.execute(_MAY, {"table": table, "right": right}).one()
     if not row.may:
+        other = "with the role for workers, or " if what == "run trials" else ""
         raise EnvironmentMissingError(
-            f"user {row.role} may not {verb} studies in database {row.database!r}",
-            f"do it as the owner of the tables: user {row.owner} in --db or ANOMALYVFM_OPT_DB_URL",
+            f"user {row.role} may not {what} in database {row.database!r}",
+            f"do it {other}as the owner of the tables: user {row.owner} in --db or ANOMALYVFM_OPT_DB_URL",
         )
 
 

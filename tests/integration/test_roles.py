@@ -158,7 +158,7 @@ def run_by_workers(
     program: Program, server: ExternalServer, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Finished]:
     """A study with replicates that the owner made and two launched workers ran, one of which was killed."""
-    spec = write_spec(tmp_path_factory.mktemp("roles"), "roles", references=["frozen"], verdict={"noise_seeds": 2})
+    spec = write_spec(tmp_path_factory.mktemp("roles"), "roles", references=["frozen"], verdict={"noise_seeds": 3})
     made = program.run(
         "study", "create", str(spec), "--data", str(program.data), "--category", CATEGORY, **server.environment
     )
@@ -180,7 +180,7 @@ def test_a_launched_fleet_runs_a_study_and_its_replicates_under_the_worker_role(
     assert done.returncode == 0, done.stderr
     assert "killed by signal 9" in done.stderr
     engine = make_engine(server.local_url)
-    for each, budget in ((name, 4), (f"{name}#replicates", 2)):
+    for each, budget in ((name, 4), (f"{name}#replicates", 3)):
         usage = count_usage(engine, load_study(engine, each).study_id)
         assert (usage.budget, usage.used, usage.running, usage.held) == (budget, budget, 0, 0)
     engine.dispose()
@@ -223,7 +223,8 @@ def test_a_refused_creation_reads_no_image(
 
 def test_a_viewer_cannot_run_trials_and_hears_why(program: Program, server: ExternalServer) -> None:
     done = program.run_here("worker", "run", "--keep-running", **as_role(server, ROLES.viewer))
-    assert "user eyes lacks a right: permission denied for table worker" in assert_one_error(done, 3)
+    assert f"user eyes may not run trials in database '{DATABASE}'" in assert_one_error(done, 3)
+    assert "with the role for workers" in done.stderr
 
 
 def test_doctor_is_content_with_a_workers_rights(program: Program, server: ExternalServer) -> None:
