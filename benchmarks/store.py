@@ -216,6 +216,13 @@ def fill_source(url: str) -> None:
     engine.dispose()
 
 
+def grow(url: str, finished: int) -> None:
+    """Copy the finished trials of `fill_source` until each of its studies has so many."""
+    copies = finished // SOURCE - 1
+    statement = _COPY.format(stride=2 * SOURCE, source=SOURCE, copies=copies)
+    bench.run_alone(url, statement, "VACUUM ANALYZE", "CHECKPOINT")
+
+
 def check_exact(url: str, record: StudyRecord) -> None:
     """The budget is used up exactly, each trial is complete, and no lease is left."""
     engine = make_engine(url)
@@ -265,11 +272,7 @@ def main() -> None:
         print("| finished | workers | trials/s | median | p99 | CPU | first read | rate ratio | median ratio |")
         print("|---|---|---|---|---|---|---|---|---|")
         for finished in arguments.trials:
-            url = bench.make_database(server_url, f"base_{finished}", "source")
-            copies = finished // SOURCE - 1
-            bench.run_alone(
-                url, _COPY.format(stride=2 * SOURCE, source=SOURCE, copies=copies), "VACUUM ANALYZE", "CHECKPOINT"
-            )
+            grow(bench.make_database(server_url, f"base_{finished}", "source"), finished)
             for workers in arguments.workers:
                 show(finished, workers, *run_cell(server_url, finished, workers))
 

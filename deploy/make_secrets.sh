@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes the secrets of docker-compose.yml: secrets/database_password for the server, and the same password as
-# secrets/database_passfile, in libpq's format, for its clients. Never overwrites.
+# Makes the secrets of docker-compose.yml: secrets/database_password for the server, the same password as
+# secrets/database_passfile, in libpq's format, for its clients, and secrets/dashboard_token, which the dashboard
+# asks for. Never overwrites.
 #
 # usage: deploy/make_secrets.sh [DIR]     DIR: else secrets/ beside docker-compose.yml
 set -eu
@@ -11,13 +12,15 @@ if [ -e "$folder" ]; then
     echo "hint: keep it; for new passwords see docs/deployment.md" >&2
     exit 2
 fi
-password=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
-[ ${#password} -eq 64 ] || { echo "error: /dev/urandom cannot be read" >&2; exit 3; }
+draw() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+password=$(draw) token=$(draw)
+[ "${#password}${#token}" = 6464 ] || { echo "error: /dev/urandom cannot be read" >&2; exit 3; }
 
 # The containers' users differ from the host's, so the files are open; the folder is closed to all but its owner.
 umask 077
 mkdir "$folder"
 printf '%s\n' "$password" >"$folder/database_password"
 printf 'database:5432:anomalyvfm_opt:anomalyvfm_opt:%s\n' "$password" >"$folder/database_passfile"
-chmod 0444 "$folder/database_password" "$folder/database_passfile"
-echo "made $folder/database_password and $folder/database_passfile" >&2
+printf '%s\n' "$token" >"$folder/dashboard_token"
+chmod 0444 "$folder/database_password" "$folder/database_passfile" "$folder/dashboard_token"
+echo "made $folder/database_password, $folder/database_passfile and $folder/dashboard_token" >&2

@@ -46,9 +46,11 @@ def confirm(
     """
     from anomalyvfm_opt.cli.campaign import Campaign, carry_out
     from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.verdict.confirm import Wishes
 
     store = open_store(db)
+    check_may(store.engine, "create studies")
     campaign = Campaign(store, name, Wishes(finalist, seeds, again, reason))
     while campaign.advance():
         if workers:

@@ -1,5 +1,6 @@
 """`dashboard`: optuna-dashboard on the study store."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,22 +11,56 @@ from anomalyvfm_opt.cli.output import say
 
 def dashboard(
     db: DatabaseOption = None,
-    host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; it asks nobody for a password.")
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen",
+            metavar="ADDRESS",
+            help="Address of this host to listen on; another than 127.0.0.1 asks for a token.",
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8080,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help="Of mode 0600, with the token to ask for; else one is kept in the state folder.",
+        ),
+    ] = None,
+    allow_write: Annotated[
+        bool, typer.Option("--allow-write", help="Let it change and delete studies; else it is read-only.")
+    ] = False,
 ) -> None:
-    """Serve optuna-dashboard, on 127.0.0.1 if not told otherwise, until Ctrl-C."""
+    """Serve optuna-dashboard, read-only and on 127.0.0.1 if not told otherwise, until Ctrl-C."""
     import signal
 
-    from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.report.dashboard import check_address, format_address, is_loopback, serve_dashboard
+    from anomalyvfm_opt.report.dashboard import (
+        check_address,
+        format_address,
+        keep_token,
+        make_application,
+        read_token,
+        serve_dashboard,
+    )
+    from anomalyvfm_opt.report.guard import is_loopback
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for what it starts with &
-    check_address(host, port)
-    store = open_store(db)
-    address = format_address(host, port)
-    if not is_loopback(host):
-        say(f"warning: whoever reaches {address} can change and delete studies: it asks for no password")
-    say(f"dashboard on http://{address}/dashboard - it can change and delete studies; Ctrl-C ends it")
-    serve_dashboard(store.storage, host, port)
+    check_address(listen, port)
+    token = read_token(token_file) if token_file is not None else None
+    if token is None and not is_loopback(listen):
+        from anomalyvfm_opt.store.home import state_folder
+
+        token_file = state_folder() / "dashboard.token"
+        token = keep_token(token_file)
+    from anomalyvfm_opt.cli.store import open_store
+
+    application = make_application(open_store(db).storage, token, may_write=allow_write)
+    may = "it can change and delete studies" if allow_write else "read-only"
+    address = format_address(listen, port)
+    say(f"dashboard on http://{address}/dashboard - {may}; Ctrl-C ends it")
+    if token is not None:
+        say(f"it asks for the token in {token_file}: open it once as http://{address}/?token=TOKEN")
+    if not is_loopback(listen):
+        say("warning: nothing is encrypted: use it in a network that you trust, or behind a proxy with TLS")
+    serve_dashboard(application, listen, port)

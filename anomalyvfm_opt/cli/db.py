@@ -1,5 +1,6 @@
 """`db`: the embedded database, and the address of whichever is in use."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -7,6 +8,20 @@ import typer
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, print_table, say
 
+_MAY = {
+    "owner": "has the tables: creates, confirms and deletes studies, upgrades",
+    "worker": "runs trials; neither creates nor deletes a study, nor changes a table",
+    "viewer": "reads: dashboard, study show, verdict",
+}
+OwnerOption = Annotated[
+    str | None, typer.Option("--owner", metavar="NAME", help="Has the tables; else the role that has them.")
+]
+WorkerOption = Annotated[
+    str | None, typer.Option("--worker", metavar="NAME", help="For workers; else anomalyvfm_opt_worker.")
+]
+ViewerOption = Annotated[
+    str | None, typer.Option("--viewer", metavar="NAME", help="For readers; else anomalyvfm_opt_viewer.")
+]
 app = typer.Typer(no_args_is_help=True, help="The study store: start, stop, look, upgrade.")
 
 
@@ -89,3 +104,35 @@ def upgrade(db: DatabaseOption = None) -> None:
     say(f"Optuna's tables {before.optuna or '(none)'} -> {after.optuna}")
     if before == after:
         say("nothing to do")
+
+
+@app.command()
+def roles(
+    owner: OwnerOption = None,
+    worker: WorkerOption = None,
+    viewer: ViewerOption = None,
+    db: DatabaseOption = None,
+) -> None:
+    """Make three roles with just the rights they need: owner, worker, viewer; the same again is a no-op.
+
+    Run it as the administrator, or as the owner of the tables if the roles are there. It sets no password.
+    """
+    from anomalyvfm_opt.store.engine import check_connection, make_engine, resolve_url, shown
+    from anomalyvfm_opt.store.roles import Roles, apply_roles, find_owner, find_roles
+    from anomalyvfm_opt.store.schema import prepare_database
+
+    url = resolve_url(db)
+    engine = make_engine(url)
+    check_connection(engine)
+    prepare_database(engine)
+    with engine.connect() as connection:
+        there = find_roles(connection) or [Roles(find_owner(connection))]
+    wished = {"owner": owner, "worker": worker, "viewer": viewer}
+    chosen = replace(there[0], **{kind: name for kind, name in wished.items() if name})
+    apply_roles(engine, chosen)
+    for kind, may in _MAY.items():
+        say(f"{getattr(chosen, kind)}: {may}")
+    plain = shown(url).replace("+psycopg2", "", 1)
+    say(f"A role without a password cannot log in. To give it one: psql '{plain}', and there:")
+    for kind in ("worker", "viewer"):
+        say(f"  \\password {getattr(chosen, kind)}")

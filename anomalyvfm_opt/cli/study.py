@@ -45,9 +45,12 @@ def create(
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.cli.work.workbench import open_arrays
     from anomalyvfm_opt.store.home import state_folder
+    from anomalyvfm_opt.store.rights import check_may
 
     arrays = open_arrays(state_folder(), cache_gib)
-    create_studies(open_store(db), spec, folder, category or [], arrays, weights)
+    store = open_store(db)
+    check_may(store.engine, "create studies")
+    create_studies(store, spec, folder, category or [], arrays, weights)
     say(f"next: anomalyvfm-opt worker run --study {spec.name}   (as many workers as you like)")
 
 
@@ -122,11 +125,13 @@ def delete(
     """Delete a study with its trials and scores. It cannot be undone."""
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.store.studies import delete_study, list_names, load_study
 
     store = open_store(db)
     if name not in list_names(store.engine):
         load_study(store.engine, name)  # which says what there is instead
+    check_may(store.engine, "delete studies")
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"delete {name} with all of its trials?", err=True)):
         raise UsageError(f"{name} is not deleted", "give --yes to delete it without being asked")
     delete_study(store.storage, name)

@@ -69,10 +69,13 @@ def import_one(
     whole = check_file(file)  # before the database is asked for anything
 
     from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.store.transfer.move import import_study
 
     name, header = whole.header.study, whole.header
-    if not import_study(open_store(db).engine, whole):
+    engine = open_store(db).engine
+    check_may(engine, "create studies")
+    if not import_study(engine, whole):
         say(f"{name} is there already, unchanged")
         return
     ran = f", {header.requeued} of which ran when it was exported" if header.requeued else ""

@@ -63,10 +63,12 @@ def run_worker(
     from anomalyvfm_opt.cli.work.signals import heed_signals
     from anomalyvfm_opt.cli.work.workbench import open_arrays
     from anomalyvfm_opt.store.home import state_folder
+    from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.trial.outcome import InterruptedTrialError
     from anomalyvfm_opt.trial.pulse import StopRequest, Times
 
     store = open_store(db)
+    check_may(store.engine, "run trials")
     names = study or []
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")

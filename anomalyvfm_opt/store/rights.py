@@ -1,8 +1,9 @@
 """What a database user needs to be allowed, and the SQL that allows it."""
 
 import re
+from typing import Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.tables import SCHEMA
@@ -14,6 +15,39 @@ _RIGHTS = text("""
            coalesce(has_schema_privilege(to_regnamespace(:ours)::oid, 'CREATE'), false) AS may_fill_ours,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_make_tables
 """)
+# What the statements of a worker need, beside SELECT on every table; UPDATE is of single columns mostly.
+# deploy/roles.sql grants exactly this, and a test holds the two together.
+WORKER_RIGHTS: dict[str, tuple[str, ...]] = {
+    "studies": ("UPDATE",),  # to lock a row
+    "trials": ("INSERT", "UPDATE"),
+    "trial_params": ("INSERT",),
+    "trial_values": ("INSERT", "UPDATE"),
+    "trial_intermediate_values": ("INSERT", "UPDATE"),
+    "trial_user_attributes": ("INSERT", "UPDATE"),
+    "trial_system_attributes": ("INSERT", "UPDATE"),
+    "lease": ("INSERT", "UPDATE", "DELETE"),
+    "study": ("UPDATE",),
+    "trial_outcome": ("INSERT",),
+    "trial_metric": ("INSERT", "DELETE"),
+    "image_score": ("INSERT", "DELETE"),
+    "artifact": ("INSERT", "DELETE"),
+    "trial_resample": ("INSERT", "DELETE"),
+    "worker": ("INSERT", "UPDATE", "DELETE"),
+    "confirmation": ("UPDATE",),
+    "look": ("INSERT",),
+    "look_image": ("INSERT",),
+}
+_MAY = text("""
+    SELECT current_user AS role, current_database() AS database, pg_get_userbyid(c.relowner) AS owner,
+           has_table_privilege(to_regclass(:table)::oid, :right) AS may
+      FROM pg_class c WHERE c.oid = to_regclass('anomalyvfm_opt.study')
+""")
+# What tells whether a role may: a right on one table.
+_TELLING = {
+    "create studies": ("anomalyvfm_opt.study", "INSERT"),
+    "delete studies": ("studies", "DELETE"),
+    "run trials": ("anomalyvfm_opt.lease", "INSERT"),
+}
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _DENIED = re.compile(r'permission denied for (\w+) "?([^"\n]+)"?')
 
@@ -41,6 +75,25 @@ def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
         raise EnvironmentMissingError(
             f"user {row.role} may not make the tables in database {row.database!r}",
             f"the administrator runs there: {' '.join(grants)}",
+        )
+
+
+def check_may(engine: Engine, what: Literal["create studies", "delete studies", "run trials"]) -> None:
+    """Whether the connected user may do something: not with each of the roles of deploy/roles.sql.
+
+    Asked before images are read, and so that the answer names who may.
+
+    Raises:
+        EnvironmentMissingError: it may not.
+    """
+    table, right = _TELLING[what]
+    with engine.connect() as connection:
+        row = connection.execute(_MAY, {"table": table, "right": right}).one()
+    if not row.may:
+        other = "with the role for workers, or " if what == "run trials" else ""
+        raise EnvironmentMissingError(
+            f"user {row.role} may not {what} in database {row.database!r}",
+            f"do it {other}as the owner of the tables: user {row.owner} in --db or ANOMALYVFM_OPT_DB_URL",
         )
 
 

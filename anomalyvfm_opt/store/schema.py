@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.rights import check_may_create
+from anomalyvfm_opt.store.roles import find_roles, grant_roles
 from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions, make_optuna_tables
 from anomalyvfm_opt.store.tables import SCHEMA
 
@@ -62,6 +63,8 @@ def is_prepared(engine: Engine) -> bool:
 def upgrade_database(engine: Engine) -> tuple[Versions, Versions]:
     """Bring the tables, Optuna's and ours, to this program's version; make them where there are none.
 
+    Where roles were applied (store/roles.py), they are applied again, so that new tables are covered.
+
     Returns:
         The versions before and after.
 
@@ -71,6 +74,9 @@ def upgrade_database(engine: Engine) -> tuple[Versions, Versions]:
     """
     with explained(engine.url), _alone(engine) as connection:
         before = _bring_up(engine, connection, and_upgrade=True)
+        for roles in find_roles(connection):
+            grant_roles(connection, roles)
+        connection.commit()
         return before, _read_versions(connection)
 
 

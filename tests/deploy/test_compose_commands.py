@@ -5,6 +5,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.error import HTTPError
 
 import pytest
 import torch
@@ -81,9 +82,12 @@ def test_the_dashboard_answers_and_its_check_tells_whether_it_does(deployment: D
     with started(deployment, "dashboard") as process:
         wait_for(lambda: process.poll() is not None or deployment.check("dashboard") == 0)
         port = deployment.dashboard_port
-        with urllib.request.urlopen(
-            f"http://127.0.0.2:{port}/api/studies", timeout=10
-        ) as answer:  # as from outside
+        url = f"http://127.0.0.2:{port}/api/studies"  # as from outside
+        with pytest.raises(HTTPError, match="401"):
+            urllib.request.urlopen(url, timeout=10)
+        token = (deployment.folder / "secrets" / "dashboard_token").read_text().strip()
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             assert answer.status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == -signal.SIGTERM

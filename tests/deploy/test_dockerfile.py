@@ -73,6 +73,13 @@ def test_what_is_copied_is_there_and_in_the_context() -> None:
     assert [source for source in sources if not is_in_context(source)] == []
 
 
+def test_all_that_the_wheel_is_made_of_is_copied() -> None:
+    """The build backend ends with an error where a folder that it is told to include is not there."""
+    everything = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = everything["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert [path for path in included if path not in list_sources()] == []
+
+
 @pytest.mark.parametrize(
     "path", [".git", ".venv", ".env", "data", "data/can/train/good/000.png", "secrets/database_password", "tests"]
 )

@@ -41,7 +41,10 @@ def test_secrets_are_made_once_for_containers_in_a_closed_folder(tmp_path: Path)
     assert re.fullmatch("[0-9a-f]{64}", password)
     line = (folder / "database_passfile").read_text()
     assert line == f"database:5432:anomalyvfm_opt:anomalyvfm_opt:{password}\n"
-    assert password not in done.stdout + done.stderr
+    token = (folder / "dashboard_token").read_text().strip()
+    assert re.fullmatch("[0-9a-f]{64}", token)
+    assert token != password
+    assert not {token, password} & set(re.split(r"\W", done.stdout + done.stderr))
     assert mode(folder) == 0o700
     assert {mode(file) for file in folder.iterdir()} == {0o444}
 
@@ -67,6 +70,16 @@ def test_the_entrypoint_makes_a_private_copy_and_becomes_the_command(tmp_path: P
         assert done.returncode == 7
         assert done.stdout == secret.read_text() + run("sh", "-c", "umask").stdout
         assert mode(passfile) == 0o600
+
+
+def test_the_entrypoint_copies_the_dashboards_token_beside_it(tmp_path: Path) -> None:
+    for name in ("secret", "token"):
+        (tmp_path / name).write_text(f"{name}\n")
+    names = {"PGPASSFILE_SECRET": f"{tmp_path}/secret", "PGPASSFILE": f"{tmp_path}/passfile"}
+    done = run(ENTRYPOINT, "true", DASHBOARD_TOKEN_SECRET=f"{tmp_path}/token", **names)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dashboard_token").read_text() == "token\n"
+    assert mode(tmp_path / "dashboard_token") == 0o600
 
 
 def test_the_entrypoint_passes_arguments_on_unchanged() -> None:

@@ -69,9 +69,15 @@ class ExternalServer:
 
     def add_user(self, name: str, options: str = "") -> None:
         """Make a role that may log in, and put its password into the password file."""
+        self.admin(f"CREATE ROLE {name} LOGIN {options}")
+        self.set_password(name)
+
+    def set_password(self, name: str) -> str:
+        """Give a role a password, put it into the password file, and say it."""
         password = secrets.token_hex(16)
-        self.admin(f"CREATE ROLE {name} LOGIN PASSWORD '{password}' {options}")
+        self.admin(f"ALTER ROLE {name} PASSWORD '{password}'")
         self._note_password(name, password)
+        return password
 
     def empty(self) -> None:
         """Make the database anew, whoever is connected to it."""

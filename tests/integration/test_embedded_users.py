@@ -1,10 +1,13 @@
 """Who runs the embedded PostgreSQL: for root another user, who may be shut out; else the caller."""
 
+import json
 import os
 import pwd
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
@@ -12,6 +15,7 @@ from anomalyvfm_opt.store.embedded.binaries import Installation, find_installati
 from anomalyvfm_opt.store.embedded.cluster import Cluster
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.embedded.server_user import ServerUser, choose_server_user
+from tests.integration.program import FinishedStudy, Program
 from tests.integration.server_notes import kill_server, read_notes, write_note
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become another user")
@@ -128,3 +132,63 @@ def _is_refused(uid: int, gid: int, cluster: EmbeddedCluster) -> int:
     except EnvironmentMissingError as error:
         return 0 if "belongs to user" in str(error) else 2
     return 1
+
+
+def test_another_user_can_read_nothing_in_the_state_folder_and_gets_no_connection(
+    program: Program, finished_study: FinishedStudy
+) -> None:
+    """All that is left of a study that ran: the database, its password, checkpoints, images, trained files."""
+    home = program.cluster.home
+    status = program.cluster.status()
+    (home / "dashboard.token").touch(0o600)
+    shared = home / "postgres-bin"  # PostgreSQL's own programs, where root had to copy them
+    paths = [path for path in home.rglob("*") if not path.is_relative_to(shared)]
+    names = {path.relative_to(home).parts[0] for path in paths}
+    assert names >= {"artifacts", "cache", "postgres", "postgres.passfile"}
+    readable = _ask_as_nobody(lambda: [str(path) for path in (home, *paths) if _can_read(path)])
+    assert readable == []
+
+    def connect() -> list[str]:
+        for passfile in ("/dev/null", str(program.cluster.passfile), str(home / "postgres" / "password")):
+            for host in ("127.0.0.1", "/tmp", "/var/run/postgresql"):  # noqa: S108 - where a socket would be
+                for user in ("anomalyvfm_opt", "postgres", "nobody"):
+                    try:
+                        psycopg2.connect(
+                            host=host, port=status.port, user=user, dbname="anomalyvfm_opt", passfile=passfile
+                        )
+                    except psycopg2.OperationalError:
+                        continue
+                    return [f"{user} at {host} with {passfile}"]
+        return []
+
+    assert _ask_as_nobody(connect) == []
+
+
+def _can_read(path: Path) -> bool:
+    try:
+        list(path.iterdir()) if path.is_dir() else path.open("rb").close()
+    except OSError:
+        return False
+    return True
+
+
+def _ask_as_nobody(question: Callable[[], list[str]]) -> list[str]:
+    """What a forked child of another user answers."""
+    nobody = pwd.getpwnam("nobody")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(nobody.pw_gid)
+            os.setuid(nobody.pw_uid)
+            os.write(writer, json.dumps(question()).encode()[:60_000])
+        except BaseException as error:
+            os.write(writer, json.dumps([repr(error)]).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answers:
+        found: list[str] = json.loads(answers.read())
+    os.waitpid(child, 0)
+    return found

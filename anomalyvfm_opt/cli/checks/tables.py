@@ -7,14 +7,12 @@ from sqlalchemy import Row
 
 from anomalyvfm_opt.cli.checks.check import Finding, fail, ok
 from anomalyvfm_opt.cli.checks.database import Database
-from anomalyvfm_opt.store.rights import check_may_create, quote
+from anomalyvfm_opt.store.rights import WORKER_RIGHTS, check_may_create, quote
 from anomalyvfm_opt.store.schema import HEAD
 from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions
 from anomalyvfm_opt.store.tables import SCHEMA
 
 _NOT_MADE = "not made yet; the first command makes them"
-_VERSIONS = ("schema_version", "alembic_version", "version_info")  # written by an upgrade only
-_UPDATED, _EMPTIED = ("study", "lease", "worker"), ("lease",)  # our tables whose rows change; the others only grow
 
 _ROLE = """
     SELECT current_user AS role, to_regnamespace(:ours) IS NOT NULL AS has_ours,
@@ -23,7 +21,8 @@ _ROLE = """
 _TABLES = """
     SELECT n.nspname AS schema, c.relname AS name,
            has_table_privilege(c.oid, 'SELECT') AS may_select, has_table_privilege(c.oid, 'INSERT') AS may_insert,
-           has_table_privilege(c.oid, 'UPDATE') AS may_update, has_table_privilege(c.oid, 'DELETE') AS may_delete
+           has_any_column_privilege(c.oid, 'UPDATE') AS may_update,
+           has_table_privilege(c.oid, 'DELETE') AS may_delete
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p')
        AND (n.nspname = :ours OR (c.relname = ANY(:optuna) AND pg_table_is_visible(c.oid)))
@@ -60,7 +59,12 @@ def look_at_rights(database: Database) -> Finding:
         schemas = sorted({table.schema for table in tables})
         detail = f"role {role.role} lacks {'; '.join(missing)}: a worker has to write"
         return fail(detail, _describe_fix(role.role, schemas))
-    return ok(f"role {role.role} may " + ("read and write the tables" if tables else "make the tables"))
+    if not tables:
+        return ok(f"role {role.role} may make the tables")
+    may_create = any(table.name == "studies" and table.may_insert for table in tables)
+    return ok(
+        f"role {role.role} may read and write the tables" + ("" if may_create else ", and not create a study")
+    )
 
 
 def _describe_fix(role: str, schemas: Sequence[str]) -> str:
@@ -74,18 +78,23 @@ def _describe_fix(role: str, schemas: Sequence[str]) -> str:
 
 def _list_missing_rights(tables: Sequence[Row[Any]]) -> list[str]:
     """Rights on tables that a worker needs and does not have, such as `INSERT on studies, trials and 12 more`."""
-    written = [table for table in tables if table.name not in _VERSIONS]
+    found = {table.name: table for table in tables}
     lacking = {
-        "SELECT": [t.name for t in tables if not t.may_select],
-        "INSERT": [t.name for t in written if not t.may_insert],
-        "UPDATE": [t.name for t in written if not t.may_update and (t.schema != SCHEMA or t.name in _UPDATED)],
-        "DELETE": [t.name for t in written if not t.may_delete and t.schema == SCHEMA and t.name in _EMPTIED],
+        right: [
+            name
+            for name in (found if right == "SELECT" else WORKER_RIGHTS)
+            if name in found
+            and (right == "SELECT" or right in WORKER_RIGHTS[name])
+            and not getattr(found[name], f"may_{right.lower()}")
+        ]
+        for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
     }
     return [f"{right} on {_join(names)}" for right, names in lacking.items() if names]
 
 
 def _list_missing_sequences(database: Database, optuna: Sequence[str]) -> list[str]:
-    names = [row.name for row in database.ask(_SEQUENCES, optuna=optuna)]
+    written = [name for name in optuna if "INSERT" in WORKER_RIGHTS.get(name, ())]
+    names = [row.name for row in database.ask(_SEQUENCES, optuna=written)]
     return [f"USAGE on {_join(names)}"] if names else []
 
 

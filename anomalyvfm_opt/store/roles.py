@@ -1,0 +1,120 @@
+"""Three roles on a study store: owner, worker and viewer. What each may do stands in deploy/roles.sql."""
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+import anomalyvfm_opt
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.store.engine import explained
+from anomalyvfm_opt.store.rights import quote
+from anomalyvfm_opt.store.tables import SCHEMA
+
+_RAISED = "P0001"  # by roles.sql itself, in words for a person
+_MAY_NOT_MAKE_ROLES = "permission denied to create role"
+_OWNER = text("""
+    SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('anomalyvfm_opt.study')
+""")
+# Who reads the tables that are still to come: that is given by roles.sql alone, and told apart by what they write.
+_FIND = text("""
+    SELECT DISTINCT pg_get_userbyid(d.defaclrole) AS owner, pg_get_userbyid(a.grantee) AS role,
+           has_table_privilege(a.grantee, 'anomalyvfm_opt.lease', 'INSERT') AS works
+      FROM pg_default_acl d, aclexplode(d.defaclacl) a JOIN pg_roles r ON r.oid = a.grantee
+     WHERE d.defaclnamespace = to_regnamespace(:ours) AND d.defaclobjtype = 'r' AND a.privilege_type = 'SELECT'
+       AND a.grantee <> d.defaclrole
+     ORDER BY 1, 2
+""")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Their names in the database server."""
+
+    owner: str
+    worker: str = "anomalyvfm_opt_worker"
+    viewer: str = "anomalyvfm_opt_viewer"
+
+
+def find_roles(connection: Connection) -> list[Roles]:
+    """The roles that were applied to this store; more than one set if there are several workers' or viewers'."""
+    rows = connection.execute(_FIND, {"ours": SCHEMA}).all()
+    if not rows:
+        return []
+    workers = [row.role for row in rows if row.works]
+    viewers = [row.role for row in rows if not row.works]
+    if not workers or not viewers:
+        return []
+    pairs = zip_longest(workers, viewers)
+    return [Roles(rows[0].owner, worker or workers[-1], viewer or viewers[-1]) for worker, viewer in pairs]
+
+
+def find_owner(connection: Connection) -> str:
+    """The role that has the tables.
+
+    Raises:
+        EnvironmentMissingError: there are none.
+    """
+    owner: str | None = connection.scalar(_OWNER)
+    if owner is None:
+        raise EnvironmentMissingError("the study store has no tables", "make them: anomalyvfm-opt db upgrade")
+    return owner
+
+
+def apply_roles(engine: Engine, roles: Roles) -> None:
+    """Make the roles that are missing, and give each exactly its rights; the same again is a no-op.
+
+    Args:
+        engine: of a user who has the tables, and who may make roles if one is missing.
+        roles: their names.
+
+    Raises:
+        EnvironmentMissingError: the user may not do this.
+        UsageError: the names do not make three roles, or one of them may do everything anyhow.
+    """
+    try:
+        with explained(engine.url), engine.begin() as connection:
+            grant_roles(connection, roles)
+    except EnvironmentMissingError as error:
+        if _MAY_NOT_MAKE_ROLES in error.message:
+            raise EnvironmentMissingError(
+                error.message, f"the administrator runs there: {describe_psql(roles)}"
+            ) from None
+        raise
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _RAISED:
+            raise
+        raise UsageError(str(error.orig).splitlines()[0], "see docs/database.md, Roles") from None
+
+
+def grant_roles(connection: Connection, roles: Roles) -> None:
+    """Run deploy/roles.sql in the caller's transaction."""
+    script = find_script().read_text(encoding="utf-8")
+    for variable, name in vars(roles).items():
+        script = script.replace(f":'{variable}'", _quote_text(name)).replace(f':"{variable}"', quote(name))
+    connection.execution_options(no_parameters=True).exec_driver_sql(script)
+
+
+def find_script() -> Path:
+    """Path of deploy/roles.sql: beside the package in a checkout, inside it in an installed wheel.
+
+    Raises:
+        EnvironmentMissingError: the installation lacks it.
+    """
+    package = Path(anomalyvfm_opt.__file__).parent
+    for folder in (package, package.parent):
+        if (path := folder / "deploy" / "roles.sql").is_file():
+            return path
+    raise EnvironmentMissingError("deploy/roles.sql is not part of this installation", "reinstall the program")
+
+
+def describe_psql(roles: Roles) -> str:
+    """The same as a command for an administrator."""
+    names = " ".join(f"-v {variable}={name}" for variable, name in vars(roles).items())
+    return f"psql -v ON_ERROR_STOP=1 --single-transaction {names} -f deploy/roles.sql DATABASE"
+
+
+def _quote_text(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"

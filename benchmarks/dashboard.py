@@ -1,0 +1,88 @@
+"""A page of the dashboard on a study of thousands of trials: ours against plain optuna-dashboard, in the same run.
+
+Plain is `optuna_dashboard.wsgi` on Optuna's own RDBStorage, as optuna-dashboard's command serves it. Ours is what
+`anomalyvfm-opt dashboard` serves. Both answer in this process, in turns:
+
+- first: the page is opened for the first time after a start, with all trials;
+- reload: it is opened again later, with all trials;
+- refresh: the open page asks for what is new, as it does every few seconds.
+
+optuna-dashboard keeps what it has read for 10 s, so that much time passes before each.
+"""
+
+import argparse
+import io
+import json
+import statistics
+import time
+from typing import Any
+
+import optuna_dashboard
+from optuna.storages import RDBStorage
+
+import study_store as bench
+from anomalyvfm_opt.report.dashboard import make_application
+from anomalyvfm_opt.store.storage import open_storage
+from store import fill_source, grow
+
+KEPT_S = 10.1
+KINDS = ("first", "reload", "refresh")
+
+
+def ask(application: Any, path: str, query: str) -> tuple[float, Any]:
+    """Seconds, and what was answered."""
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "8080",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": io.StringIO(),
+    }
+    started = time.perf_counter()
+    answer = json.loads(b"".join(application(environ, lambda *_: None)))
+    return time.perf_counter() - started, answer
+
+
+def measure(sides: dict[str, Any], study_id: int, trials: int, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Side -> kind -> seconds of each round."""
+    path = f"/api/studies/{study_id}"
+    found: dict[str, dict[str, list[float]]] = {side: {kind: [] for kind in KINDS} for side in sides}
+    for number in range(2 * rounds + 1):
+        kind = "first" if number == 0 else KINDS[1 + number % 2]
+        for side, application in sides.items():
+            after = trials if kind == "refresh" else 0
+            seconds, answer = ask(application, path, f"after={after}")
+            found[side][kind].append(seconds)
+            if len(answer["trials"]) != trials - after:
+                raise SystemExit(f"{side} answered {len(answer['trials'])} trials after {after} of {trials}")
+        time.sleep(KEPT_S)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with bench.open_server() as server_url:
+        url = bench.make_database(server_url, "dashboard")
+        fill_source(url)
+        grow(url, arguments.trials)
+        storage = open_storage(url)
+        sides = {"plain": optuna_dashboard.wsgi(RDBStorage(url)), "ours": make_application(storage)}
+        study_id = storage.get_study_id_from_name("plain")
+        found = measure(sides, study_id, arguments.trials, arguments.rounds)
+        storage.engine.dispose()
+    print(f"a study of {arguments.trials} trials, median of {arguments.rounds} (first: once), seconds")
+    print("| page | plain | ours | ratio |")
+    print("|---|---|---|---|")
+    for kind in KINDS:
+        plain, ours = (statistics.median(found[side][kind]) for side in ("plain", "ours"))
+        print(f"| {kind} | {plain:.2f} | {ours:.2f} | {ours / plain:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
