@@ -232,7 +232,7 @@ def submit(executor: Any, arguments: Sequence[str], count: int) -> Array:
 
 @contextmanager
 def _prepared(overruling: Sequence[str]) -> Iterator[None]:
-    """Within the `with`, files are private and sbatch's settings in the environment do not overrule what was asked.
+    """Within the `with`, files are private, and sbatch's environment does not overrule what was asked.
 
     submitit prints what its errors say; that is left out.
     """
