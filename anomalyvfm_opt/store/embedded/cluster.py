@@ -64,7 +64,7 @@ class Cluster:
         return f"anomalyvfm_opt-{hashlib.sha256(f'{status.st_dev}:{status.st_ino}'.encode()).hexdigest()[:12]}"
 
     def password(self) -> str:
-        """The password of the only database user."""
+        """The password of the database user that the cluster was made with."""
         return (self.folder / "password").read_text().strip()
 
     def listens_on(self) -> str:
@@ -73,13 +73,13 @@ class Cluster:
         return path.read_text().strip() if path.is_file() else LOCAL
 
     def listen_on(self, chosen: str, user: ServerUser) -> None:
-        """Keep an address for the next start, and let our database user in from other hosts if it needs to be."""
+        """Keep an address for the next start; roles with a password get in from other hosts if it needs to be."""
         if chosen == self.listens_on():
             return
         path = self.data / "pg_hba.conf"
         kept = [line for line in path.read_text().splitlines() if not line.endswith(_LISTEN_MARK)]
         if chosen != LOCAL:
-            kept.append(f"host {DATABASE} {USER} all scram-sha-256 {_LISTEN_MARK}")
+            kept.append(f"host {DATABASE} all all scram-sha-256 {_LISTEN_MARK}")
         write_private(path, "\n".join(kept) + "\n", user)
         write_private(self.folder / "listen", f"{chosen}\n", user)
 
