@@ -232,9 +232,9 @@ def submit(executor: Any, arguments: Sequence[str], count: int) -> Array:
 
 @contextmanager
 def _prepared(overruling: Sequence[str]) -> Iterator[None]:
-    """Within the `with`, files are private, and sbatch's environment does not overrule what was asked.
+    """Within the `with`, files are private and settings of sbatch in the environment overrule nothing.
 
-    submitit prints what its errors say; that is left out.
+    What submitit prints of its errors is left out: they say it, too.
     """
     kept = {name: value for name in overruling if (value := os.environ.pop(f"SBATCH_{name}", None)) is not None}
     old_mask = os.umask(0o077)

@@ -98,7 +98,7 @@ def test_a_study_survives_the_end_of_its_jobs_time(program: Program, study: str,
     folder = tmp_path / "slurm" / "now"
     make_private(folder)
     executor = submitit.LocalExecutor(folder, max_num_timeout=9)
-    executor.update_parameters(timeout_min=10, stderr_to_stdout=True)
+    executor.update_parameters(timeout_min=60, stderr_to_stdout=True)
     home = {"ANOMALYVFM_OPT_HOME": str(program.cluster.home), "CUDA_VISIBLE_DEVICES": ""}
     with patch.dict(os.environ, home):
         array = submit(executor, ["--device", "cpu", "--study", study], 2)
