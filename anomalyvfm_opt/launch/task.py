@@ -56,7 +56,7 @@ class WorkerTask:
             time.sleep(_LATE_S)  # a batch system signals one process after the other: ours may be the last
         if supervisor.states[0].last_code == EXIT_DONE:
             return EXIT_DONE  # nothing was left to do, whatever we were told meanwhile
-        if heard and heard[0] == signal.SIGUSR2 and callable(hand_on):
+        if signal.SIGUSR2 in heard and callable(hand_on):  # some clusters send SIGTERM before it
             hand_on(signal.SIGUSR2, None)  # ends this process
         if code != EXIT_DONE:
             atexit.register(os._exit, code)  # submitit ends with 0 whatever we return

@@ -18,6 +18,9 @@ _MAY_NOT_MAKE_ROLES = "permission denied to create role"
 _OWNER = text("""
     SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('anomalyvfm_opt.study')
 """)
+_MAY_GRANT = text("""
+    SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = to_regclass('anomalyvfm_opt.study')
+""")
 # Who reads the tables that are still to come: that is given by roles.sql alone, and told apart by what they write.
 _FIND = text("""
     SELECT DISTINCT pg_get_userbyid(d.defaclrole) AS owner, pg_get_userbyid(a.grantee) AS role,
@@ -63,6 +66,11 @@ def find_owner(connection: Connection) -> str:
     return owner
 
 
+def may_grant(connection: Connection) -> bool:
+    """Whether the connected user is the owner of the tables, or may do what it may."""
+    return bool(connection.scalar(_MAY_GRANT))
+
+
 def apply_roles(engine: Engine, roles: Roles) -> None:
     """Make the roles that are missing, and give each exactly its rights; the same again is a no-op.
 
@@ -76,6 +84,11 @@ def apply_roles(engine: Engine, roles: Roles) -> None:
     """
     try:
         with explained(engine.url), engine.begin() as connection:
+            if not may_grant(connection):
+                raise EnvironmentMissingError(
+                    f"user {engine.url.username} may not give rights on the tables",
+                    f"do it as the owner of the tables, user {find_owner(connection)}, or as the administrator",
+                )
             grant_roles(connection, roles)
     except EnvironmentMissingError as error:
         if _MAY_NOT_MAKE_ROLES in error.message:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.rights import check_may_create
-from anomalyvfm_opt.store.roles import find_roles, grant_roles
+from anomalyvfm_opt.store.roles import find_roles, grant_roles, may_grant
 from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions, make_optuna_tables
 from anomalyvfm_opt.store.tables import SCHEMA
 
@@ -74,8 +74,9 @@ def upgrade_database(engine: Engine) -> tuple[Versions, Versions]:
     """
     with explained(engine.url), _alone(engine) as connection:
         before = _bring_up(engine, connection, and_upgrade=True)
-        for roles in find_roles(connection):
-            grant_roles(connection, roles)
+        if may_grant(connection):
+            for roles in find_roles(connection):
+                grant_roles(connection, roles)
         connection.commit()
         return before, _read_versions(connection)
 

@@ -158,7 +158,9 @@ def run_by_workers(
     program: Program, server: ExternalServer, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Finished]:
     """A study with replicates that the owner made and two launched workers ran, one of which was killed."""
-    spec = write_spec(tmp_path_factory.mktemp("roles"), "roles", references=["frozen"], verdict={"noise_seeds": 3})
+    spec = write_spec(
+        tmp_path_factory.mktemp("roles"), "roles", references=["frozen", "v1.1"], verdict={"noise_seeds": 3}
+    )
     made = program.run(
         "study", "create", str(spec), "--data", str(program.data), "--category", CATEGORY, **server.environment
     )
@@ -207,7 +209,9 @@ def test_studies_are_neither_made_nor_deleted_under_another_role(
     confirm = program.run_here("confirm", name, "--no-wait", **environment)
     assert f"user {role} may not create studies" in assert_one_error(confirm, 3)
     upgrade = program.run_here("db", "upgrade", **environment)
-    assert upgrade.returncode == 0, upgrade.stderr  # nothing to do, and it does nothing
+    assert "nothing to do" in upgrade.stderr
+    roles = program.run_here("db", "roles", **environment)
+    assert f"user {role} may not give rights on the tables" in assert_one_error(roles, 3)
     show = program.run_here("study", "list", "--json", **environment)
     assert [study["name"] for study in json.loads(show.stdout)["studies"]] == [name, f"{name}#replicates"]
 

@@ -49,12 +49,14 @@ def start(folder: Path, what: str, **environment: str) -> "subprocess.Popen[str]
     )
 
 
-def signal_when_started(job: "subprocess.Popen[str]", number: signal.Signals) -> list[str]:
+def signal_when_started(job: "subprocess.Popen[str]", *numbers: signal.Signals) -> list[str]:
     assert job.stdout is not None
     while not job.stdout.readline().startswith("started"):
         pass
     time.sleep(0.3)  # until the script has set its traps
-    job.send_signal(number)
+    for number in numbers:
+        job.send_signal(number)
+        time.sleep(0.1)
     stdout, _ = job.communicate(timeout=30)
     return stdout.splitlines()
 
@@ -85,6 +87,12 @@ def test_before_the_limit_the_trial_is_given_back_and_then_the_job_is_put_back(t
     assert told == ["heard", "gave its trial back", "requeued"]
     assert not any(line.startswith("code") for line in lines)
     assert job.returncode == 255
+
+
+def test_a_preemption_may_begin_with_another_signal(tmp_path: Path) -> None:
+    lines = signal_when_started(start(tmp_path, "wait"), signal.SIGTERM, signal.SIGUSR2)
+    assert "gave its trial back" in lines
+    assert lines[-1] == "requeued"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
