@@ -128,7 +128,8 @@ class Confirmation:
             return Stage("searching", 0, max(0, self._study.budget - usage.used + usage.held))
         self._refuse_early(wishes.finalist)
         added, runs = self._replicate_references()
-        if not any(run.is_open for run in runs):  # with the noise known, the finalists are always the same ones
+        # with the noise known, the finalists are always the same ones
+        if not any(run.is_open for run in runs if run.planned.arm != FROZEN):
             entering = self._choose_entrants(wishes.finalist, runs)
             added += plan_replicates(
                 self._storage, self._engine, self._study, entering, self._study.spec.verdict.race_seeds

@@ -14,6 +14,7 @@ from tests.integration.program import (
     Program,
     assert_one_error,
     make_tiny,
+    write_spec,
 )
 
 EXIT_CODES = {"ADOPT": 0, "KEEP_BASELINE": 10, "INCONCLUSIVE": 11}
@@ -99,9 +100,12 @@ class Confirmed:
 
 
 @pytest.fixture(scope="module")
-def confirmed(program: Program) -> Confirmed:
+def confirmed(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
     changes = {"references": ["frozen", "v1.1"], "search": {"trials": 3}, "verdict": TERMS}
-    name = program.create_here("whole", **changes)
+    spec = write_spec(tmp_path_factory.mktemp("whole"), "whole", data={"categories": [CATEGORY]}, **changes)
+    created = program.run_here("study", "create", str(spec), "--data", str(program.data))
+    assert created.returncode == 0, created.stderr
+    name = f"whole/{CATEGORY}"
     assert program.run("worker", "run", "--study", "whole", "--threads", "1").returncode == 0
     assert program.run_here("predict-gain", name, "0.3", "--source", "an optimist").returncode == 0
     before = program.run_here("verdict", name)
@@ -116,7 +120,7 @@ def test_confirm_goes_from_a_finished_search_to_a_verdict(program: Program, conf
     assert "is not confirmed yet" in assert_one_error(confirmed.before, 3)
     name = confirmed.name
     assert confirmed.planned.returncode == 0, confirmed.planned.stderr
-    assert f"{name}#replicates: 2 trainings to do (on search data)" in confirmed.planned.stderr
+    assert f"{name}#replicates: 3 trainings to do (on search data)" in confirmed.planned.stderr
     assert "then: anomalyvfm-opt confirm" in confirmed.planned.stderr
     assert confirmed.done.returncode == 0, confirmed.done.stderr
     assert f"{name}#confirm: 7 trainings to do (round 1, on the locked images)" in confirmed.done.stderr
