@@ -28,9 +28,6 @@ TERMS = {"noise_seeds": 3, "finalists": 1, "race_seeds": 2, "seeds": 3}
         (("verdict", "nothing"), 2, ("no study 'nothing'",)),
         (("predict-gain", "nothing/brick", "0.1"), 2, ("no study 'nothing/brick'",)),
         (("predictions", "nothing"), 2, ("no study 'nothing'",)),
-        (("confirm", "{study}#replicates"), 2, ("{study}#replicates is a sibling study", "{study}")),
-        (("verdict", "{study}#replicates"), 2, ("{study}#replicates is a sibling study", "{study}")),
-        (("predict-gain", "{study}#replicates", "0.1"), 2, ("is a sibling study", "{study}")),
         (("confirm", "{study}", "--finalist", "99", "--no-wait"), 2, ("trial 99 of {study} has no parameters",)),
         (("confirm", "{study}", "--again"), 2, ("{study} has no confirmation to repeat",)),
         (("predict-gain", "{study}", "7"), 2, ("a gain of 7 is no difference of two AUROC",)),
@@ -54,6 +51,19 @@ def test_a_mistake_is_one_clear_error(
         assert word.format(study=finished_study.name) in shown
     assert done.stdout == ""
     assert len(program.list_names()) == before
+
+
+@pytest.fixture(scope="module")
+def watched(program: Program) -> str:
+    """A study whose noise floor is planned."""
+    return program.create_here("watched", verdict={"noise_seeds": 3})
+
+
+@pytest.mark.parametrize("arguments", [("confirm",), ("verdict",), ("predict-gain", "0.1")])
+def test_a_sibling_is_not_confirmed_by_itself(program: Program, watched: str, arguments: tuple[str, ...]) -> None:
+    command, *rest = arguments
+    shown = assert_one_error(program.run_here(command, f"{watched}#replicates", *rest), 2)
+    assert f"{watched}#replicates is a sibling study" in shown
 
 
 def test_a_finalist_is_of_one_study(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
