@@ -53,6 +53,7 @@ def test_a_study_in_a_real_slurm(program: Program, tmp_path: Path) -> None:
         "STUDY": study,
         "LOG": str(log),
         "TRY_SLURM_REQUEUE_S": "5",
+        "TRY_SLURM_DIR": str(tmp_path / "slurm"),
     }
     command = ["env", *(f"{name}={value}" for name, value in environment.items())]
     process = subprocess.Popen(
@@ -75,3 +76,6 @@ def test_a_study_in_a_real_slurm(program: Program, tmp_path: Path) -> None:
     assert "interrupted (143)" in second
     assert "attached 0" in second
     assert "2 DONE" in done.stderr
+    password = (program.cluster.home / "postgres" / "password").read_text().strip().encode()
+    files = [path for folder in (tmp_path, program.cluster.home / "slurm") for path in folder.rglob("*")]
+    assert [path for path in files if path.is_file() and password in path.read_bytes()] == []
