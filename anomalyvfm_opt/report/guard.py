@@ -115,7 +115,8 @@ def _read_host(environ: dict[str, Any]) -> str:
 
 
 def _read_query(environ: dict[str, Any]) -> str:
-    return parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
+    query: str = environ.get("QUERY_STRING", "")
+    return parse_qs(query).get("token", [""])[0]
 
 
 def _refuse(
