@@ -92,10 +92,21 @@ def read_token(path: Path) -> str:
 
 
 def keep_token(path: Path) -> str:
-    """The token in a file of the state folder, which is made the first time."""
+    """The token in a file of the state folder, which is made the first time.
+
+    Raises:
+        EnvironmentMissingError: it cannot be written.
+        UsageError: what is there will not do.
+    """
     if not path.exists():
-        with written_whole(path, 0o600) as file:
-            file.write(f"{secrets.token_urlsafe(32)}\n".encode())
+        try:
+            with written_whole(path, 0o600) as file:
+                file.write(f"{secrets.token_urlsafe(32)}\n".encode())
+        except OSError as error:
+            raise EnvironmentMissingError(
+                f"the dashboard's token cannot be kept in {path}: {error.strerror}",
+                "free space there, or give a token with --token-file",
+            ) from None
     return read_token(path)
 
 

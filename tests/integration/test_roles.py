@@ -307,7 +307,12 @@ def test_tables_that_the_administrator_made_become_the_owners(server: ExternalSe
         assert server.admin(owners, "second store") == [(names["owner"],)]
         with admin.connect() as connection:
             assert find_roles(connection) == [Roles(**names)]
-        apply_roles(admin, Roles(**names))
+        names["more"] = "more hands"
+        apply_roles(admin, Roles(names["owner"], names["more"], names["viewer"]))
+        with admin.connect() as connection:  # an upgrade grants to both fleets
+            found = find_roles(connection)
+        assert {roles.worker for roles in found} == {names["worker"], names["more"]}
+        assert {roles.viewer for roles in found} == {names["viewer"]}
     finally:
         admin.dispose()
         server.admin('DROP DATABASE "second store" WITH (FORCE)')
