@@ -50,7 +50,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 ReturnToService=2
 GresTypes=gpu
-NodeName=$name NodeAddr=127.0.0.1 CPUs=${TRY_SLURM_CPUS:-$(nproc)} RealMemory=$memory Gres=gpu:$gpus State=UNKNOWN
+NodeName=$name NodeAddr=127.0.0.1 CPUs=${TRY_SLURM_CPUS:-$(nproc --all)} RealMemory=$memory Gres=gpu:$gpus State=UNKNOWN
 PartitionName=try Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 if [ "$gpus" -gt 0 ]; then # plain files: what asks for a GPU gets a number in CUDA_VISIBLE_DEVICES

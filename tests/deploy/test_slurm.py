@@ -16,11 +16,10 @@ pytestmark = pytest.mark.slurm
 _SCRIPT = """
 set -eu
 opt() { "$PYTHON" -m anomalyvfm_opt "$@"; }
-running() { opt worker list --json | grep -c '"study": "'"$STUDY"'"' || true; }
 job=$(opt worker launch --engine slurm --count 2 --time 10 --partition try --study "$STUDY" --device cpu)
 echo "job $job"
-until [ "$(running)" -ge 1 ]; do sleep 1; done
-sleep 2
+until grep -qs completed "$ANOMALYVFM_OPT_HOME"/slurm/*/"${job}_0_0_log.out"; do sleep 1; done # on to the next one
+sleep 1
 scancel --signal=USR2 "${job}_0"
 until squeue --noheader --array --format='%i %T' | grep -q "${job}_0 PENDING"; do sleep 1; done
 echo "put back"
