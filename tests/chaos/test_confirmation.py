@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,12 @@ def artifacts(program: Program) -> Path:
 
 
 def plan(program: Program, name: str, seeds: int) -> str:
-    """The trials of a confirmation of v1.1 with itself; the name of the study that holds them."""
+    """The trials of a confirmation of one setting with itself; the name of the study that holds them."""
     family = program.create_here(name, references=["frozen"], search={"trials": 1})
     store, record = program.store, program.record(family)
-    parameters = reference_parameters("v1.1", CATEGORY)
+    baseline = reference_parameters("v1.1", CATEGORY)
+    assert baseline is not None
+    parameters = replace(baseline, epochs=2, synthesis_count=12)
     arms = [("frozen", None, 0)]
     arms += [(arm, parameters, seed) for seed in range(1, seeds + 1) for arm in ("finalist", "baseline")]  # type: ignore[misc]
     trials = [(Planned(arm, p, seed, 1, "patch_knn"), {}) for arm, p, seed in arms]
