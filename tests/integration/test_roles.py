@@ -182,7 +182,7 @@ def test_a_launched_fleet_runs_a_study_and_its_replicates_under_the_worker_role(
     assert done.returncode == 0, done.stderr
     assert "killed by signal 9" in done.stderr
     engine = make_engine(server.local_url)
-    for each, budget in ((name, 4), (f"{name}#replicates", 3)):
+    for each, budget in ((name, 4), (f"{name}#replicates", 4)):  # three seeds of the baseline, and frozen
         usage = count_usage(engine, load_study(engine, each).study_id)
         assert (usage.budget, usage.used, usage.running, usage.held) == (budget, budget, 0, 0)
     engine.dispose()
