@@ -6,6 +6,15 @@ from typing import Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.fleet.ray import (
+    AddressOption,
+    CpusOption,
+    DetachOption,
+    ElasticOption,
+    GpusOption,
+    RayOptions,
+    launch_on_ray,
+)
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     DatabaseOption,
@@ -26,9 +35,11 @@ class Engine(StrEnum):
     """What places the workers."""
 
     LOCAL = "local"
+    RAY = "ray"
 
 
 def launch(
+    context: typer.Context,
     engine: Annotated[Engine, typer.Option("--engine", help="What places the workers.")] = Engine.LOCAL,
     count: Annotated[
         int | None,
@@ -44,9 +55,14 @@ def launch(
     hang_s: HangOption = 1800.0,
     drain_s: DrainSecondsOption = 30.0,
     outage_s: OutageOption = 900.0,
+    address: AddressOption = "auto",
+    gpus_per_worker: GpusOption = 1.0,
+    cpus_per_worker: CpusOption = 1.0,
+    detach: DetachOption = False,
+    elastic: ElasticOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Run several workers on this host until there is nothing to do; more workers than GPUs share them.
+    """Run several workers on this host or a cluster until there is nothing to do; GPUs may be shared.
 
     A worker that crashes is started again, with a growing pause. Ctrl-C has all of them give their trials back. At
     the end stands what was retried, and why.
@@ -55,13 +71,18 @@ def launch(
     from anomalyvfm_opt.cli.fleet.slots import lay_out
     from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.launch.places import Needs
 
-    _refuse_missing(data, weights)
+    if engine is Engine.LOCAL:
+        _refuse_missing(data, weights)
     store = open_store(db)
     names = study or []
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
+    if engine is Engine.RAY:
+        options = RayOptions(address, Needs(gpus_per_worker, cpus_per_worker), count, detach, elastic)
+        raise typer.Exit(launch_on_ray(context, store, lambda: select_families(store.engine, names), options))
     slots, arguments = lay_out(count, device)
     arguments += ["--cache-gib", str(cache_gib), "--grace-s", str(grace_s), "--hang-s", str(hang_s)]
     arguments += ["--drain-s", str(drain_s), "--outage-s", str(outage_s)]
