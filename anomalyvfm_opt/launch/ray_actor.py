@@ -27,6 +27,7 @@ class HeldWorker:
 
     def __init__(self) -> None:
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._code: int | None = None
         self._local = LocalLauncher(lambda _, line: self._lines.put(line), is_tied=True)
 
     def start(self, slot: Slot, arguments: Sequence[str]) -> str:
@@ -39,12 +40,17 @@ class HeldWorker:
         return _describe_place()
 
     def read(self) -> tuple[list[str], int | None]:
-        """The lines since the last call, and the exit code after the last of them."""
-        ended = self._local.wait(_READ_S)
+        """The lines since the last call, and the exit code after the last of them.
+
+        An answer may get lost on its way: then some lines are, but not the exit code.
+        """
+        ended = self._local.wait(_READ_S) if self._code is None else None
+        if ended is not None:
+            self._code = ended.code
         lines = []
         while not self._lines.empty():
             lines.append(self._lines.get())
-        return lines, ended.code if ended is not None else None
+        return lines, self._code
 
     def signal(self, number: int) -> None:
         """Pass a signal on to the worker."""

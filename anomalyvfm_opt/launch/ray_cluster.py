@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.5
 _PATIENCE_S = 5.0  # an actor takes a second or two where there is room
+_UNREACHED_S = 120.0  # a broken connection may come back; whether an actor or its node died is known by then
 
 
 class RayLauncher:
@@ -90,12 +91,21 @@ class RayLauncher:
 
     def _read(self, slot: Slot, actor: Any, signals: deque[int]) -> int:
         import ray
+        from ray.exceptions import ActorUnavailableError
 
+        heard_at = time.monotonic()
         while True:
             answer = actor.read.remote()
             while not ray.wait([answer], timeout=_LOOK_S)[0]:
                 _pass_on(signals, actor)
-            lines, code = ray.get(answer)
+            try:
+                lines, code = ray.get(answer)
+            except ActorUnavailableError:
+                if time.monotonic() - heard_at > _UNREACHED_S:
+                    raise
+                time.sleep(_LOOK_S)
+                continue
+            heard_at = time.monotonic()
             for line in lines:
                 self._say(slot, line)
             if code is not None:
@@ -141,11 +151,11 @@ def detach_workers(
 def describe_loss(error: Exception) -> str:
     """Why an actor is gone, in a few words: Ray's own are half a page."""
     text = str(error)
-    if "node" in text and ("died" in text or "dead" in text or "removed" in text) and "its node" in text:
+    if "its node has died" in text:
         return "its node died"
     if "unavailable" in text:
         return "its actor cannot be reached"
-    if "worker process" in text or "worker died" in text or "died unexpectedly" in text:
+    if "died unexpectedly" in text:
         return "its actor died"
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
@@ -98,7 +99,16 @@ def _join(address: str) -> list[Node]:
             "HOST:PORT works on the cluster's own machines only (`ray start --address HOST:PORT` makes this one);"
             " from outside: ray://HOST:10001",
         ) from error
+    _silence()
     return list_nodes()
+
+
+def _silence() -> None:
+    """Ray prints half a page about each dead actor and node on stdout, where data goes; the supervisor says it."""
+    with suppress(ImportError, AttributeError):  # a private name; a test holds it
+        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
 
 
 def list_nodes() -> list[Node]:
