@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CLUSTERS := $(VENV)/.installed-clusters
 # these take a study or images, so they are run by hand; and what they import
 BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows \
 	study_store virtual_time simulated_scenes simulated_studies
@@ -16,7 +17,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=88
 
-test-slow: $(INSTALLED)
+test-slow: $(INSTALLED) $(CLUSTERS)
 	$(BIN)/pytest -m "slow and not gpu"
 
 test-all: test test-slow
@@ -45,4 +46,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "anomalyvfm-opt needs Python 3.11 or newer; set one: make PYTHON=python3.12"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
+	touch $@
+
+# 79 MB to load and 240 MB on disk, which only the slow tests need
+$(CLUSTERS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
 	touch $@

@@ -1,15 +1,19 @@
-"""`worker launch --engine ray` on a real cluster of two nodes; needs the extra `ray`."""
+"""`worker launch --engine ray` on a real cluster of two nodes; needs the extra `ray`.
+
+The tests share the cluster; the last one removes a node of it.
+"""
 
 import os
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.integration.program import Program, wait_for
+from tests.integration.program import Program, assert_one_error, finish, wait_for
 from tests.integration.ray_nodes import RayNodes, start_ray_nodes
 
 pytestmark = pytest.mark.slow
@@ -17,9 +21,10 @@ _BUDGET = 10
 _LIMIT_S = 400.0
 
 
-@pytest.fixture
-def nodes(program: Program, tmp_path: Path) -> Iterator[RayNodes]:
-    with start_ray_nodes(tmp_path, ANOMALYVFM_OPT_HOME=str(program.cluster.home)) as nodes:
+@pytest.fixture(scope="module")
+def nodes(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
+    folder = tmp_path_factory.mktemp("ray")
+    with start_ray_nodes(folder, ANOMALYVFM_OPT_HOME=str(program.cluster.home)) as nodes:
         yield nodes
 
 
@@ -45,6 +50,49 @@ def find_names(program: Program) -> dict[str, int]:
 
 def count_running(program: Program, study: str) -> int:
     return sum(t.state.name == "RUNNING" and bool(t.intermediate_values) for t in program.trials(study))
+
+
+def test_what_is_missing_is_said_before_anything_is_placed(
+    program: Program, nodes: RayNodes, study: str, tmp_path: Path
+) -> None:
+    too_many = finish(launch(program, nodes, study, "--count", "5"))
+    assert "5 workers with 0.5 GPUs and 1 CPU each do not fit" in assert_one_error(too_many, 3)
+    assert "1 GPU, 4 CPUs" in too_many.stderr
+    assert "it has room for 4" in too_many.stderr
+    (tmp_path / "other").write_text("the token of another cluster")
+    other = replace(nodes, environment={**nodes.environment, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "other")})
+    refused = finish(launch(program, other, study, "--count", "1"))
+    assert "refuses our token" in assert_one_error(refused, 3)
+
+
+def test_workers_whose_launcher_is_killed_give_their_trials_back(
+    program: Program, nodes: RayNodes, study: str
+) -> None:
+    fleet = launch(program, nodes, study, "--count", "1", "--grace-s", "600")
+    wait_for(lambda: count_running(program, study) >= 1, _LIMIT_S)
+    fleet.kill()
+    fleet.communicate()
+    wait_for(lambda: program.usage(study).running == 0, _LIMIT_S)  # long before the grace is over
+    assert not find_names(program)
+    usage = program.usage(study)
+    assert (usage.used, usage.held) == (usage.complete, 0)
+
+
+def test_detached_workers_start_again_and_end_with_the_study(
+    program: Program, nodes: RayNodes, study: str
+) -> None:
+    done = finish(launch(program, nodes, study, "--count", "2", "--detach", "--grace-s", "20"), _LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    assert "worker drain all" in done.stderr
+    wait_for(lambda: len(find_names(program)) >= 1 and count_running(program, study) >= 1, _LIMIT_S)
+    name, pid = next(iter(find_names(program).items()))
+    os.kill(pid, signal.SIGKILL)  # the worker process itself
+    again = name.rpartition(".")[0] + ".2"
+    wait_for(lambda: again in program.run_here("worker", "list", "--all").stdout, _LIMIT_S)
+    wait_for(lambda: program.usage(study).complete == _BUDGET, _LIMIT_S)
+    wait_for(lambda: not nodes.find_actors(), _LIMIT_S)
+    usage = program.usage(study)
+    assert (usage.used, usage.running, usage.held) == (_BUDGET, 0, 0)
 
 
 def test_a_study_ends_with_four_half_gpus_while_an_actor_a_node_and_a_worker_leave(
