@@ -61,20 +61,26 @@ class RayLauncher:
         import ray
         from ray.exceptions import RayError
 
-        actor = ray.remote(HeldWorker).options(max_concurrency=2, **_place(self._needs)).remote()
         try:
-            place = actor.start.remote(slot, arguments)
-            code = self._wait_for_place(slot, place, signals)
-            if code is None:
-                self._say(slot, f"placed {ray.get(place)}")
-                code = self._read(slot, actor, signals)
-            ended = Exit(slot, code)
-        except RayError as error:
-            ended = Exit(slot, -signal.SIGKILL, describe_loss(error))
-        finally:
-            with suppress(RayError):
+            actor = ray.remote(HeldWorker).options(max_concurrency=2, **_place(self._needs)).remote()
+            try:
+                ended = Exit(slot, self._hold(slot, actor, arguments, signals))
+            finally:
                 ray.kill(actor)  # gives its GPUs and cores back
+        except (RayError, OSError, RuntimeError, ValueError) as error:  # Ray's own, and a lost connection's
+            ended = Exit(slot, -signal.SIGKILL, describe_loss(error))
         self._ended.put(ended)
+
+    def _hold(self, slot: Slot, actor: Any, arguments: list[str], signals: deque[int]) -> int:
+        """From the actor's place to its worker's exit code."""
+        import ray
+
+        place = actor.start.remote(slot, arguments)
+        code = self._wait_for_place(slot, place, signals)
+        if code is not None:
+            return code
+        self._say(slot, f"placed {ray.get(place)}")
+        return self._read(slot, actor, signals)
 
     def _wait_for_place(self, slot: Slot, place: "ObjectRef[str]", signals: deque[int]) -> int | None:
         """An exit code if a signal comes before the actor is there."""

@@ -28,6 +28,7 @@ class RayNodes:
 
     process: "subprocess.Popen[str]"
     address: str
+    files: Path  # what Ray writes: logs, sockets
     environment: dict[str, str]
 
     def remove_second(self) -> None:
@@ -62,7 +63,8 @@ def start_ray_nodes(folder: Path, **environment: str) -> Iterator[RayNodes]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield RayNodes(process, process.stdout.readline().strip(), settings)
+        address, files = process.stdout.readline().strip(), Path(process.stdout.readline().strip())
+        yield RayNodes(process, address, files, settings)
     finally:
         process.stdin.close()
         process.wait(60)
@@ -95,7 +97,7 @@ def _serve() -> None:
         except Exception:  # a plain one, after 30 s that cannot be set: on a busy machine the next try may do
             if is_last:
                 raise
-    print(cluster.address, file=answers, flush=True)
+    print(cluster.address, cluster.head_node.get_session_dir_path(), sep="\n", file=answers, flush=True)
     for _ in sys.stdin:
         cluster.remove_node(second, allow_graceful=False)
         print("removed", file=answers, flush=True)

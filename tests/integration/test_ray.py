@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.program import Program, assert_one_error, finish, wait_for
-from tests.integration.ray_nodes import RayNodes, start_ray_nodes
+from tests.integration.ray_nodes import TOKEN, RayNodes, start_ray_nodes
 
 pytestmark = pytest.mark.slow
 _BUDGET = 10
@@ -46,6 +46,24 @@ def find_names(program: Program) -> dict[str, int]:
     from anomalyvfm_opt.store.workers import list_workers
 
     return {row.name: row.pid for row in list_workers(program.store.engine) if row.state == "running"}
+
+
+def find_secrets(program: Program, nodes: RayNodes) -> list[Path]:
+    """Files of Ray, and command lines, with the database's password or the cluster's token in them."""
+    password = program.cluster.passfile.read_text().splitlines()[0].rpartition(":")[2]
+    assert len(password) > 8
+    looked = [path for path in nodes.files.rglob("*") if path.is_file()]
+    assert any("HeldWorker" in path.read_text(errors="replace") for path in looked)
+    commands = Path("/proc").glob("[0-9]*/cmdline")
+    return [path for path in [*looked, *commands] if find_in(path, password, TOKEN)]
+
+
+def find_in(path: Path, *words: str) -> set[str]:
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:  # a process that has just ended
+        return set()
+    return {word for word in words if word in text}
 
 
 def count_running(program: Program, study: str) -> int:
@@ -132,3 +150,4 @@ def test_a_study_ends_with_four_half_gpus_while_an_actor_a_node_and_a_worker_lea
     assert "killed" not in said  # all workers left by themselves, with their trials given back
     retried = [trial for trial in program.trials(study) if "retry_of" in trial.user_attrs]
     assert retried
+    assert not find_secrets(program, nodes)
