@@ -85,19 +85,21 @@ def _probe(address: str) -> None:
 
 def _join(address: str) -> list[Node]:
     import ray
-    from ray.exceptions import AuthenticationError, RayError
+    from ray.exceptions import RayError
 
     try:
         ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
-    except (AuthenticationError, ConnectionError, RayError, RuntimeError, ValueError, ImportError) as error:
+    except (ConnectionError, RayError, RuntimeError, ValueError, ImportError) as error:
         if "authentication" in str(error).lower() or isinstance(error, AuthenticationError):
             raise EnvironmentMissingError(
                 f"the Ray cluster at {address} refuses our token", _TOKEN_HINT
             ) from error
         raise EnvironmentMissingError(
             f"cannot join the Ray cluster at {address}: {str(error).strip().splitlines()[0]}",
-            "HOST:PORT works on the cluster's own machines only (`ray start --address HOST:PORT` makes this one);"
-            " from outside: ray://HOST:10001",
+            "if the lines above speak of a token, ours is not the cluster's: "
+            + _TOKEN_HINT
+            + "; else: HOST:PORT works"
+            " on the cluster's own machines only (`ray start --address HOST:PORT` makes this one)",
         ) from error
     _silence()
     return list_nodes()
