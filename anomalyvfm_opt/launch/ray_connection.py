@@ -93,9 +93,7 @@ def _join(address: str) -> list[Node]:
         # what Ray says of a refused token goes into its log; the error itself does not tell
         raise EnvironmentMissingError(
             f"cannot join the Ray cluster at {address}: {str(error).strip().splitlines()[0]}",
-            "if the lines above speak of a token, ours is not the cluster's: "
-            + _TOKEN_HINT
-            + "; else: HOST:PORT works"
+            f"if the lines above speak of a token, ours is not the cluster's: {_TOKEN_HINT}; else: HOST:PORT works"
             " on the cluster's own machines only (`ray start --address HOST:PORT` makes this one)",
         ) from error
     _silence()
