@@ -175,6 +175,7 @@ def run_by_workers(
     return f"roles/{CATEGORY}", finish(fleet)
 
 
+@pytest.mark.slow
 def test_a_launched_fleet_runs_a_study_and_its_replicates_under_the_worker_role(
     program: Program, server: ExternalServer, run_by_workers: tuple[str, Finished]
 ) -> None:
@@ -197,6 +198,7 @@ def test_a_launched_fleet_runs_a_study_and_its_replicates_under_the_worker_role(
         assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", [ROLES.worker, ROLES.viewer])
 def test_studies_are_neither_made_nor_deleted_under_another_role(
     program: Program, server: ExternalServer, run_by_workers: tuple[str, Finished], role: str
@@ -216,6 +218,7 @@ def test_studies_are_neither_made_nor_deleted_under_another_role(
     assert [study["name"] for study in json.loads(show.stdout)["studies"]] == [name, f"{name}#replicates"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", [ROLES.worker, ROLES.viewer])
 def test_a_refused_creation_reads_no_image(
     program: Program, server: ExternalServer, run_by_workers: tuple[str, Finished], role: str, tmp_path: Path
