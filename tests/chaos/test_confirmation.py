@@ -101,8 +101,7 @@ def test_kill_at(program: Program, artifacts: Path, tmp_path: Path, point: str) 
     fault = inject(tmp_path / "fault", {**KILLS, **BETWEEN}[point])
     killed = program.run(*WORK, *GRACE, "--study", name, **fault)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    looks_before = count_looks(program, name).total()
-    assert_books_are_right(program.store, name, artifacts)
+    looks_before = count_looks(program, name).total()  # of a trial without a lease a reaper knows after the grace
     done = program.run(*WORK, *GRACE, "--study", name)
     assert done.returncode == 0, done.stderr
     check_the_end(program, name, artifacts)
