@@ -64,7 +64,10 @@ started=""
 finish() {
     trap - EXIT INT TERM
     scancel --user="$user" 2>/dev/null || true
-    sleep 1
+    for _ in $(seq 45); do # jobs outlive the node's daemon: until they have ended, or were killed (KillWait)
+        [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+        sleep 1
+    done
     for pid in $started; do # the node first
         kill "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
