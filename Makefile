@@ -3,21 +3,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CLUSTERS := $(VENV)/.installed-clusters
 # these take a study or images, so they are run by hand; and what they import
 BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows \
 	study_store virtual_time simulated_scenes simulated_studies
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
-.PHONY: demo test test-slow test-all check format bench docs clean
+.PHONY: demo test test-slow test-ray test-slurm test-all check format bench docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/anomalyvfm-opt demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=88
+	$(BIN)/pytest -m "not slow and not gpu and not ray and not slurm" --cov --cov-report=term:skip-covered --cov-fail-under=88
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest -m "slow and not gpu"
+
+test-ray: $(INSTALLED) $(CLUSTERS)
+	$(BIN)/pytest -m ray
+
+test-slurm: $(INSTALLED)
+	$(BIN)/pytest -m slurm
 
 test-all: test test-slow
 
@@ -45,4 +52,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "anomalyvfm-opt needs Python 3.11 or newer; set one: make PYTHON=python3.12"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
+	touch $@
+
+# 79 MB to load and 240 MB on disk, which only the tests of Ray need
+$(CLUSTERS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
 	touch $@

@@ -31,7 +31,7 @@ from anomalyvfm_opt.spec.references import distinct_references, reference_parame
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study, load_study
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
-from anomalyvfm_opt.verdict.replicates import plan_noise
+from anomalyvfm_opt.verdict.replicates import plan_references
 from anomalyvfm_opt.verdict.resolution import resolve_mean
 
 
@@ -74,7 +74,8 @@ def create_studies(
         new = _prepare(spec, name, root, split, backbone.weights_sha256, judged)
         is_new = create_study(store.storage, store.engine, new, _list_references(spec, name))
         study = load_study(store.engine, new.name)
-        plan_noise(store.storage, store.engine, study, spec.verdict.noise_seeds)
+        if spec.verdict.noise_seeds:
+            plan_references(store.storage, store.engine, study, spec.verdict.noise_seeds)
         _announce(new, split, is_new)
     _announce_resolution(spec, list(splits.values()))
     if backbone.is_random:

@@ -51,9 +51,9 @@ def demo(
 
 def _confirm(store: "Store", name: str, workers: int) -> None:
     """Race, confirmation and verdict; what is done already is not done again."""
-    from anomalyvfm_opt.cli.campaign import Campaign, carry_out
+    from anomalyvfm_opt.cli.judging.campaign import Campaign, carry_out
+    from anomalyvfm_opt.cli.judging.verdict import print_verdict
     from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.verdict import print_verdict
     from anomalyvfm_opt.verdict.confirm import Wishes
     from anomalyvfm_opt.verdict.judge_spec import judge_spec
 

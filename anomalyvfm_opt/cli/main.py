@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from anomalyvfm_opt import __version__
-from anomalyvfm_opt.cli import confirm, dashboard, data, db, demo, doctor, predict, spec, study, verdict, worker
+from anomalyvfm_opt.cli import dashboard, data, db, demo, doctor, spec, study, worker
+from anomalyvfm_opt.cli.judging import confirm, predict, verdict
 from anomalyvfm_opt.cli.output import escape
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError
 

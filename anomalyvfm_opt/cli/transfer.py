@@ -26,7 +26,7 @@ def export_one(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Write a study to a file, with all trials and scores, for `study import` into another store.
+    """Write a study to a file, with its siblings, all trials and scores, for `study import` into another store.
 
     The study stays as it is, and its workers may go on. A trial that runs travels as waiting.
     """
@@ -46,6 +46,8 @@ def export_one(
         known = ", ".join(record.name for record in records)
         raise UsageError(f"{name!r} names {len(records)} studies, and a file holds one", f"one of {known}")
     record = records[0]
+    if record.kind != "search":
+        raise UsageError(f"{record.name} is a sibling study", f"it travels with {record.family}: export that")
     target = output or f"{record.spec.name}-{record.category}.study.json.gz"
     check_target(target, may_replace=force)
     header = export_study(store.engine, record.name, partial(write_file, target))

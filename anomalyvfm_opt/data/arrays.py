@@ -112,7 +112,7 @@ class ArrayStore:
     @contextlib.contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
         with self._explained():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # product images are nobody else's
             lock = FileLock(path.with_suffix(_LOCK_END))
             lock.acquire()
         try:

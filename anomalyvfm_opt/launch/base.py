@@ -22,13 +22,22 @@ class Slot:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a slot's worker ended: its exit code, or the negative number of the signal that killed it."""
+    """How a slot's worker ended.
+
+    Args:
+        slot: which is empty now.
+        code: its exit code, or the negative number of the signal that killed it.
+        loss: why the engine lost sight of it; empty if it saw it end. A lost worker may live for its last seconds.
+    """
 
     slot: Slot
     code: int
+    loss: str = ""
 
     def describe(self) -> str:
-        """`exit 3`, or `killed by signal 9`."""
+        """`exit 3`, `killed by signal 9`, or what was lost."""
+        if self.loss:
+            return self.loss
         return f"exit {self.code}" if self.code >= 0 else f"killed by signal {-self.code}"
 
 
@@ -36,10 +45,10 @@ class Launcher(Protocol):
     """An engine that places worker processes."""
 
     def start(self, slot: Slot, arguments: Sequence[str]) -> None:
-        """Start `anomalyvfm-opt worker run` with these arguments in an empty slot."""
+        """Start `anomalyvfm-opt worker run` with these arguments in an empty slot, now or when it has a place."""
 
     def wait(self, timeout_s: float) -> Exit | None:
         """The next worker that has ended; None if none has within the time."""
 
     def signal(self, number: int) -> None:
-        """Pass a signal on to all workers that live."""
+        """Pass a signal on to all workers that live; called from a signal's handler, so it takes no lock."""

@@ -18,19 +18,24 @@ class LocalLauncher:
 
     Args:
         on_line: told of each line that a worker writes, from a thread of that worker's own.
+        is_tied: workers give their trials back and end when this process dies, however it dies; else they go on.
     """
 
-    def __init__(self, on_line: Callable[[Slot, str], None]) -> None:
+    def __init__(self, on_line: Callable[[Slot, str], None], is_tied: bool = False) -> None:
         self._on_line = on_line
+        self._is_tied = is_tied
         self._ended: queue.Queue[Exit] = queue.Queue()
         self._processes: dict[int, subprocess.Popen[str]] = {}
 
     def start(self, slot: Slot, arguments: Sequence[str]) -> None:
         """Start a worker in an empty slot."""
+        command = [sys.executable, "-m", "anomalyvfm_opt", "worker", "run", *arguments]
+        if self._is_tied:
+            command = [sys.executable, "-m", "anomalyvfm_opt.launch.keeper", *command]
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "anomalyvfm_opt", "worker", "run", *arguments],
+            command,
             env={**os.environ, **slot.environment},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if self._is_tied else subprocess.DEVNULL,  # the keeper watches it
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

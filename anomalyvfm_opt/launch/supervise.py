@@ -17,7 +17,7 @@ _STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
 
 @dataclass
 class SlotState:
-    """What a slot is at; `note` says it to people."""
+    """What a slot is at; `note` says it to people. Of a lost worker nobody knows yet that it is dead."""
 
     slot: Slot
     restarts: Restarts = field(default_factory=Restarts)
@@ -26,6 +26,7 @@ class SlotState:
     start_again_at: float | None = None
     is_running: bool = False
     last_code: int | None = None
+    is_lost: bool = False
     note: str = "starting"
 
 
@@ -95,7 +96,7 @@ class Supervisor:
 
     def _note_exit(self, ended: Exit) -> None:
         state = next(state for state in self.states if state.slot == ended.slot)
-        state.is_running, state.last_code = False, ended.code
+        state.is_running, state.last_code, state.is_lost = False, ended.code, bool(ended.loss)
         lived_s = time.monotonic() - state.started_at
         pause_s = state.restarts.plan(ended.code, lived_s) if self._stop_code is None else None
         if ended.code == EXIT_DONE:

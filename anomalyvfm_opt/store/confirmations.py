@@ -15,12 +15,15 @@ _INSERT = text("""
     INSERT INTO anomalyvfm_opt.confirmation (study_id, round, plan, made_by)
     VALUES (:study_id, :round, CAST(:plan AS jsonb), :made_by) ON CONFLICT DO NOTHING
 """)
-_CLAIM = text("""
+_FIND = text(
+    "SELECT device FROM anomalyvfm_opt.confirmation WHERE study_id = :study_id ORDER BY round DESC LIMIT 1"
+)
+_CLAIM = text(f"""
     UPDATE anomalyvfm_opt.confirmation SET device = :device
      WHERE study_id = :study_id AND device = ''
        AND round = (SELECT max(round) FROM anomalyvfm_opt.confirmation WHERE study_id = :study_id);
-    SELECT device FROM anomalyvfm_opt.confirmation WHERE study_id = :study_id ORDER BY round DESC LIMIT 1
-""")
+    {_FIND.text}
+""")  # noqa: S608 - our own
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,13 @@ def list_confirmations(engine: Engine, study_id: int) -> list[StoredConfirmation
     query = select(*columns).where(table.c.study_id == study_id).order_by(table.c.round)
     with engine.connect() as connection:
         return [StoredConfirmation(**row._asdict()) for row in connection.execute(query)]
+
+
+def find_device(engine: Engine, study_id: int) -> str:
+    """The kind of device that the latest round is carried out on; empty until a worker has joined it."""
+    with engine.connect() as connection:
+        found: str | None = connection.scalar(_FIND, {"study_id": study_id})
+    return found or ""
 
 
 def claim_device(engine: Engine, study_id: int, device: str) -> str:

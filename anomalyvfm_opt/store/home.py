@@ -51,7 +51,7 @@ def artifacts_folder() -> Path:
     if not os.environ.get(ARTIFACTS_VARIABLE, ""):
         state_folder()
     hint = f"set {ARTIFACTS_VARIABLE} to a folder that you can write to"
-    create_folder(folder, "the folder of artifacts", hint)
+    create_folder(folder, "the folder of artifacts", hint, mode=0o700)
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise EnvironmentMissingError(f"the folder of artifacts {folder} cannot be written to", hint)
     return folder
@@ -72,20 +72,24 @@ def _expand(variable: str, given: str) -> Path:
         ) from None
 
 
-def create_folder(folder: Path, what: str = "the state folder", hint: str = _HINT) -> None:
+def create_folder(
+    folder: Path, what: str = "the state folder", hint: str = _HINT, mode: int | None = None
+) -> None:
     """Make a folder of ours, closed to others: 0700, or for root 0711, which lets others pass but not list.
 
     Args:
         folder: with its parents.
         what: it is, for an error.
         hint: what to do about an error.
+        mode: another one, where nobody else has to pass; a folder that is there keeps its own.
 
     Raises:
         EnvironmentMissingError: a file is in the way, or the parent cannot be written to.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
+        by_default = 0o711 if os.geteuid() == 0 else 0o700
+        folder.mkdir(mode=mode or by_default, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         culprit = next(
             (path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir()),

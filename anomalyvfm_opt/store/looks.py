@@ -39,6 +39,8 @@ _SEEN = text("""
      GROUP BY s.study_name ORDER BY s.study_name
 """)
 
+_ROUNDS = text("SELECT coalesce(max(round), 0) FROM anomalyvfm_opt.look WHERE study_name = :study_name")
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -80,6 +82,15 @@ def list_openings(engine: Engine, study_id: int) -> list[Opening]:
     with engine.connect() as connection:
         rows = connection.execute(_COUNT, {"study_id": study_id})
         return [Opening(row.study_name, row.round, row.scorings) for row in rows]
+
+
+def count_rounds(engine: Engine, study_name: str) -> int:
+    """The last round in which a `#confirm` study looked, or one of that name which was deleted; 0 for none.
+
+    A study that is made anew goes on from there: its first round is not the first look.
+    """
+    with engine.connect() as connection:
+        return int(connection.scalar(_ROUNDS, {"study_name": study_name}) or 0)
 
 
 def list_searches_on_locked(engine: Engine, study_id: int) -> dict[str, int]:

@@ -25,18 +25,23 @@ _COUNT_TEXT = """
              WHERE l.study_id = :study_id
                AND (l.trial_id IS NULL OR h.state = 'RUNNING' OR (h.state = 'FAIL' AND ho.trial_id IS NULL))
            ) AS held,
+           (SELECT count(*) FROM anomalyvfm_opt.lease l
+             WHERE l.study_id = :study_id AND l.trial_id IS NULL) AS asking,
            (SELECT budget FROM anomalyvfm_opt.study WHERE study_id = :study_id) AS budget
       FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
      WHERE t.study_id = :study_id
 """
 _COUNT = text(_COUNT_TEXT)
 # Sent in one call: the count begins when the lock is ours, so it sees every ticket that was taken before.
+# A sibling has no trial but those that wait: one that is just given back counts for nothing until its copy waits.
 _TAKE = text(f"""
     SELECT FROM anomalyvfm_opt.study WHERE study_id = :study_id FOR UPDATE;
     INSERT INTO anomalyvfm_opt.lease (study_id, worker, expires_at)
     SELECT s.study_id, :worker, now() + make_interval(secs => :grace_s)
       FROM anomalyvfm_opt.study s, ({_COUNT_TEXT}) AS c
      WHERE s.study_id = :study_id AND s.state = 'active' AND c.complete + c.pruned + c.failed + c.held < s.budget
+       AND (c.waiting > c.asking
+            OR EXISTS (SELECT FROM studies n WHERE n.study_id = s.study_id AND n.study_name NOT LIKE '%#%'))
     RETURNING lease_id
 """)  # noqa: S608
 
@@ -45,6 +50,7 @@ _TAKE = text(f"""
 class Usage:
     """Trials of a study by state; `failed` are those that are not tried again, `held` the tickets out now.
 
+    `asking` are those of the tickets out whose worker has no trial yet, as far as the store knows.
     The budget of a sibling study grows with what is planned; that of a deleted study is None.
     """
 
@@ -54,6 +60,7 @@ class Usage:
     running: int
     waiting: int
     held: int
+    asking: int = 0
     budget: int | None = None
 
     @property
@@ -77,7 +84,7 @@ def take_ticket(engine: Engine, study_id: int, worker: str, grace_s: float) -> L
     """Take a ticket as a new lease, or None if the budget is used up or out.
 
     The study's row is locked while counting, so that two workers never take the last ticket both.
-    A study that was deleted, paused or stopped has none.
+    A study that was deleted, paused or stopped has none, and a sibling none beyond the trials that wait.
     """
     with autocommit(engine) as connection:
         lease_id = connection.scalar(_TAKE, {"study_id": study_id, "worker": worker, "grace_s": grace_s})

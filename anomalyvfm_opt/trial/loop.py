@@ -111,6 +111,14 @@ class TrialLoop:
         self._settler = Settler(study, engine, record, crew.artifacts, crew.pulse.worker, crew.on_end)
         self._distributions: Mapping[str, BaseDistribution] = list_distributions(record.spec.search.space)
 
+    def prepare(self) -> None:
+        """Get ready for trials now, which `take_turn` does when there is one to take.
+
+        Raises:
+            AnomalyVFMOptError: this worker cannot run the study.
+        """
+        self._prepare()
+
     def take_turn(self) -> Turn:
         """Run one trial, if there is one to run.
 

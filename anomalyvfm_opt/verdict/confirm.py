@@ -27,6 +27,7 @@ from anomalyvfm_opt.store.confirmations import (
     list_confirmations,
     name_person,
 )
+from anomalyvfm_opt.store.looks import count_rounds
 from anomalyvfm_opt.store.predictions import insert_predictions
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.studies import StudyRecord, count_categories
@@ -39,6 +40,7 @@ from anomalyvfm_opt.verdict.race import (
     enter,
     list_entrants,
     list_observed,
+    list_rivals,
     name_entrant,
     smooth_study,
 )
@@ -46,7 +48,7 @@ from anomalyvfm_opt.verdict.replicates import (
     find_noise,
     list_replicates,
     name_baseline,
-    plan_noise,
+    plan_references,
     plan_replicates,
 )
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms, list_runs
@@ -108,7 +110,7 @@ class Confirmation:
             UsageError: nothing can be confirmed, or a wish contradicts what is written down.
         """
         rounds = self._list_rounds()
-        last = rounds[-1].round if rounds else 0
+        last = rounds[-1].round if rounds else count_rounds(self._engine, f"{self._study.name}#confirm")
         if rounds and not wishes.again:
             self._refuse_late(rounds[-1], wishes)
             return self._follow(last)
@@ -124,8 +126,10 @@ class Confirmation:
         if not self._is_searched():
             usage = count_usage(self._engine, self._study.study_id)
             return Stage("searching", 0, max(0, self._study.budget - usage.used + usage.held))
+        self._refuse_early(wishes.finalist)
         added, runs = self._replicate_references()
-        if not any(run.is_open for run in runs):  # with the noise known, the finalists are always the same ones
+        # with the noise known, the finalists are always the same ones
+        if not any(run.is_open for run in runs if run.planned.arm != FROZEN):
             entering = self._choose_entrants(wishes.finalist, runs)
             added += plan_replicates(
                 self._storage, self._engine, self._study, entering, self._study.spec.verdict.race_seeds
@@ -167,20 +171,24 @@ class Confirmation:
         """Plan the noise floor and the frozen network where they are not planned yet."""
         terms, study = self._study.spec.verdict, self._study
         seeds = max(terms.noise_seeds, terms.race_seeds, LEAST_NOISE_SEEDS)
-        planned = plan_noise(self._storage, self._engine, study, seeds)
-        planned += plan_replicates(self._storage, self._engine, study, {FROZEN: None}, 1)
+        planned = plan_references(self._storage, self._engine, study, seeds)
         return planned, list_replicates(self._storage, self._engine, study)
 
     def _choose_entrants(self, finalist: int | None, runs: Sequence[Run]) -> dict[str, Parameters | None]:
         if finalist is not None:
             return {name_entrant(finalist): self._find_trial(finalist)}
-        entering = enter(self._study, self._smooth(runs))
-        if not entering:
+        return dict(enter(self._study, self._smooth(runs)))
+
+    def _refuse_early(self, finalist: int | None) -> None:
+        """Before anything is trained for it."""
+        if finalist is not None:
+            self._find_trial(finalist)
+        elif not list_rivals(self._storage, self._study):
             raise UsageError(
-                f"{self._study.name} has trained no parameters but those of {self._study.spec.baseline}",
-                "search more trials",
+                f"{self._study.name} has no trained parameters with a value that can be trusted, but those of"
+                f" {self._study.spec.baseline}: there is nothing to confirm",
+                f"search more trials, or look at it: anomalyvfm-opt study show {self._study.name}",
             )
-        return dict(entering)
 
     def _find_trial(self, number: int) -> Parameters:
         for observed in list_observed(self._storage, self._study):

@@ -6,6 +6,7 @@ that of more seeds or of more scenes.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,7 @@ MOST_SCENES = 100  # times those there are
 _KEEP = "keep the baseline"
 
 Verdict = Literal["ADOPT", "KEEP_BASELINE", "INCONCLUSIVE"]
-Reason = Literal["gain", "no_gain", "cost", "too_few_scenes", "too_few_seeds"]
+Reason = Literal["gain", "no_gain", "cost", "too_few_scenes", "too_few_seeds", "no_models"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def decide(
     cost_ratio: float | None,
     scenes: tuple[int, int] | None,
     seeds: int | None = None,
+    models: Mapping[str, int] | None = None,
 ) -> Ruling:
     """Rule on one category, or on the mean over categories.
 
@@ -96,12 +98,20 @@ def decide(
         cost_ratio: finalist to baseline; None if not known, which no `max_cost_ratio` lets pass.
         scenes: good and bad locked scenes of the category; None for a mean, whose parts make up for each other.
         seeds: an arm; None: as many as the seed parts were estimated from.
+        models: what was to be retrained with several seeds, such as `finalist` -> how many of them came to their
+            end; None: as many as were planned.
     """
+    counts = models or {}
+    if lacking := [name for name, count in counts.items() if count == 0]:
+        action = (
+            f"{_KEEP}; no training of the {' and the '.join(lacking)} came to its end: nothing can be compared"
+        )
+        return _rule(None, terms, "INCONCLUSIVE", "no_models", action)
     if difference is None:
         return _rule(None, terms, "INCONCLUSIVE", "too_few_scenes", f"{_KEEP}; {_describe_scenes(scenes)}")
     if scenes is not None and min(scenes) < LEAST_SCENES:
         return _rule(difference, terms, "INCONCLUSIVE", "too_few_scenes", f"{_KEEP}; {_describe_scenes(scenes)}")
-    if all(part.source != "seeds" for part in difference.parts):
+    if 1 in counts.values() or all(part.source != "seeds" for part in difference.parts):
         action = (
             f"{_KEEP}; with one seed an arm nobody knows what another seed would have shown: retrain with more"
         )

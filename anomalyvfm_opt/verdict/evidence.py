@@ -13,7 +13,7 @@ from anomalyvfm_opt.store.confirmations import StoredConfirmation, list_confirma
 from anomalyvfm_opt.store.scores import AU_PRO, read_all_scores, read_metrics, read_resampled
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.studies import StudyRecord, list_images
-from anomalyvfm_opt.verdict.plan import ArmPlan, Plan
+from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, ArmPlan, Plan
 from anomalyvfm_opt.verdict.runs import Arm, group_arms, list_runs
 
 
@@ -67,6 +67,11 @@ class ArmEvidence:
     au_pro: np.ndarray | None
     au_pro_draws: np.ndarray | None
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether another seed would have made another model; of the frozen network there is only one."""
+        return self.plan.parameters is not None
+
     def mean_inference_s(self) -> float | None:
         """Seconds of one image, from frame to score."""
         seconds = [run.attributes.get("inference_s_per_image") for run in self.runs.done]
@@ -76,7 +81,16 @@ class ArmEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One round of the confirmation of one study."""
+    """One round of the confirmation of one study.
+
+    Args:
+        study: that searched.
+        stored: the round.
+        rounds: number of the latest one.
+        plan: what was decided.
+        images: that were looked at.
+        arms: by name.
+    """
 
     study: StudyRecord
     stored: StoredConfirmation
@@ -84,6 +98,15 @@ class Evidence:
     plan: Plan
     images: LockedImages
     arms: Mapping[str, ArmEvidence]
+
+    @property
+    def models(self) -> dict[str, int]:
+        """How many models there are of each arm that is compared, where that says how much seeds matter.
+
+        Of a frozen baseline there is one, which is all; if it failed there is none.
+        """
+        compared = {name: self.arms[name] for name in (FINALIST, BASELINE)}
+        return {name: len(arm.values) for name, arm in compared.items() if arm.is_drawn or not len(arm.values)}
 
 
 def read_evidence(storage: RDBStorage, engine: Engine, study: StudyRecord, number: int | None = None) -> Evidence:
@@ -108,7 +131,7 @@ def read_evidence(storage: RDBStorage, engine: Engine, study: StudyRecord, numbe
     scores = read_all_scores(engine, sibling.study_id)
     arms = group_arms(runs)
     found = {name: _read_arm(engine, plan.arms[name], arms[name], images, scores) for name in plan.arms}
-    return Evidence(study, stored, len(rounds), plan, images, found)
+    return Evidence(study, stored, rounds[-1].round, plan, images, found)
 
 
 def _list_locked(engine: Engine, study_id: int) -> LockedImages:

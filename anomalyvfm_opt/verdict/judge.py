@@ -16,7 +16,7 @@ from anomalyvfm_opt.store.predictions import list_predictions
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.compare import Difference, compare_arms
-from anomalyvfm_opt.verdict.decide import Ruling, decide, smallest_gain
+from anomalyvfm_opt.verdict.decide import LEAST_SCENES, Ruling, decide, smallest_gain
 from anomalyvfm_opt.verdict.evidence import ArmEvidence, Evidence, read_evidence
 from anomalyvfm_opt.verdict.noise import expect_luck
 from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
@@ -117,7 +117,7 @@ def judge_category(
     finalist, baseline = evidence.arms[FINALIST], evidence.arms[BASELINE]
     difference = compare_finalist(evidence)
     roi = _reckon_roi(storage, engine, evidence)
-    ruling = decide(difference, terms, roi.dearest_ratio, images.scene_counts)
+    ruling = decide(difference, terms, roi.dearest_ratio, images.scene_counts, models=evidence.models)
     frozen = evidence.arms.get(FROZEN_ARM)
     against = {name: _compare(evidence.arms[name], frozen, evidence) for name in (FINALIST, BASELINE) if frozen}
     rng = np.random.default_rng(_seed(evidence))
@@ -129,11 +129,7 @@ def judge_category(
         smallest_gain=None if difference is None else smallest_gain(difference, terms),
         bootstrap=_bootstrap(evidence, difference, rng),
         au_pro=_gain_au_pro(finalist, baseline, rng),
-        lights=compare_lights(
-            finalist.scores, baseline.scores, images.labels, images.scenes, images.lights, _DRAWS, rng
-        )
-        if difference is not None
-        else {},
+        lights={} if difference is None else _gain_by_light(evidence, rng),
         frozen={name: found for name, found in against.items() if found is not None},
         roi=roi,
         noise=noise,
@@ -161,6 +157,14 @@ def _bootstrap(evidence: Evidence, difference: Difference | None, rng: np.random
     arms = (evidence.arms[FINALIST].scores, evidence.arms[BASELINE].scores)
     draws = bootstrap_difference(*arms, evidence.images.labels, evidence.images.scenes, _DRAWS, rng)
     return _to_gain(difference.estimate, draws)
+
+
+def _gain_by_light(evidence: Evidence, rng: np.random.Generator) -> dict[str, LightGain]:
+    """Of the lights that have as many scenes as a category takes; quantiles of fewer would pretend to be exact."""
+    arms = (evidence.arms[FINALIST].scores, evidence.arms[BASELINE].scores)
+    images = evidence.images
+    found = compare_lights(*arms, images.labels, images.scenes, images.lights, _DRAWS, rng)
+    return {name: gain for name, gain in found.items() if min(gain.good_scenes, gain.bad_scenes) >= LEAST_SCENES}
 
 
 def _gain_au_pro(finalist: ArmEvidence, baseline: ArmEvidence, rng: np.random.Generator) -> Gain | None:
@@ -195,7 +199,7 @@ def _reckon_roi(storage: RDBStorage, engine: Engine, evidence: Evidence) -> Roi:
         return sum(known)
 
     def cost(arm: ArmEvidence) -> ArmCost:
-        trained = arm.runs.mean_seconds() if arm.plan.parameters is not None else 0.0
+        trained = arm.runs.mean_seconds() if arm.is_drawn else 0.0
         return ArmCost(trained, arm.mean_inference_s())
 
     return Roi(

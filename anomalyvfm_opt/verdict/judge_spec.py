@@ -21,7 +21,7 @@ class SpecVerdict:
     Args:
         spec: its name.
         ruling: on the mean gain over the categories.
-        difference: of the mean; None where a category has too few scenes to say anything.
+        difference: of the mean; None where a category has too few scenes, or no models, to say anything.
         smallest_gain: of the mean, that would have been adopted with a power of 0.8.
         roi: of all categories together.
         categories: each with its own verdict.
@@ -71,10 +71,15 @@ def judge_spec(
     known = [difference for difference in differences if difference is not None]
     mean = average(known) if len(known) == len(differences) else None
     roi = _add([one.roi for one in categories])
+    models = {
+        f"{arm} of {one.evidence.study.category}": count
+        for one in categories
+        for arm, count in one.evidence.models.items()
+    }
     terms = replace(categories[0].evidence.plan.terms, judged=1)
     return SpecVerdict(
         spec=name,
-        ruling=decide(mean, terms, roi.dearest_ratio, None),
+        ruling=decide(mean, terms, roi.dearest_ratio, None, models=models),
         difference=mean,
         smallest_gain=None if mean is None else smallest_gain(mean, terms),
         roi=roi,

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.store.confirmations import list_confirmations, name_person
-from anomalyvfm_opt.store.looks import list_openings
+from anomalyvfm_opt.store.looks import count_rounds
 from anomalyvfm_opt.store.predictions import StoredPrediction, insert_predictions, list_predictions
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -34,17 +34,12 @@ def predict(engine: Engine, study: StudyRecord, gain: float, note: str, source: 
     """
     if study.kind != "search":
         raise UsageError(f"{study.name} is a sibling study", f"predict for what it belongs to: {study.family}")
-    sibling = find_sibling(engine, study, "confirm")
-    openings = (
-        []
-        if sibling is None
-        else [o for o in list_openings(engine, sibling.study_id) if o.study_name == sibling.name]
-    )
-    if openings:
+    if count_rounds(engine, f"{study.name}#confirm"):
         raise UsageError(
             f"the locked images of {study.name} have been opened: a prediction now could know the answer",
             f"what was predicted before: anomalyvfm-opt predictions {study.name}",
         )
+    sibling = find_sibling(engine, study, "confirm")
     rounds = [] if sibling is None else list_confirmations(engine, sibling.study_id)
     number = rounds[-1].round if rounds else 1
     with engine.begin() as connection:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+_ROUNDING = 1e-9  # of a difference of means that are equal
 RULE = "v1.2 rule"  # the source of the first experiment's predictions
 
 # change of image AUROC over its baseline; also where the rule's setting is v1.1's (can, sheet_metal, wallplugs)
@@ -56,12 +57,12 @@ class Judged:
     @property
     def is_direction_right(self) -> bool:
         """A gain was promised and is one, or none was and is none: no change counts as no gain."""
-        return (self.confirmed > 0) == (self.prediction.gain > 0)
+        return (self.confirmed > _ROUNDING) == (self.prediction.gain > _ROUNDING)
 
     @property
     def is_size_reached(self) -> bool:
         """It came out at least as good as promised."""
-        return self.confirmed >= self.prediction.gain
+        return self.confirmed >= self.prediction.gain - _ROUNDING
 
     @property
     def held(self) -> bool:

@@ -12,11 +12,11 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.verdict.encoding import round_parameters
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
 from anomalyvfm_opt.verdict.smoothing import Observed, Smoother, choose_finalists, smooth
 
@@ -67,24 +67,21 @@ def list_observed(storage: RDBStorage, study: StudyRecord) -> list[Observed]:
     ]
 
 
+def list_rivals(storage: RDBStorage, study: StudyRecord) -> list[Observed]:
+    """Those whose parameters are not the baseline's."""
+    baseline = baseline_parameters(study)
+    excluded = None if baseline is None else round_parameters(baseline)
+    return [one for one in list_observed(storage, study) if round_parameters(one.parameters) != excluded]
+
+
 def baseline_parameters(study: StudyRecord) -> Parameters | None:
     """Of the baseline; None where that is frozen."""
     return reference_parameters(study.spec.baseline, study.category, study.spec.reference_size_px)
 
 
 def smooth_study(storage: RDBStorage, study: StudyRecord, noise_sd: float | None) -> Smoother:
-    """The regression over a study's trials.
-
-    Raises:
-        UsageError: no trial was trained to its end.
-    """
-    observed = list_observed(storage, study)
-    if not observed:
-        raise UsageError(
-            f"{study.name} has no trained trial whose value can be trusted, so there is nothing to confirm",
-            f"look at it: anomalyvfm-opt study show {study.name}",
-        )
-    return smooth(observed, noise_sd)
+    """The regression over a study's trials, of which there is at least one."""
+    return smooth(list_observed(storage, study), noise_sd)
 
 
 def enter(study: StudyRecord, smoother: Smoother) -> dict[str, Parameters]:

@@ -42,13 +42,17 @@ def name_noise_reference(study: StudyRecord) -> str | None:
     return trained[0] if trained else None
 
 
-def plan_noise(storage: RDBStorage, engine: Engine, study: StudyRecord, seeds: int) -> int:
-    """Plan the baseline's replicates; how many are new."""
+def plan_references(storage: RDBStorage, engine: Engine, study: StudyRecord, seeds: int) -> int:
+    """Plan what a race and a confirmation stand on; how many are new.
+
+    That is the baseline under so many seeds, the noise floor, and once the frozen network, which draws nothing.
+    """
     reference = name_noise_reference(study)
-    if reference is None or seeds == 0:
-        return 0
-    parameters = reference_parameters(reference, study.category, study.spec.reference_size_px)
-    return plan_replicates(storage, engine, study, {reference: parameters}, seeds)
+    planned = 0
+    if reference is not None:
+        parameters = reference_parameters(reference, study.category, study.spec.reference_size_px)
+        planned = plan_replicates(storage, engine, study, {reference: parameters}, seeds)
+    return planned + plan_replicates(storage, engine, study, {FROZEN: None}, 1)
 
 
 def plan_replicates(

@@ -67,6 +67,7 @@ def end_the_study(team: Team) -> None:
     assert_study_is_whole(team.store, _NAME, team.artifacts)
 
 
+@pytest.mark.slow
 def test_a_worker_that_sleeps_past_its_grace_is_taken_over_and_drops_its_trial(team: Team) -> None:
     create(team, trials=2, steps=40)
     sleeper = team.start(*_WORK)

@@ -164,7 +164,7 @@ class Books(RuleBasedStateMachine):
         self._expire(lease)
 
     @precondition(lambda self: any(worker.held for worker in self.workers))
-    @rule(i=st.integers(0, WORKERS - 1), before=st.sampled_from(["_insert_copy", "_insert_outcome"]))
+    @rule(i=st.integers(0, WORKERS - 1), before=st.sampled_from(["insert_waiting", "_insert_outcome"]))
     def die_while_giving_back(self, i: int, before: str) -> None:
         """Nothing of it is to be seen: all of it is one transaction."""
         worker = self._pick(i)

@@ -93,6 +93,7 @@ def test_the_dashboard_answers_and_its_check_tells_whether_it_does(deployment: D
         assert process.wait(10) == -signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_a_worker_serves_a_study_and_ends_when_it_is_stopped(deployment: Deployment) -> None:
     write_spec(deployment.folder / "studies", "composed", references=["frozen"], search={"trials": 1})
     create = ["study", "create", "/studies/composed.yaml", "--data", "/data", "--category", CATEGORY]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import optuna
@@ -23,6 +23,9 @@ from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
 from anomalyvfm_opt.trial.result import Progress, RunTrial, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.settle import Ended
 from anomalyvfm_opt.trial.space import build_pruner, build_sampler
+
+if TYPE_CHECKING:
+    from tests.integration.families import Family, Store
 
 KEYS = ("tile/test_public/good/000.png", "tile/test_public/bad/000.png")
 NO_FILES = ArtifactFolder(Path("these trials have no files"))
@@ -113,3 +116,17 @@ def small_bench(bench: Bench) -> Bench:
     with bench.engine.begin() as connection:
         connection.execute(text("UPDATE anomalyvfm_opt.study SET budget = 2"))
     return replace(bench, record=load_study(bench.engine, "tiny/tile"))
+
+
+@pytest.fixture(scope="module")
+def store(module_database_url: str) -> "Store":
+    """A database in which each test of a module founds families of studies of its own."""
+    from tests.integration.families import Store  # which stands on this file
+
+    return Store(module_database_url)
+
+
+@pytest.fixture
+def family(store: "Store", request: pytest.FixtureRequest) -> "Family":
+    """A study that is named after the test; nothing of it has run."""
+    return store.found(request.node.name.translate({ord("["): "-", ord("]"): None})[-60:].strip("_"))

@@ -59,7 +59,7 @@ def make_tiny(name: str, **changes: Any) -> dict[str, Any]:
     """A spec whose trials take a second or two; a change such as `search={"trials": 5}` is merged into it."""
     merged = {"name": name, **_TINY}
     for key, value in changes.items():
-        merged[key] = {**merged[key], **value} if isinstance(value, dict) else value
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
     return merged
 
 

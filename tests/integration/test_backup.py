@@ -81,6 +81,7 @@ def work(program: Program, server: ExternalServer, study: str, *options: str) ->
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_store_that_is_worked_on_is_dumped_and_restored_elsewhere_and_workers_go_on(
     program: Program, external_server: ExternalServer, other_server: ExternalServer, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_killed_worker_is_started_again_and_the_summary_names_the_retry(progra
         assert "(complete)" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_signal_reaches_all_workers_and_they_give_their_trials_back(program: Program, study: str) -> None:
     fleet = program.start(*LAUNCH, "--study", study)
     wait_for(lambda: program.usage(study).running >= 1)

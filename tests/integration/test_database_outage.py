@@ -57,7 +57,7 @@ def assert_budget_is_exact(team: Team, before: list[FrozenTrial]) -> None:
     done = team.run(*_WORK)
     assert done.returncode == 0, done.stderr
     usage, trials = team.usage(_NAME), team.trials(_NAME)
-    assert usage == Usage(complete=_BUDGET, pruned=0, failed=0, running=0, waiting=0, held=0)
+    assert usage == Usage(complete=_BUDGET, pruned=0, failed=0, running=0, waiting=0, held=0, budget=_BUDGET)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     seeds = Counter(trial.user_attrs["training_seed"] for trial in complete)
     assert set(seeds.values()) == {1}

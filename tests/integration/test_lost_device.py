@@ -27,6 +27,7 @@ Detector.forward = break_down
 """
 
 
+@pytest.mark.slow
 def test_a_worker_with_a_broken_gpu_ends_and_another_finishes_its_trial(program: Program, tmp_path: Path) -> None:
     study = program.create_here("broken", references=["v1.1"], search={"trials": 1})
     (tmp_path / "sitecustomize.py").write_text(_BREAK)

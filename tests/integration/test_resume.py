@@ -250,6 +250,7 @@ def test_a_trial_whose_process_was_killed_ends_the_same_in_another(
         assert answer["scores"][name] == [float(score) for score in scores]
 
 
+@pytest.mark.slow
 def test_a_worker_takes_up_what_another_was_stopped_at(program: Program, tmp_path: Path) -> None:
     epochs = {"low": 40, "high": 40}
     space = {"adapter": ["lora"], "rank": [4], "epochs": epochs, "synthesis_count": {"low": 8, "high": 8}}

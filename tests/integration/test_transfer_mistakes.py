@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -191,6 +192,14 @@ def test_a_file_is_replaced_by_force_only(place: Place, tmp_path: Path) -> None:
     assert check_file(target).header.study == NAME
 
 
+def is_padding(changed: bytes, content: bytes) -> bool:
+    """Whether the change is in the bits that gzip fills its last byte with: they say nothing."""
+    try:
+        return gzip.decompress(changed) == gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_no_byte_may_change_or_be_missing(place: Place, tmp_path: Path, suffix: str) -> None:
     whole = check_file(place.folder / "whole")
@@ -199,6 +208,8 @@ def test_no_byte_may_change_or_be_missing(place: Place, tmp_path: Path, suffix: 
     for at in (*range(10, 40), *range(40, len(content), 41), *range(len(content) - 80, len(content))):
         for bad in (content[:at], content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]):
             broken.write_bytes(bad)
+            if is_padding(bad, content):
+                continue
             with pytest.raises(UsageError, match=r"is damaged|not an exported study|newer"):
                 check_file(broken)
     broken.write_bytes(content + content)

@@ -162,6 +162,7 @@ def count_alive() -> int:
     return sum(issubclass(type(thing), torch.Tensor | torch.nn.Module) for thing in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_ten_trials_of_different_parameters_leave_nothing_behind(workbench: Workbench) -> None:
     """Neither wrappers of peft nor graphs of autograd, nor ever more memory of the process."""
     alive, sizes = [], []

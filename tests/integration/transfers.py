@@ -26,6 +26,7 @@ _NOT_OF_A_STUDY = {
     "alembic_version",
     "version_info",
 }
+OF_FAMILIES = ("confirmation", "look", "look_image", "prediction", "trial_resample")  # empty without siblings
 _TABLES = """
     SELECT n.nspname || '.' || c.relname AS name, c.relname AS short,
            array_agg(a.attname::text) AS columns
@@ -82,7 +83,7 @@ def dump(url: str) -> dict[str, list[str]]:
         number, join = ("n.number", "JOIN public.trials n USING (trial_id)") if "trial_id" in keys else ("0", "")
         query = (
             f"SELECT {number}, to_jsonb(t) - '{{{','.join(keys)}}}'::text[] FROM {name} t {join}"  # noqa: S608
-            f' ORDER BY {", ".join(f"t.{key}" for key in order)}, t::text COLLATE "C"'
+            f' ORDER BY {"".join(f"t.{key}, " for key in order)} t::text COLLATE "C"'
         )
         rows[name] = [str(row) for row in execute(url, query)]
     return rows

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.fleet.ray import AddressOption, CpusOption, ElasticOption, RayOptions, launch_on_ray
+from anomalyvfm_opt.cli.fleet.slurm import PartitionOption, SbatchOption, TimeOption
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     DatabaseOption,
@@ -26,9 +28,12 @@ class Engine(StrEnum):
     """What places the workers."""
 
     LOCAL = "local"
+    RAY = "ray"
+    SLURM = "slurm"
 
 
 def launch(
+    context: typer.Context,
     engine: Annotated[Engine, typer.Option("--engine", help="What places the workers.")] = Engine.LOCAL,
     count: Annotated[
         int | None,
@@ -45,38 +50,73 @@ def launch(
     drain_s: DrainSecondsOption = 30.0,
     outage_s: OutageOption = 900.0,
     db: DatabaseOption = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-worker", min=0, metavar="G", help="Ray (1 or a part), Slurm: GPUs of each worker."
+        ),
+    ] = None,
+    detach: Annotated[
+        bool | None, typer.Option("--detach/--attach", help="Leave the workers, or wait; else Slurm leaves them.")
+    ] = None,
+    address: AddressOption = "auto",
+    cpus_per_worker: CpusOption = 1.0,
+    elastic: ElasticOption = False,
+    time_limit: TimeOption = None,
+    partition: PartitionOption = None,
+    sbatch: SbatchOption = None,
 ) -> None:
-    """Run several workers on this host until there is nothing to do; more workers than GPUs share them.
+    """Run several workers until there is nothing to do; on this host, more workers than GPUs share them.
 
     A worker that crashes is started again, with a growing pause. Ctrl-C has all of them give their trials back. At
     the end stands what was retried, and why.
     """
     from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.cli.fleet.slots import lay_out
+    from anomalyvfm_opt.cli.fleet.slurm import launch_on_slurm, read_request, refuse_elsewhere
     from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.launch.places import Needs
 
-    _refuse_missing(data, weights)
+    request = None
+    if engine is Engine.SLURM:
+        request = read_request(count or 1, drain_s, time_limit, partition, gpus_per_worker, sbatch)
+    else:
+        refuse_elsewhere(time_limit, partition, sbatch)
+    if engine is not Engine.RAY:  # whose nodes have folders of their own
+        _refuse_missing(data, weights)
     store = open_store(db)
     names = study or []
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
-    slots, arguments = lay_out(count, device)
-    arguments += ["--cache-gib", str(cache_gib), "--grace-s", str(grace_s), "--hang-s", str(hang_s)]
+    if engine is Engine.RAY:
+        needs = Needs(1.0 if gpus_per_worker is None else gpus_per_worker, cpus_per_worker)
+        options = RayOptions(address, needs, count, detach is True, elastic)
+        raise typer.Exit(launch_on_ray(context, store, lambda: select_families(store.engine, names), options))
+    arguments = ["--cache-gib", str(cache_gib), "--grace-s", str(grace_s), "--hang-s", str(hang_s)]
     arguments += ["--drain-s", str(drain_s), "--outage-s", str(outage_s)]
-    for name in names:
-        arguments += ["--study", name]
-    if db:
-        arguments += ["--db", db]
-    if data:
-        arguments += ["--data", str(data)]
-    if weights:
-        arguments += ["--weights", str(weights)]
-    if keep_running:
-        arguments += ["--keep-running"]
+    arguments += _list_given(names, db, data, weights)
+    arguments += ["--keep-running"] if keep_running else []
+    if request is not None:
+        on = "cuda" if request.gpus_per_worker and device == "auto" else device  # without its GPU a job is to fail
+        raise typer.Exit(launch_on_slurm(request, ["--device", on, *arguments], detach is not False))
+    slots, placed = lay_out(count, device)
+    arguments = [*placed, *arguments]
     say(f"{len(slots)} workers by engine {engine}: {', '.join(slot.place for slot in slots)}")
     raise typer.Exit(run_fleet(store, lambda: select_families(store.engine, names), slots, arguments))
+
+
+def _list_given(names: list[str], db: str | None, data: Path | None, weights: Path | None) -> list[str]:
+    """Of `worker run`, which may start in another folder."""
+    given = [("--study", name) for name in names]
+    given += [("--db", db)] if db else []
+    given += [
+        (option, str(path.expanduser().absolute()))
+        for option, path in (("--data", data), ("--weights", weights))
+        if path
+    ]
+    return [part for pair in given for part in pair]
 
 
 def _refuse_missing(data: Path | None, weights: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Run a fleet of workers on this host to its end, and say what happened to its trials."""
+"""Run a fleet of workers to its end, and say what happened to its trials."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ from anomalyvfm_opt.cli.fleet.display import Display, open_display
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, AnomalyVFMOptError
-from anomalyvfm_opt.launch.base import Slot
+from anomalyvfm_opt.launch.base import Launcher, Slot
 from anomalyvfm_opt.launch.local import LocalLauncher
 from anomalyvfm_opt.launch.supervise import SlotState, Supervisor
 from anomalyvfm_opt.report.retries import list_retries, read_clock
@@ -50,23 +50,32 @@ class _Watched:
     def note(self, state: SlotState) -> None:
         if state.last_code and not state.is_running:
             self.crashes.append(f"slot {state.slot.number}: {state.note}")
-            try:
-                bury_worker(self.store.engine, self.name(state.slot, state.starts), state.note)
-            except SQLAlchemyError as error:  # then its trial waits for the end of its grace
-                say(f"the database does not answer: {str(error).splitlines()[0]}")
+            if not state.is_lost:  # else it may be giving its trial back this very moment
+                self._bury(state)
         self.display.show_note(state)
+
+    def _bury(self, state: SlotState) -> None:
+        try:
+            bury_worker(self.store.engine, self.name(state.slot, state.starts), state.note)
+        except SQLAlchemyError as error:  # then its trial waits for the end of its grace
+            say(f"the database does not answer: {str(error).splitlines()[0]}")
 
 
 def run_fleet(
-    store: Store, select: Callable[[], list[StudyRecord]], slots: Sequence[Slot], arguments: Sequence[str]
+    store: Store,
+    select: Callable[[], list[StudyRecord]],
+    slots: Sequence[Slot],
+    arguments: Sequence[str],
+    make_launcher: Callable[[Callable[[Slot, str], None]], Launcher] = LocalLauncher,
 ) -> int:
     """Fill the slots with workers until there is nothing left to do; print the summary.
 
     Args:
         store: the study store.
         select: the studies that the workers serve.
-        slots: of this host.
+        slots: of this host, or of the engine's.
         arguments: of each `worker run`.
+        make_launcher: the engine, given what to do with a worker's line.
 
     Returns:
         The exit code: see `Supervisor.run`.
@@ -74,7 +83,7 @@ def run_fleet(
     since = read_clock(store.engine)
     display = open_display(_describe_studies(store, select))
     watched = _Watched(store, display, invent_family())
-    launcher = LocalLauncher(watched.display.show_line)
+    launcher = make_launcher(watched.display.show_line)
 
     def name_worker(slot: Slot, start: int) -> list[str]:
         return [*arguments, "--name", watched.name(slot, start)]

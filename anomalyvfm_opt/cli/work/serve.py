@@ -29,7 +29,7 @@ from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
-from anomalyvfm_opt.store.confirmations import claim_device
+from anomalyvfm_opt.store.confirmations import claim_device, find_device
 from anomalyvfm_opt.store.home import artifacts_folder
 from anomalyvfm_opt.store.studies import StudyRecord, list_images
 from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
@@ -126,11 +126,12 @@ class Worker:
 
     def _take_turn(self, record: StudyRecord) -> Turn:
         patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
-        if record.kind == "confirm" and not patience.run(lambda: self._may_confirm(record)):
-            return Turn.DONE
         if record.study_id not in self._loops:
             self._loops[record.study_id] = patience.run(lambda: self._build_loop(record))
-        turn = self._loops[record.study_id].take_turn()
+        loop = self._loops[record.study_id]
+        if record.kind == "confirm" and not patience.run(lambda: self._may_confirm(record, loop)):
+            return Turn.DONE
+        turn = loop.take_turn()
         if turn is not Turn.PAUSED:
             self._paused.discard(record.name)
         elif record.name not in self._paused:
@@ -138,12 +139,15 @@ class Worker:
             say(f"{record.name} is paused; waiting for: anomalyvfm-opt study resume {record.name}")
         return turn
 
-    def _may_confirm(self, record: StudyRecord) -> bool:
-        """A confirmation runs all of its arms on one kind of device: that of the first worker."""
+    def _may_confirm(self, record: StudyRecord, loop: TrialLoop) -> bool:
+        """A confirmation runs all of its arms on one kind of device: that of the first worker that can do it."""
         if count_usage(self._store.engine, record.study_id).is_used_up:
             return True  # nothing to claim; the loop knows what is left to wait for
         mine = name_device(self._options.device)
-        claimed = claim_device(self._store.engine, record.study_id, mine)
+        claimed = find_device(self._store.engine, record.study_id)
+        if not claimed:
+            loop.prepare()  # one that lacks the images finds out before it claims anything
+            claimed = claim_device(self._store.engine, record.study_id, mine)
         if claimed != mine and record.name not in self._left_alone:
             self._left_alone.add(record.name)
             say(f"{record.name} runs on {claimed}, so this worker on {mine} leaves it alone")

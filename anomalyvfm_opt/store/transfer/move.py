@@ -23,8 +23,8 @@ from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.schema import HEAD
 from anomalyvfm_opt.store.storage import list_optuna_versions
+from anomalyvfm_opt.store.transfer.family import insert_family, list_family, read_family
 from anomalyvfm_opt.store.transfer.file import Content, Header, StudyFile, read_chunks, to_lines
-from anomalyvfm_opt.store.transfer.rows import insert_study, read_study
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
 
@@ -47,7 +47,8 @@ def export_study(engine: Engine, name: str, write: Callable[[Iterable[bytes]], N
         study_id = _find(connection, name)
         if study_id is None:
             raise UsageError(f"no study {name!r}", "it was deleted just now")
-        trials, running = _count_trials(connection, study_id)
+        counts = [_count_trials(connection, one) for one in list_family(connection, name).values()]
+        trials, running = (sum(column) for column in zip(*counts, strict=True))
         header = Header(
             study=name,
             program=__version__,
@@ -57,7 +58,7 @@ def export_study(engine: Engine, name: str, write: Callable[[Iterable[bytes]], N
             trials=trials,
             requeued=running,
         )
-        write(to_lines(header, read_study(connection, study_id)))
+        write(to_lines(header, read_family(connection, name)))
     return header
 
 
@@ -89,7 +90,7 @@ def import_study(engine: Engine, file: StudyFile) -> bool:
                 f"an Optuna study {name!r} that is not ours is in this database",
                 "import into another database, or delete that study with Optuna",
             )
-        insert_study(connection, study_id, _check_spec(file, read_chunks(file.path)))
+        insert_family(connection, study_id, _check_spec(file, read_chunks(file.path)))
     return True
 
 
@@ -137,7 +138,7 @@ def _check_same(engine: Engine, file: StudyFile) -> None:
     """Export the study that is there under the header of the file: the same content has the same hash."""
     with _snapshot(engine) as connection:
         study_id = _find(connection, file.header.study)
-        chunks = () if study_id is None else read_study(connection, study_id)
+        chunks = () if study_id is None else read_family(connection, file.header.study)
         (seal,) = deque(to_lines(file.header, chunks), maxlen=1)
     if seal != file.seal:
         name = file.header.study

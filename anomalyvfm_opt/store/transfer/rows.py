@@ -26,7 +26,7 @@ from anomalyvfm_opt.store.transfer.file import Content
 
 Row = dict[str, Any]
 
-_CHUNK_ROWS = 500
+CHUNK_ROWS = 500
 _IDS = ("study_id", "trial_id")
 _optuna = models.BaseModel.metadata.tables
 _trials: Table = _optuna["trials"]
@@ -51,7 +51,10 @@ TABLES: tuple[Table, ...] = (
     tables.trial_metric,
     tables.image_score,
     tables.artifact,
+    tables.trial_resample,
     tables.study,
+    tables.confirmation,
+    tables.prediction,
 )
 _BY_NAME = {table.fullname: table for table in TABLES}
 
@@ -77,7 +80,7 @@ def read_study(connection: Connection, study_id: int) -> Iterator[Content]:
             fixed = _fix_parameters(connection, study_id, numbers)
             ids = {number: trial_id for trial_id, number in numbers.items()}
             rows = heapq.merge(rows, fixed, key=lambda row: ids[row["trial"]])
-        while chunk := list(itertools.islice(rows, _CHUNK_ROWS)):
+        while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
             yield {"table": table.fullname, "rows": chunk}
 
 
@@ -93,15 +96,39 @@ def insert_study(connection: Connection, study_id: int, chunks: Iterable[Content
             reserved = connection.scalars(_RESERVE, {"count": len(rows)})
             ids.update(zip((row["number"] for row in rows), sorted(reserved), strict=True))
         placed = [_place(table, row, study_id, ids) for row in rows]
-        connection.execute(_insert(table, placed[0]), {"rows": json.dumps(placed, ensure_ascii=False)})
+        connection.execute(insert_like(table, placed[0]), {"rows": json.dumps(placed, ensure_ascii=False)})
+
+
+def encode_value(value: Any) -> Any:
+    """A value of a column in JSON. A float is written with all of its digits."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, datetime):
+        return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat()
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return value
+
+
+def insert_like(table: Table, example: Row) -> TextClause:
+    """The insert of rows like `example`; a column that it lacks takes its default or is NULL."""
+    numbered = _list_numbered(table)
+    names = [c.name for c in table.columns if c.name not in numbered and (c.nullable or c.name in example)]
+    columns = ", ".join(f'"{name}"' for name in names)
+    return text(
+        f"INSERT INTO {table.fullname} ({columns}) SELECT {columns}"  # noqa: S608 - names of our own declarations
+        f" FROM json_populate_recordset(CAST(NULL AS {table.fullname}), CAST(:rows AS json))"
+    )
 
 
 def _read_rows(connection: Connection, table: Table, study_id: int, numbers: dict[int, int]) -> Iterator[Row]:
     result = connection.execute(
-        _select(table, study_id), execution_options={"stream_results": True, "yield_per": _CHUNK_ROWS}
+        _select(table, study_id), execution_options={"stream_results": True, "yield_per": CHUNK_ROWS}
     )
     for found in result.mappings():
-        row = {name: _encode(value) for name, value in found.items() if value is not None and name not in _IDS}
+        row = {
+            name: encode_value(value) for name, value in found.items() if value is not None and name not in _IDS
+        }
         if table is _trials and found["state"] is TrialState.RUNNING:
             row["state"] = TrialState.WAITING.name
             row.pop("datetime_start", None)
@@ -163,28 +190,6 @@ def _fix_parameters(connection: Connection, study_id: int, numbers: dict[int, in
         {"trial": numbers[trial_id], "key": "fixed_params", "value_json": json.dumps(values)}
         for trial_id, values in fixed.items()
     ]
-
-
-def _encode(value: Any) -> Any:
-    """A value of a column in JSON. A float is written with all of its digits."""
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, datetime):
-        return (value if value.tzinfo is None else value.astimezone(UTC)).isoformat()
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value
-
-
-def _insert(table: Table, example: Row) -> TextClause:
-    """The insert of rows like `example`; a column that it lacks takes its default or is NULL."""
-    numbered = _list_numbered(table)
-    names = [c.name for c in table.columns if c.name not in numbered and (c.nullable or c.name in example)]
-    columns = ", ".join(f'"{name}"' for name in names)
-    return text(
-        f"INSERT INTO {table.fullname} ({columns}) SELECT {columns}"  # noqa: S608 - names of our own declarations
-        f" FROM json_populate_recordset(CAST(NULL AS {table.fullname}), CAST(:rows AS json))"
-    )
 
 
 def _place(table: Table, row: Row, study_id: int, ids: dict[int, int]) -> Row:

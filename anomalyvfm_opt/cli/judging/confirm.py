@@ -44,7 +44,7 @@ def confirm(
     It plans trainings in `S#replicates` and `S#confirm`, which workers serve as any study. Stop it when you like:
     the same call goes on where things are. Finalist, scorers and seeds are written down before the lock is opened.
     """
-    from anomalyvfm_opt.cli.campaign import Campaign, carry_out
+    from anomalyvfm_opt.cli.judging.campaign import Campaign, carry_out
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.verdict.confirm import Wishes

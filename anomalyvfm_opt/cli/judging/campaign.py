@@ -100,7 +100,8 @@ class Campaign:
                 "on search data" if stage.name == "replicating" else f"round {stage.round}, on the locked images"
             )
             say(
-                f"{sibling}: {stage.open} trainings to do ({what}): anomalyvfm-opt worker run --study {self._name}"
+                f"{sibling}: {stage.open} training{'' if stage.open == 1 else 's'} to do ({what}):"
+                f" anomalyvfm-opt worker run --study {self._name}"
             )
         else:
             say(f"{sibling}: {stage.open} to go")

@@ -1,0 +1,153 @@
+"""`worker launch --engine ray`: its options, and what is checked before anything is placed."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalyvfm_opt.cli.output import say
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.cli.store import Store
+    from anomalyvfm_opt.launch.base import Slot
+    from anomalyvfm_opt.launch.places import Needs, Node
+    from anomalyvfm_opt.store.studies import StudyRecord
+
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="A",
+        envvar="RAY_ADDRESS",
+        help="ray: the cluster, as HOST:PORT, ray://HOST:10001, or auto for this machine's.",
+    ),
+]
+CpusOption = Annotated[
+    float, typer.Option("--cpus-per-worker", min=0.01, metavar="C", help="ray: cores of a worker.")
+]
+ElasticOption = Annotated[
+    bool, typer.Option("--elastic", help="ray: the cluster grows when asked; do not check its room now.")
+]
+_PASSED_ON = {
+    *("study", "data", "keep_running", "weights", "cache_gib", "device"),
+    *("grace_s", "hang_s", "drain_s", "outage_s"),
+}
+_PASSFILE = "PGPASSFILE"
+_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """What `--engine ray` was told."""
+
+    address: str
+    needs: "Needs"
+    count: int | None
+    is_detached: bool
+    is_elastic: bool
+
+
+def launch_on_ray(
+    context: typer.Context, store: "Store", select: "Callable[[], list[StudyRecord]]", options: RayOptions
+) -> int:
+    """Place workers on a Ray cluster; attached until they have ended, or detached.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: options that cannot be.
+        EnvironmentMissingError: no Ray, no cluster, no token, no room.
+    """
+    from anomalyvfm_opt.cli.fleet.run import invent_family, run_fleet
+    from anomalyvfm_opt.launch.ray_cluster import RayLauncher
+    from anomalyvfm_opt.launch.ray_connection import connect
+
+    nodes = connect(options.address)
+    _refuse_private_database(context, store, nodes)
+    slots = _lay_out(options, nodes)
+    arguments = _list_arguments(context, store, options.needs)
+    say(f"{len(slots)} workers by engine ray, each with {options.needs.describe()}, on {len(nodes)} nodes")
+    if options.is_detached:
+        return _detach(slots, arguments, invent_family(), options.needs)
+    return run_fleet(store, select, slots, arguments, lambda on_line: RayLauncher(on_line, options.needs))
+
+
+def _lay_out(options: RayOptions, nodes: "list[Node]") -> "list[Slot]":
+    from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+    from anomalyvfm_opt.launch.base import Slot
+    from anomalyvfm_opt.launch.places import count_places
+
+    if options.is_elastic and options.count is None:
+        raise UsageError("--elastic without --count", "say how many workers the cluster is to grow for")
+    n_places = count_places(nodes, options.needs)
+    n = options.count or n_places
+    if not options.is_elastic and (n > n_places or n == 0):
+        has = "; ".join(node.describe() for node in nodes)
+        raise EnvironmentMissingError(
+            f"{max(n, 1)} workers with {options.needs.describe()} each do not fit: the cluster has {has}",
+            f"it has room for {n_places}; ask for fewer or for less, or --elastic if the cluster grows by itself",
+        )
+    environment = {_PASSFILE: os.environ[_PASSFILE]} if os.environ.get(_PASSFILE) else {}
+    return [Slot(number, "ray", environment) for number in range(1, n + 1)]
+
+
+def _list_arguments(context: typer.Context, store: "Store", needs: "Needs") -> list[str]:
+    """Of `worker run`: what was typed here is passed on; the rest each node's own environment says."""
+    arguments = ["--db", store.url, "--threads", str(max(1, int(needs.cpus)))]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in _PASSED_ON or _find_source(context, name) != "COMMANDLINE":
+            continue
+        value = context.params[name]
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            arguments += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]
+    if _find_source(context, "device") == "DEFAULT":
+        arguments += ["--device", "cuda" if needs.gpus else "cpu"]  # never a CPU by oversight where a GPU is held
+    return arguments
+
+
+def _find_source(context: typer.Context, name: str) -> str:
+    """COMMANDLINE, ENVIRONMENT or DEFAULT: by name, since Typer has a Click of its own."""
+    source = context.get_parameter_source(name)
+    return source.name if source is not None else ""
+
+
+def _refuse_private_database(context: typer.Context, store: "Store", nodes: "list[Node]") -> None:
+    """The embedded database is this host's: a worker elsewhere would find nothing, or another one."""
+    import ray.util
+
+    from anomalyvfm_opt.errors import EnvironmentMissingError
+    from anomalyvfm_opt.store.engine import URL_VARIABLE
+
+    is_named = context.params.get("db") is not None or bool(os.environ.get(URL_VARIABLE))
+    here = (ray.util.get_node_ip_address(), "127.0.0.1")
+    elsewhere = [node.address for node in nodes if node.address not in here]
+    if elsewhere and not is_named:
+        raise EnvironmentMissingError(
+            f"the embedded database of this host cannot be reached from {elsewhere[0]}",
+            f"open it with `db up --listen ADDRESS` and give the URL that it prints as --db or {URL_VARIABLE}",
+        )
+
+
+def _detach(slots: "list[Slot]", arguments: list[str], family: str, needs: "Needs") -> int:
+    from ray.exceptions import RayError
+
+    from anomalyvfm_opt.errors import EXIT_DONE, EnvironmentMissingError
+    from anomalyvfm_opt.launch.ray_cluster import describe_loss, detach_workers
+    from anomalyvfm_opt.launch.ray_connection import NAMESPACE
+
+    try:
+        places = detach_workers(slots, arguments, family, needs, _PATIENCE_S)
+    except RayError as error:
+        raise EnvironmentMissingError(
+            f"the workers cannot start: {describe_loss(error)}", "is anomalyvfm-opt installed on every node?"
+        ) from None
+    for slot, place in zip(slots, places, strict=True):
+        say(f"[{slot.number}] {f'placed {place}' if place else 'waits for room in the cluster'}")
+    say(f"they are the actors {family}-N in Ray's namespace {NAMESPACE}, and end when nothing is left to do")
+    say("look: anomalyvfm-opt worker list")
+    say("stop: anomalyvfm-opt worker drain all")
+    return EXIT_DONE

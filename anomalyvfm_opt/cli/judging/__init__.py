@@ -1,0 +1,1 @@
+"""`confirm`, `verdict` and the ledger of predictions."""

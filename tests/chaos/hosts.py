@@ -1,0 +1,59 @@
+"""Hosts with a network of their own: namespaces with addresses, joined by a bridge; root only, Linux only."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+_NET = "10.213.77"
+_LINK = "eth0"
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host; `address` is its own."""
+
+    namespace: str
+    address: str
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """The same command, as this host would run it."""
+        return ["ip", "netns", "exec", self.namespace, *arguments]
+
+    def cut_off(self) -> None:
+        """Pull its cable: packets are lost without a word, as on a real network."""
+        _ip("-n", self.namespace, "link", "set", _LINK, "down")
+
+    def join(self) -> None:
+        """Plug the cable in again."""
+        _ip("-n", self.namespace, "link", "set", _LINK, "up")
+
+
+@contextmanager
+def network_of(*names: str) -> Iterator[list[Host]]:
+    """Hosts that reach each other, and that this process reaches; all of it is gone at the end."""
+    mark = f"avo{os.getpid() % 100000}"
+    bridge = f"{mark}b"
+    hosts = [Host(f"{mark}-{name}", f"{_NET}.{index}") for index, name in enumerate(names, start=1)]
+    try:
+        _ip("link", "add", bridge, "type", "bridge")
+        _ip("addr", "add", f"{_NET}.254/24", "dev", bridge)
+        _ip("link", "set", bridge, "up")
+        for index, host in enumerate(hosts):
+            ours = f"{mark}v{index}"
+            _ip("netns", "add", host.namespace)
+            _ip("link", "add", ours, "type", "veth", "peer", "name", _LINK, "netns", host.namespace)
+            _ip("link", "set", ours, "master", bridge, "up")
+            _ip("-n", host.namespace, "addr", "add", f"{host.address}/24", "dev", _LINK)
+            _ip("-n", host.namespace, "link", "set", "lo", "up")
+            host.join()
+        yield hosts
+    finally:
+        for host in hosts:
+            subprocess.run(["ip", "netns", "delete", host.namespace], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "delete", bridge], check=False, capture_output=True)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
