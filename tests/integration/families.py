@@ -17,7 +17,7 @@ from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.schema import prepare_database
-from anomalyvfm_opt.store.siblings import find_sibling
+from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study, delete_study, load_study
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
@@ -198,3 +198,9 @@ def make_images(contents: str, swapped: bool = False) -> tuple[StoredImage, ...]
 def plan_some(arm: str, count: int, **changes: Any) -> list[tuple[Planned, dict[str, Any]]]:
     """Planned retrainings of v1.1 outside of any protocol."""
     return [(replace(Planned(arm, V1_1, seed), **changes), {}) for seed in range(1, count + 1)]
+
+
+def plan_looks(family: Family, count: int = 1, **changes: Any) -> None:
+    """Trials that open the lock, without all that comes before them."""
+    trials = plan_some("finalist", count, round=1, scorer="patch_knn", **changes)
+    plan_trials(family.storage, family.engine, family.bench.record, "confirm", trials)

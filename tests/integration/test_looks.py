@@ -13,17 +13,12 @@ from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.verdict.judge import judge_category
 from anomalyvfm_opt.verdict.ledger import predict
-from tests.integration.families import Family, Store, make_images, plan_some
+from tests.integration.families import Family, Store, make_images, plan_looks, plan_some
 from tests.integration.trial_states import expire_leases, run_to_end
 
 
 class Killed(BaseException):
     """The process is no more."""
-
-
-def plan_looks(family: Family, count: int = 1) -> None:
-    trials = plan_some("finalist", count, round=1, scorer="patch_knn")
-    plan_trials(family.storage, family.engine, family.bench.record, "confirm", trials)
 
 
 def count_openings(family: Family) -> list[Opening]:
