@@ -92,7 +92,7 @@ def read_command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.slurm
 def test_a_study_survives_the_end_of_its_jobs_time(program: Program, study: str, tmp_path: Path) -> None:
     """Two jobs; when one has a trial under way its time is up, as Slurm would tell it: all of its processes."""
     folder = tmp_path / "slurm" / "now"
@@ -139,7 +139,7 @@ def test_a_study_survives_the_end_of_its_jobs_time(program: Program, study: str,
     assert not any(password in command for command in commands)
 
 
-@pytest.mark.slow
+@pytest.mark.slurm
 def test_a_job_that_cannot_work_ends_as_its_worker_does(program: Program, study: str, tmp_path: Path) -> None:
     folder = tmp_path / "slurm" / "now"
     make_private(folder)
