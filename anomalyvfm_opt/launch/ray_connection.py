@@ -2,7 +2,6 @@
 
 import os
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
@@ -101,11 +100,13 @@ def _join(address: str) -> list[Node]:
 
 
 def _silence() -> None:
-    """Ray prints half a page about each dead actor and node on stdout, where data goes; the supervisor says it."""
-    with suppress(ImportError, AttributeError):  # a private name; a test holds it
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+    """Ray prints half a page about each dead actor and node on stdout, where data goes; the supervisor says it.
 
-        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+    `log_to_driver=False` does not stop these, and no public setting does; a test holds the private one.
+    """
+    import ray._private.worker
+
+    ray._private.worker._worker_logs_enabled = False
 
 
 def list_nodes() -> list[Node]:
