@@ -19,8 +19,9 @@ from anomalyvfm_opt.cli.work.images import find_images
 from anomalyvfm_opt.cli.work.workbench import Workbench, open_arrays
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.home import state_folder
-from anomalyvfm_opt.store.studies import list_images, load_study
+from anomalyvfm_opt.store.studies import load_study
 from retraining import find_best, fresh_seed, retrain
 
 

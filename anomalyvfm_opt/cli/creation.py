@@ -28,8 +28,9 @@ from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.home import state_folder
-from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study, load_study
+from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.replicates import plan_references
 from anomalyvfm_opt.verdict.resolution import resolve_mean

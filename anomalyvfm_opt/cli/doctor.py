@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from anomalyvfm_opt.cli.checks.check import Check, Finding
     from anomalyvfm_opt.cli.checks.database import Database
+    from anomalyvfm_opt.cli.checks.subject import Subject
 
+_READ_LIMIT_S = 1800.0  # all images of all studies, or weights, perhaps over a network
 _IMPORT_LIMIT_S = 120.0  # torch's first import from a network disk
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 _PLAIN_WIDTH = 200
@@ -40,28 +42,34 @@ def doctor(
     workers: Annotated[
         int, typer.Option("--workers", min=1, metavar="N", help="Workers that are planned, over all hosts.")
     ] = 1,
+    worker: Annotated[
+        bool, typer.Option("--worker", help="Look for all that a worker on this host would be refused for.")
+    ] = False,
     weights: WeightsOption = None,
     cache_gib: CacheOption = 64.0,
     as_json: JsonOption = False,
 ) -> None:
     """Check database, device, weights, data and disk, with the fix for what is wrong; exit 3 on a failure.
 
-    It changes nothing: it starts no database, makes no tables and no folder, and downloads nothing.
+    It changes nothing: it starts no database, makes no tables and no folder, and downloads nothing but, with
+    --worker, weights that a worker would download as well.
     """
     from dataclasses import asdict
 
     from anomalyvfm_opt.cli.checks.check import Status, run_checks, summarise
     from anomalyvfm_opt.cli.checks.database import Database
+    from anomalyvfm_opt.cli.checks.subject import Subject
     from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
 
-    database = Database(db)
+    database, subject = Database(db), Subject()
     try:
         findings = run_checks(
             [
                 *_list_host_checks(cache_gib),
                 *_list_store_checks(database, workers),
                 *_list_device_checks(device),
-                *_list_input_checks(database, data, weights, spec, study),
+                *_list_input_checks(subject, database, data, weights, spec, study, worker),
+                *(_list_worker_checks(subject, database, data, weights, device) if worker else ()),
             ]
         )
     finally:
@@ -122,20 +130,28 @@ def _list_device_checks(device: str) -> "list[Check]":
 
 
 def _list_input_checks(
-    database: "Database", data: Path | None, weights: Path | None, spec: Path | None, study: str | None
+    subject: "Subject",
+    database: "Database",
+    data: Path | None,
+    weights: Path | None,
+    spec: Path | None,
+    study: str | None,
+    worker: bool,
 ) -> "list[Check]":
+    from anomalyvfm_opt.cli.checks import joining
     from anomalyvfm_opt.cli.checks import subject as inputs
     from anomalyvfm_opt.cli.checks.check import Check
     from anomalyvfm_opt.cli.checks.data import look_at_data
     from anomalyvfm_opt.cli.checks.weights import look_at_weights
 
-    subject = inputs.Subject()
+    needs = ("schema", "optuna_schema")
     checks = []
     if spec is not None:
         checks.append(Check("spec", lambda: inputs.look_at_spec(subject, spec)))
     if study is not None:
-        needs = ("schema", "optuna_schema")
         checks.append(Check("study", lambda: inputs.look_at_study(subject, database, study), needs=needs))
+    if worker:
+        checks.append(Check("studies", lambda: joining.look_at_studies(subject, database, study), needs=needs))
     named = tuple(check.name for check in checks)
     return [
         *checks,
@@ -143,6 +159,30 @@ def _list_input_checks(
             "weights", lambda: look_at_weights(subject, weights), needs=(*named, "torch"), limit_s=_IMPORT_LIMIT_S
         ),
         Check("data", lambda: look_at_data(subject, data), needs=() if data else named),
+    ]
+
+
+def _list_worker_checks(
+    subject: "Subject", database: "Database", data: Path | None, weights: Path | None, device: str
+) -> "list[Check]":
+    from anomalyvfm_opt.cli.checks import joining
+    from anomalyvfm_opt.cli.checks.check import Check
+
+    return [
+        Check(
+            "study_images",
+            lambda: joining.look_at_images(subject, database, data),
+            needs=("studies", "data"),
+            limit_s=_READ_LIMIT_S,
+        ),
+        Check(
+            "study_weights",
+            lambda: joining.look_at_weights(subject, weights),
+            needs=("studies", "weights"),
+            limit_s=_READ_LIMIT_S,
+        ),
+        Check("fleet", lambda: joining.look_at_fleet(subject, database, device), needs=("studies", "device")),
+        Check("artifacts", lambda: joining.look_at_artifacts(database), needs=("schema",)),
     ]
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, text
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.references import FROZEN, distinct_references
-from anomalyvfm_opt.store.studies import StudyRecord, count_locked_scenes, count_roles
+from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
+from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.trial.budget import Usage, count_usage
 from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
@@ -234,4 +235,10 @@ class Spec(Section):
 
     def sha256(self) -> str:
         """Hash of `content()`, hexadecimal."""
-        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
+        return hash_content(self.content())
+
+
+def hash_content(content: Mapping[str, Any]) -> str:
+    """Hash of a spec's plain JSON values, hexadecimal; the description does not count."""
+    counted = {key: value for key, value in content.items() if key != "description"}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()

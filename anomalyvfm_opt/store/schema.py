@@ -18,7 +18,7 @@ from anomalyvfm_opt.store.roles import find_roles, grant_roles, may_grant
 from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions, make_optuna_tables
 from anomalyvfm_opt.store.tables import SCHEMA
 
-HEAD = "0004"
+HEAD = "0005"
 _LOCK = 0x616E6F6D616C79  # one key for the advisory lock under which tables are made ("anomaly")
 
 

@@ -15,9 +15,9 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as cre
 # The same spec, data, weights and division; no ticket until trials are planned.
 _COPY = text("""
     INSERT INTO anomalyvfm_opt.study (study_id, category, spec, spec_sha256, data_dir, lock, split_sha256,
-                                      weights_sha256, budget, masks_sha256, judged)
+                                      weights_sha256, budget, masks_sha256, judged, method)
     SELECT :sibling, category, spec, spec_sha256, data_dir, lock, split_sha256, weights_sha256, 0, masks_sha256,
-           judged
+           judged, method
       FROM anomalyvfm_opt.study WHERE study_id = :study_id ON CONFLICT DO NOTHING;
     INSERT INTO anomalyvfm_opt.study_image
     SELECT :sibling, image_key, role, label, scene, light, sha256, mask_sha256

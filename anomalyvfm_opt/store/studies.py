@@ -10,28 +10,17 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, Row, func, insert, select, text
+from sqlalchemy import Connection, Engine, Row, insert, select, text
 
+from anomalyvfm_opt import METHOD
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.spec.difference import find_differences
-from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.model import Spec, hash_content
 from anomalyvfm_opt.spec.study_name import Kind, StudyName
 from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.division import StoredImage
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """One image of a study's division, with the hashes of its file's bytes and of its mask's, if it has one."""
-
-    image_key: str
-    role: str  # fit, held_out, search or locked
-    label: str
-    scene: str
-    light: str | None
-    sha256: str
-    mask_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +39,8 @@ class StudyRecord:
     budget: int
     masks_sha256: str | None = None  # None in a study that is older than it: not known, so not compared
     judged: int | None = None  # categories of the spec when it was created; None in an older study
+    method: int = METHOD  # that its numbers are computed by
+    is_spec_intact: bool = True  # whether the stored spec still has the hash that was stored with it
 
     @property
     def kind(self) -> Kind:
@@ -183,14 +174,6 @@ def list_names(engine: Engine) -> list[str]:
         return list(connection.scalars(query.order_by(tables.study.c.study_id)))
 
 
-def list_images(engine: Engine, study_id: int) -> dict[str, StoredImage]:
-    """The stored division of a study: image key -> image."""
-    query = select(tables.study_image).where(tables.study_image.c.study_id == study_id)
-    with engine.connect() as connection:
-        rows = [row._asdict() for row in connection.execute(query)]
-    return {row["image_key"]: StoredImage(**{k: v for k, v in row.items() if k != "study_id"}) for row in rows}
-
-
 def delete_study(storage: RDBStorage, name: str) -> None:
     """Delete a study, its siblings, their trials, and all rows of ours that hang on them; workers find them gone.
 
@@ -210,31 +193,6 @@ def delete_study(storage: RDBStorage, name: str) -> None:
         raise EnvironmentMissingError(
             f"{', '.join(sorted(left))} is not deleted: a worker writes to it", "stop its workers, then repeat"
         )
-
-
-def count_roles(engine: Engine, study_id: int) -> dict[str, int]:
-    """How many images of a study have each role."""
-    image = tables.study_image
-    query = (
-        select(image.c.role, func.count().label("images"))
-        .where(image.c.study_id == study_id)
-        .group_by(image.c.role)
-    )
-    with engine.connect() as connection:
-        return {row.role: row.images for row in connection.execute(query)}
-
-
-def count_locked_scenes(engine: Engine, study_id: int) -> tuple[int, int]:
-    """Good and bad scenes among the locked images of a study."""
-    image = tables.study_image
-    query = (
-        select(image.c.label, func.count(func.distinct(image.c.scene)).label("scenes"))
-        .where(image.c.study_id == study_id, image.c.role == "locked")
-        .group_by(image.c.label)
-    )
-    with engine.connect() as connection:
-        scenes = {row.label: row.scenes for row in connection.execute(query)}
-    return scenes.get("good", 0), scenes.get("bad", 0)
 
 
 def _select_studies() -> Any:
@@ -258,7 +216,8 @@ def _to_record(row: Row[Any]) -> StudyRecord:
             f" {error.errors()[0]['msg']} at {'.'.join(map(str, error.errors()[0]['loc']))}",
             f"use that version, or delete the study: anomalyvfm-opt study delete {values['name']}",
         ) from None
-    return StudyRecord(**{**values, "spec": spec})
+    is_intact = hash_content(values["spec"]) == values["spec_sha256"]
+    return StudyRecord(**{**values, "spec": spec, "is_spec_intact": is_intact})
 
 
 def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
@@ -275,6 +234,7 @@ def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
             budget=new.spec.search.trials,
             masks_sha256=new.masks_sha256,
             judged=new.judged,
+            method=METHOD,
         )
     )
     rows = [{"study_id": study_id, **vars(image)} for image in new.images]

@@ -73,6 +73,7 @@ study = Table(
     Column("state", Text, nullable=False, server_default="active"),
     Column("state_reason", Text, nullable=False, server_default=""),
     Column("judged", Integer),  # categories of the spec when it was created; NULL in a study that is older
+    Column("method", Integer, nullable=False, server_default="1"),  # METHOD of the program that created it
     CheckConstraint("state IN ('active', 'paused', 'stopped')", name="study_state"),
 )
 

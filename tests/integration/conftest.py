@@ -14,10 +14,11 @@ from sqlalchemy import Engine
 from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
+from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
-from anomalyvfm_opt.store.studies import NewStudy, StoredImage, StudyRecord, create_study, load_study
+from anomalyvfm_opt.store.studies import NewStudy, StudyRecord, create_study, load_study
 from anomalyvfm_opt.trial.loop import Crew, TrialLoop
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
 from anomalyvfm_opt.trial.result import Progress, RunTrial, TrialRequest, TrialResult

@@ -14,12 +14,13 @@ from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.spec.study_name import Kind
+from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.storage import open_storage
-from anomalyvfm_opt.store.studies import NewStudy, StoredImage, create_study, delete_study, load_study
+from anomalyvfm_opt.store.studies import NewStudy, create_study, delete_study, load_study
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes

@@ -11,7 +11,8 @@ import pytest
 from anomalyvfm_opt.cli.work.images import find_images
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.errors import BadDataError, UsageError
-from anomalyvfm_opt.store.studies import StudyRecord, list_images
+from anomalyvfm_opt.store.division import list_images
+from anomalyvfm_opt.store.studies import StudyRecord
 from tests.integration.program import CATEGORY, Program
 
 

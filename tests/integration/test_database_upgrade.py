@@ -11,11 +11,12 @@ import pytest
 from optuna.trial import TrialState
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import HEAD, Versions, prepare_database, upgrade_database
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
 from anomalyvfm_opt.store.storage import list_optuna_versions, open_storage
-from anomalyvfm_opt.store.studies import list_images, list_studies, load_study
+from anomalyvfm_opt.store.studies import list_studies, load_study
 from tests.integration.conftest import Bench
 from tests.integration.databases import OPTUNA_2_10, OURS_0001, execute, load, read_versions
 from tests.integration.program import Program, assert_one_error, finish, wait_for
@@ -59,6 +60,7 @@ def test_an_older_store_is_upgraded_and_worked_on(program: Program, database_url
     assert len(images) == 128
     assert record.masks_sha256 is None
     assert {image.mask_sha256 for image in images.values()} == {None}
+    assert (record.method, record.is_spec_intact) == (1, True)
     assert len(read_scores(engine, 1, "mahalanobis")) == 31
     assert read_metrics(engine, 1)["mahalanobis"].image_auroc == pytest.approx(0.8042, abs=1e-4)
     bench = Bench(engine, open_storage(database_url), record)

@@ -21,8 +21,8 @@ from anomalyvfm_opt.report.proxy import judge_proxy
 from anomalyvfm_opt.report.summary import summarise, tabulate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.scores import read_scores
-from anomalyvfm_opt.store.studies import list_images
 from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
 from tests.integration.program import CATEGORY, Program, make_tiny
 

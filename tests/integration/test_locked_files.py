@@ -17,9 +17,10 @@ from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store.confirmations import find_device, insert_confirmation
+from anomalyvfm_opt.store.division import StoredImage, list_images
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
-from anomalyvfm_opt.store.studies import StoredImage, StudyRecord, list_images
+from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.trial.result import TrialRequest
 from tests.integration.program import CATEGORY, Program, assert_one_error, make_tiny
 from tests.integration.test_cli_workbench import Silence, are_equal, make_parameters

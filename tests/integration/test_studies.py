@@ -13,10 +13,11 @@ from sqlalchemy import text
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.report.summary import summarise, tabulate, to_json
 from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
-from anomalyvfm_opt.store.studies import create_study, delete_study, list_images, list_studies, load_study
+from anomalyvfm_opt.store.studies import create_study, delete_study, list_studies, load_study
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
 
 

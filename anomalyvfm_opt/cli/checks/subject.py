@@ -11,6 +11,7 @@ from anomalyvfm_opt.spec.load import load_spec
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.spec.model import Spec
+    from anomalyvfm_opt.store.studies import StudyRecord
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,11 @@ class Plan:
 
 
 class Subject:
-    """Filled by the checks of spec and study, for those of weights and data."""
+    """Filled by the checks of spec and study, for those of weights and data; and with what a worker would join."""
 
     def __init__(self) -> None:
         self.plans: list[Plan] = []
+        self.joined: list[StudyRecord] = []
 
     def list_weights(self, file: Path | None) -> list[tuple[str, str]]:
         """Names of backbones and where their weights come from, each pair once.
@@ -78,8 +80,13 @@ def look_at_study(subject: Subject, database: Database, name: str) -> Finding:
     """
     from anomalyvfm_opt.cli.selection import select_studies
 
-    if not database.ask("SELECT to_regclass('anomalyvfm_opt.study') IS NOT NULL AS is_there")[0].is_there:
+    if is_store_empty(database):
         return fail(f"no study {name!r}: the store is empty", "anomalyvfm-opt study create SPEC --data DIR")
     records = select_studies(database.engine, [name])
     subject.plans += [Plan(each.spec, (each.category,), Path(each.data_dir)) for each in records]
     return ok(", ".join(each.name for each in records))
+
+
+def is_store_empty(database: Database) -> bool:
+    """Whether our tables are not made yet."""
+    return database.ask("SELECT to_regclass('anomalyvfm_opt.study') IS NULL AS is_empty")[0].is_empty is True

@@ -5,7 +5,8 @@ from pathlib import Path
 from anomalyvfm_opt.data.layout import ImageRecord, read_what_is_there
 from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
-from anomalyvfm_opt.store.studies import StoredImage, StudyRecord
+from anomalyvfm_opt.store.division import StoredImage
+from anomalyvfm_opt.store.studies import StudyRecord
 
 
 def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path) -> Split:

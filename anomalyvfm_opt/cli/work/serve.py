@@ -24,14 +24,16 @@ from anomalyvfm_opt.cli.work.backbones import Backbones
 from anomalyvfm_opt.cli.work.benches import Benches
 from anomalyvfm_opt.cli.work.course import name_device, open_checkpoints
 from anomalyvfm_opt.cli.work.images import find_images
+from anomalyvfm_opt.cli.work.joining import check_joinable
 from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.confirmations import claim_device, find_device
+from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.home import artifacts_folder
-from anomalyvfm_opt.store.studies import StudyRecord, list_images
+from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
 from anomalyvfm_opt.trial.budget import count_usage
@@ -174,6 +176,7 @@ class Worker:
         return TrialLoop(study, self._store.engine, record, lambda: self._build_benches(record).run, crew)
 
     def _build_benches(self, record: StudyRecord) -> Benches:
+        check_joinable(record)
         root = (self._options.data or Path(record.data_dir)).expanduser()
         split = find_images(record, list_images(self._store.engine, record.study_id), root)
 
