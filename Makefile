@@ -26,7 +26,7 @@ test-ray: $(INSTALLED) $(CLUSTERS)
 test-slurm: $(INSTALLED)
 	$(BIN)/pytest -m slurm
 
-test-all: test test-slow
+test-all: test test-slow test-ray
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """`doctor`: look at everything that a worker needs, and say what to do."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,16 @@ _READ_LIMIT_S = 1800.0  # all images of all studies, or weights, perhaps over a 
 _IMPORT_LIMIT_S = 120.0  # torch's first import from a network disk
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 _PLAIN_WIDTH = 200
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What the options name; None for what is not given."""
+
+    data: Path | None
+    weights: Path | None
+    spec: Path | None
+    study: str | None
 
 
 def doctor(
@@ -61,15 +72,15 @@ def doctor(
     from anomalyvfm_opt.cli.checks.subject import Subject
     from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
 
-    database, subject = Database(db), Subject()
+    database, subject, named = Database(db), Subject(), _Named(data, weights, spec, study)
     try:
         findings = run_checks(
             [
                 *_list_host_checks(cache_gib),
                 *_list_store_checks(database, workers),
                 *_list_device_checks(device),
-                *_list_input_checks(subject, database, data, weights, spec, study, worker),
-                *(_list_worker_checks(subject, database, data, weights, device) if worker else ()),
+                *_list_input_checks(subject, database, named, worker),
+                *(_list_worker_checks(subject, database, named, device) if worker else ()),
             ]
         )
     finally:
@@ -129,22 +140,14 @@ def _list_device_checks(device: str) -> "list[Check]":
     ]
 
 
-def _list_input_checks(
-    subject: "Subject",
-    database: "Database",
-    data: Path | None,
-    weights: Path | None,
-    spec: Path | None,
-    study: str | None,
-    worker: bool,
-) -> "list[Check]":
+def _list_input_checks(subject: "Subject", database: "Database", named: _Named, worker: bool) -> "list[Check]":
     from anomalyvfm_opt.cli.checks import joining
     from anomalyvfm_opt.cli.checks import subject as inputs
     from anomalyvfm_opt.cli.checks.check import Check
     from anomalyvfm_opt.cli.checks.data import look_at_data
     from anomalyvfm_opt.cli.checks.weights import look_at_weights
 
-    needs = ("schema", "optuna_schema")
+    spec, study, needs = named.spec, named.study, ("schema", "optuna_schema")
     checks = []
     if spec is not None:
         checks.append(Check("spec", lambda: inputs.look_at_spec(subject, spec)))
@@ -152,32 +155,33 @@ def _list_input_checks(
         checks.append(Check("study", lambda: inputs.look_at_study(subject, database, study), needs=needs))
     if worker:
         checks.append(Check("studies", lambda: joining.look_at_studies(subject, database, study), needs=needs))
-    named = tuple(check.name for check in checks)
+    earlier = tuple(check.name for check in checks)
     return [
         *checks,
         Check(
-            "weights", lambda: look_at_weights(subject, weights), needs=(*named, "torch"), limit_s=_IMPORT_LIMIT_S
+            "weights",
+            lambda: look_at_weights(subject, named.weights),
+            needs=(*earlier, "torch"),
+            limit_s=_IMPORT_LIMIT_S,
         ),
-        Check("data", lambda: look_at_data(subject, data), needs=() if data else named),
+        Check("data", lambda: look_at_data(subject, named.data), needs=() if named.data else earlier),
     ]
 
 
-def _list_worker_checks(
-    subject: "Subject", database: "Database", data: Path | None, weights: Path | None, device: str
-) -> "list[Check]":
+def _list_worker_checks(subject: "Subject", database: "Database", named: _Named, device: str) -> "list[Check]":
     from anomalyvfm_opt.cli.checks import joining
     from anomalyvfm_opt.cli.checks.check import Check
 
     return [
         Check(
             "study_images",
-            lambda: joining.look_at_images(subject, database, data),
+            lambda: joining.look_at_images(subject, database, named.data),
             needs=("studies", "data"),
             limit_s=_READ_LIMIT_S,
         ),
         Check(
             "study_weights",
-            lambda: joining.look_at_weights(subject, weights),
+            lambda: joining.look_at_weights(subject, named.weights),
             needs=("studies", "weights"),
             limit_s=_READ_LIMIT_S,
         ),

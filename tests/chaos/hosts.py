@@ -1,11 +1,22 @@
 """Hosts with a network of their own: namespaces with addresses, joined by a bridge; root only, Linux only."""
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import pytest
+
+from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
+from tests.integration.program import finish
+
+NEEDS_NAMESPACES = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces take root and iproute2"
+)
 _NET = "10.213.77"
 _LINK = "eth0"
 
@@ -28,6 +39,36 @@ class Host:
     def join(self) -> None:
         """Plug the cable in again."""
         _ip("-n", self.namespace, "link", "set", _LINK, "up")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The program on a host: a state folder of its own, and the folder of artifacts that all share."""
+
+    host: Host
+    folder: Path
+
+    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ANOMALYVFM_OPT_")}
+        ours = {
+            "ANOMALYVFM_OPT_HOME": str(self.folder / self.host.namespace),
+            "ANOMALYVFM_OPT_ARTIFACTS": str(self.folder / "artifacts"),
+        }
+        command = self.host.command([sys.executable, "-m", "anomalyvfm_opt", *arguments])
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, env={**kept, **ours, **environment}, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+    def run(self, *arguments: str, **environment: str) -> str:
+        done = finish(self.start(*arguments, **environment))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def hand_out(self, copy: Path) -> tuple[str, Path]:
+        """The URL of this host's embedded database for other hosts, and a copy of its password file."""
+        cluster = EmbeddedCluster(self.folder / self.host.namespace)
+        shutil.copyfile(cluster.passfile, copy)
+        copy.chmod(0o600)
+        return cluster.urls_for_others()[0], copy
 
 
 @contextmanager

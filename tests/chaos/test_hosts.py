@@ -1,54 +1,20 @@
 """Three hosts with addresses of their own: the database on one, a worker on each of the others."""
 
-import os
-import shutil
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from anomalyvfm_opt.cli.store import open_store
-from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
-from tests.chaos.hosts import Host, network_of
+from tests.chaos.hosts import NEEDS_NAMESPACES, Site, network_of
 from tests.chaos.invariants import assert_study_is_whole
 from tests.integration.databases import execute
 from tests.integration.program import CATEGORY, Program, finish, wait_for, write_spec
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces take root and iproute2"
-    ),
-]
+pytestmark = [pytest.mark.slow, NEEDS_NAMESPACES]
 _NAME = f"hosts/{CATEGORY}"
 _GRACE_S = 3
 _RUNS_ON = "SELECT count(*) FROM anomalyvfm_opt.lease WHERE worker = '{}' AND trial_id IS NOT NULL"
-
-
-@dataclass(frozen=True)
-class Site:
-    """The program on a host: a state folder of its own, and the folder of artifacts that all share."""
-
-    host: Host
-    folder: Path
-
-    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ANOMALYVFM_OPT_")}
-        ours = {
-            "ANOMALYVFM_OPT_HOME": str(self.folder / self.host.namespace),
-            "ANOMALYVFM_OPT_ARTIFACTS": str(self.folder / "artifacts"),
-        }
-        command = self.host.command([sys.executable, "-m", "anomalyvfm_opt", *arguments])
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, env={**kept, **ours, **environment}, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
-
-    def run(self, *arguments: str, **environment: str) -> str:
-        done = finish(self.start(*arguments, **environment))
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
 
 def test_a_host_that_is_cut_off_past_its_grace_loses_nothing_and_doubles_nothing(
@@ -58,11 +24,7 @@ def test_a_host_that_is_cut_off_past_its_grace_loses_nothing_and_doubles_nothing
         database, *workers = (Site(host, open_folder) for host in hosts)
         database.run("db", "up", "--listen", database.host.address)
         try:
-            cluster = EmbeddedCluster(open_folder / database.host.namespace)
-            passfile = open_folder / "copied.passfile"
-            shutil.copyfile(cluster.passfile, passfile)
-            passfile.chmod(0o600)
-            url = cluster.urls_for_others()[0]
+            url, passfile = database.hand_out(open_folder / "copied.passfile")
             space = {"adapter": ["lora"], "rank": [4], "epochs": {"low": 3, "high": 3}}
             search = {"trials": 6, "space": space}
             file = write_spec(

@@ -9,7 +9,7 @@ README = ROOT / "README.md"
 SPEC_PAGE = ROOT / "docs" / "spec.md"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_MARK = re.compile(r"<!-- test: (run|run on postgresql|skip: [^>]+?) -->\n\Z")
+_MARK = re.compile(r"<!-- test: (run|run on postgresql|run on several hosts|skip: [^>]+?) -->\n\Z")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 

@@ -1,0 +1,41 @@
+"""The README's section on several machines: its three commands run, each on a host of its own."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.hosts import NEEDS_NAMESPACES, Site, network_of
+from tests.docs.pages import README, list_blocks
+from tests.integration.program import CATEGORY, Program, finish, write_spec
+
+pytestmark = [pytest.mark.slow, NEEDS_NAMESPACES]
+
+
+def test_the_three_commands_run(open_folder: Path, program: Program) -> None:
+    (block,) = (block for block in list_blocks(README) if block.mark == "run on several hosts")
+    commands = [shlex.split(line, comments=True)[1:] for line in block.text.strip().splitlines()]
+    opening, looking, launching = commands
+    with network_of("db", "one", "two") as hosts:
+        database, *others = (Site(host, open_folder) for host in hosts)
+        database.run(*(database.host.address if word == "10.0.0.1" else word for word in opening))
+        try:
+            file = write_spec(open_folder, "several", references=["frozen"])
+            database.run("study", "create", str(file), "--data", str(program.data), "--category", CATEGORY)
+            url, passfile = database.hand_out(open_folder / "copied.passfile")
+            team = {"ANOMALYVFM_OPT_DB_URL": url, "PGPASSFILE": str(passfile), "DIR": str(program.data)}
+
+            def fill_in(command: list[str]) -> list[str]:
+                return [word.replace("$DIR", team["DIR"]) for word in command]
+
+            for site in others:
+                found = site.run(*fill_in(looking), **team)
+                assert f"1 with trials left: several/{CATEGORY}" in found
+            fleets = [site.start(*fill_in(launching), **team) for site in others]
+            ended = [finish(fleet) for fleet in fleets]
+            assert [done.returncode for done in ended] == [0, 0], ended
+            shown = database.run("study", "show", f"several/{CATEGORY}")
+            assert "4 of 4 trials used" in shown
+            assert "4 complete, 0 pruned, 0 failed, 0 running, 0 waiting" in shown
+        finally:
+            database.run("db", "down")
