@@ -7,6 +7,7 @@ from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.trial.outcome import Outcome
+from anomalyvfm_opt.verdict.replicates import name_baseline
 
 _COLUMNS = (
     "category",
@@ -32,10 +33,12 @@ def print_results(summaries: Sequence[StudySummary]) -> None:
     print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))
     if any(summary.record.spec.backbone.weights == "random" for summary in summaries):
         say("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers only show that it runs.")
+    baselines = sorted({name_baseline(summary.record) for summary in summaries})
     say(
         "These are single-seed values on search data, the best of several tries: they prove nothing yet."
-        " change = best - v1.1, and the best of many is high by luck alone. noise = how far one more seed of the"
-        " baseline lies from the mean of its seeds in 95 % of cases: a smaller change is no finding."
+        f" change = best - {' or '.join(baselines)}, and the best of many is high by luck alone. noise = how far"
+        " one more seed of the baseline lies from the mean of its seeds in 95 % of cases: a smaller change is no"
+        " finding."
     )
 
 

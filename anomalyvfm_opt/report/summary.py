@@ -15,7 +15,7 @@ from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.trial.budget import Usage, count_usage
-from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates
+from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates, name_baseline
 from anomalyvfm_opt.verdict.resolution import resolve
 from anomalyvfm_opt.verdict.runs import Arm, group_arms, list_runs
 
@@ -239,12 +239,12 @@ class ResultRow:
 
 
 def tabulate(summaries: Sequence[StudySummary]) -> list[ResultRow]:
-    """One row a study: category, frozen, v1.1, v1.2 or `= v1.1`, best, change of best against v1.1."""
+    """One row a study: category, frozen, v1.1, v1.2 or `= v1.1`, best, change of best against the baseline."""
     return [_to_row(summary) for summary in summaries]
 
 
 def _to_row(summary: StudySummary) -> ResultRow:
-    best, baseline = summary.best, summary.references.get("v1.1")
+    best, baseline = summary.best, summary.references.get(name_baseline(summary.record))
     change = "-"
     if best and baseline and not baseline.is_unsound:
         gain = best.value - baseline.value

@@ -8,6 +8,7 @@ import optuna
 import pytest
 import torch
 from safetensors.torch import save_file
+from sqlalchemy import text
 
 from anomalyvfm_opt.cli.plan.reckoning import plan_studies
 from anomalyvfm_opt.cli.results import print_study
@@ -19,7 +20,7 @@ from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.report.proxy import judge_proxy
 from anomalyvfm_opt.report.summary import summarise, tabulate
-from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.model import Spec, hash_content
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.scores import read_scores
@@ -154,9 +155,13 @@ def test_a_study_from_before_sizes_were_searched_is_read_and_served(program: Pro
     name = program.create_here("unsized", **content)
     with program.store.engine.begin() as connection:
         connection.exec_driver_sql(
-            "UPDATE anomalyvfm_opt.study SET spec = (spec::jsonb #- '{search,space,image_size_px}')::json"
-            " WHERE study_id = %s",
+            "UPDATE anomalyvfm_opt.study SET spec = spec #- '{search,space,image_size_px}' WHERE study_id = %s",
             (program.record(name).study_id,),
+        )
+        stored = connection.scalar(text("SELECT spec FROM anomalyvfm_opt.study WHERE spec->>'name' = 'unsized'"))
+        connection.execute(
+            text("UPDATE anomalyvfm_opt.study SET spec_sha256 = :sha256 WHERE spec->>'name' = 'unsized'"),
+            {"sha256": hash_content(stored)},
         )
     assert program.record(name).spec.search.space.image_size_px == ()
     assert program.create_here("unsized", **content) == name  # there, unchanged

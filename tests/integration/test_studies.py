@@ -150,7 +150,8 @@ def test_a_summary_counts_and_names_the_best(bench: Bench) -> None:
     assert json["best"]["value"] == max(value for value in values if value is not None)
     assert json["split"] == {"lock": "half", "search_images": 2, "lock_images": 0, "hash": "split"}
     row = tabulate([summary])[0]
-    assert (row.category, row.frozen, row.v1_1, row.change) == ("tile", f"{values[0]:.4f}", "-", "-")
+    assert (row.category, row.frozen, row.v1_1) == ("tile", f"{values[0]:.4f}", "-")
+    assert row.change == f"{json['best']['value'] - json['references']['frozen']['value']:+.4f}"  # the baseline
     while summarise(bench.storage, bench.engine, bench.record).state != "finished":
         loop.take_turn()
     assert to_json(summarise(bench.storage, bench.engine, bench.record))["trials"]["complete"] == 6
