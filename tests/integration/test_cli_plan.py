@@ -23,6 +23,7 @@ from anomalyvfm_opt.evaluation.exam import Exam, set_exams
 from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.verdict.resolution import resolve
 from tests.integration.place import Place
 from tests.integration.program import (
     CATEGORY,
@@ -81,6 +82,9 @@ def test_what_is_done_is_not_counted_again(program: Program, finished_study: Fin
     assert (study["done"], study["is_decoded"]) == (4, True)
     assert study["seconds"] == {"low": 0.0, "expected": 0.0, "high": 0.0}
     assert study["start_seconds"] == 0
+    of_all = resolve(**{f"{label}_scenes": count for label, count in study["locked_scenes"].items()}, categories=3)
+    assert of_all is not None
+    assert study["smallest_gain"] == pytest.approx(of_all.smallest_gain)  # the spec has two more categories
 
 
 def test_the_table_says_what_it_stands_on(program: Program, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.plan.confirmation import reckon_confirmation
 from anomalyvfm_opt.cli.plan.probe import Making, Probe, measure
-from anomalyvfm_opt.cli.preparation import divide_categories
+from anomalyvfm_opt.cli.preparation import choose_categories, divide_categories
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import is_decoded
 from anomalyvfm_opt.data.frames import Frames
@@ -139,13 +139,14 @@ def plan_studies(
     subjects = [_Subject(name, split, _choose_geometries(spec, split)) for name, split in splits.items()]
     tiles = [_count_scored(spec, subject) for subject in subjects]
     draws = draw_parameters(spec.search.space)
+    judged = len(choose_categories(spec, root, []))  # as `study create` counts them, whichever are chosen
     studies = []
     for subject, count in zip(subjects, tiles, strict=True):
         done = _count_done(spec, spec.study_name(subject.category), found)
         costs = probe.costs.scale(count / tiles[0])
         seconds = _reckon(spec, subject.category, costs, draws, done) if done < spec.search.trials else None
         confirm_seconds = reckon_confirmation(spec, subject.category, costs, draws)
-        studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), done, cache, len(subjects)))
+        studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), done, cache, judged))
     mean = resolve_mean([study.locked_scenes for study in studies], **_read_terms(spec))
     return Plan(tuple(studies), measured_on, probe, mean)
 
