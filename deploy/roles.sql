@@ -6,7 +6,8 @@
 --        -f deploy/roles.sql DATABASE
 --
 -- owner   has the tables: creates and deletes studies, confirms, upgrades.
--- worker  runs trials, and leads workers: it can neither create nor delete a study, nor change a table.
+-- worker  runs trials, and leads workers: it can neither create nor delete a study, nor change a table. It deletes
+--         leases, and scores of a trial that was taken from it, but can change nothing of a trial that is complete.
 -- viewer  reads: the dashboard, `study show`, `verdict`.
 --
 -- The tables have to be there (`anomalyvfm-opt db upgrade`). It may be run again at any time, also while workers
@@ -71,12 +72,30 @@ $roles$;
 -- Nobody makes tables here but the owner. Before PostgreSQL 15 everybody might.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO :"owner";
+REVOKE ALL ON SCHEMA public, anomalyvfm_opt FROM :"worker", :"viewer";
 GRANT USAGE ON SCHEMA public, anomalyvfm_opt TO :"worker", :"viewer";
 
 REVOKE ALL ON ALL TABLES IN SCHEMA anomalyvfm_opt FROM :"worker", :"viewer";
 REVOKE ALL ON studies, study_directions, study_user_attributes, study_system_attributes, trials, trial_params,
     trial_values, trial_intermediate_values, trial_user_attributes, trial_system_attributes, trial_heartbeats,
     version_info, alembic_version FROM :"worker", :"viewer";
+DO $given_by_hand$
+DECLARE
+    worker text := current_setting('anomalyvfm_opt.worker');
+    viewer text := current_setting('anomalyvfm_opt.viewer');
+    item   text;
+BEGIN
+    EXECUTE format('REVOKE CREATE ON DATABASE %I FROM %I, %I', current_database(), worker, viewer);
+    FOR item IN
+        SELECT s.oid::regclass::text
+          FROM pg_class s JOIN pg_depend d ON d.objid = s.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+          JOIN pg_class t ON t.oid = d.refobjid
+         WHERE s.relkind = 'S' AND t.relowner = to_regrole(quote_ident(current_setting('anomalyvfm_opt.owner')))
+    LOOP
+        EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM %I, %I', item, worker, viewer);
+    END LOOP;
+END
+$given_by_hand$;
 
 -- Both read everything, also the tables that a later version adds.
 GRANT SELECT ON ALL TABLES IN SCHEMA anomalyvfm_opt TO :"worker", :"viewer";
@@ -112,3 +131,66 @@ GRANT INSERT, DELETE, UPDATE (heartbeat_at, drain, ended_at, end_reason) ON anom
 GRANT UPDATE (device) ON anomalyvfm_opt.confirmation TO :"worker";
 -- A look at locked images is written down before it happens, and stays.
 GRANT INSERT ON anomalyvfm_opt.look, anomalyvfm_opt.look_image TO :"worker";
+
+-- What a trial came to stays, whatever a worker's host would have it be; studies are deleted by the owner.
+DO $guards$
+DECLARE
+    rows   text[] := ARRAY['trials', 'trial_values', 'trial_intermediate_values', 'trial_user_attributes',
+                           'trial_system_attributes'];
+    sheets text[] := ARRAY['anomalyvfm_opt.trial_metric', 'anomalyvfm_opt.image_score', 'anomalyvfm_opt.artifact',
+                           'anomalyvfm_opt.trial_resample'];
+    bare   text[];
+    item   text;
+    tries  integer := 0;
+BEGIN
+    FOREACH item IN ARRAY ARRAY['row', 'sheet'] LOOP
+        EXECUTE format($function$
+            CREATE OR REPLACE FUNCTION anomalyvfm_opt.keep_complete_%1$s() RETURNS trigger LANGUAGE plpgsql
+                SET search_path = %2$s, pg_temp AS $body$
+            BEGIN
+                IF NOT pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'MEMBER')
+                   AND EXISTS (SELECT FROM trials WHERE state = 'COMPLETE' AND trial_id %3$s) THEN
+                    RAISE insufficient_privilege USING
+                        MESSAGE = format('%%s: the trial is complete, and user %%s may not change it',
+                                         TG_TABLE_NAME, current_user);
+                END IF;
+                RETURN NEW;
+            END
+            $body$
+            $function$, item, (SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n
+                                   ON n.oid = c.relnamespace WHERE c.oid = to_regclass('trials')),
+            CASE item WHEN 'row' THEN '= OLD.trial_id' ELSE 'IN (SELECT trial_id FROM changed)' END);
+        EXECUTE format('ALTER FUNCTION anomalyvfm_opt.keep_complete_%s() OWNER TO %I', item,
+                       current_setting('anomalyvfm_opt.owner'));
+    END LOOP;
+
+    SELECT array_agg(t) INTO bare FROM unnest(rows || sheets) AS t
+     WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(t) AND tgname LIKE 'keep_complete%');
+    IF bare IS NULL THEN
+        RETURN;
+    END IF;
+    LOOP  -- all of them at once or none: workers take these locks in other orders
+        BEGIN
+            EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE NOWAIT', array_to_string(bare, ', '));
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            tries := tries + 1;
+            IF tries = 600 THEN
+                RAISE EXCEPTION 'the tables are too busy: drain some workers, and repeat';
+            END IF;
+            PERFORM pg_sleep(0.05);
+        END;
+    END LOOP;
+    FOREACH item IN ARRAY bare LOOP
+        IF item = ANY (rows) THEN
+            EXECUTE format('CREATE TRIGGER keep_complete BEFORE UPDATE ON %s FOR EACH ROW'
+                           ' EXECUTE FUNCTION anomalyvfm_opt.keep_complete_row()', item);
+        ELSE
+            EXECUTE format('CREATE TRIGGER keep_complete_added AFTER INSERT ON %s REFERENCING NEW TABLE AS changed'
+                           ' FOR EACH STATEMENT EXECUTE FUNCTION anomalyvfm_opt.keep_complete_sheet()', item);
+            EXECUTE format('CREATE TRIGGER keep_complete_gone AFTER DELETE ON %s REFERENCING OLD TABLE AS changed'
+                           ' FOR EACH STATEMENT EXECUTE FUNCTION anomalyvfm_opt.keep_complete_sheet()', item);
+        END IF;
+    END LOOP;
+END
+$guards$;

@@ -5,7 +5,7 @@ import re
 from sqlalchemy.engine import URL
 
 from anomalyvfm_opt.store.passfile import explain_no_password
-from anomalyvfm_opt.store.rights import describe_grant
+from anomalyvfm_opt.store.rights import advise
 
 _TOO_MANY = ("too many clients", "remaining connection slots", "too many connections", "[53300]")
 _STARTING = ("starting up", "shutting down", "recovery mode", "not yet accepting connections", "[57P03]")
@@ -130,7 +130,7 @@ def find_reason(message: str, code: str | None, url: URL | None) -> tuple[str, s
         reason = f"{names['user']} lacks a right: {names['line']}"
         if "must be owner" in message:
             return reason, "run it as the owner of the tables: the role that made them"
-        return reason, f"the administrator runs there: {describe_grant(message, names['role'])}"
+        return reason, advise(message, names["role"])
     for needles, reason, hint in _CAUSES:
         if any(needle in f"[{code}] {message}" for needle in needles):
             return reason.format(**names), hint.format(**names)

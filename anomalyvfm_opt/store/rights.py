@@ -1,6 +1,7 @@
 """What a database user needs to be allowed, and the SQL that allows it."""
 
 import re
+import shlex
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, text
@@ -48,6 +49,7 @@ _TELLING = {
     "delete studies": ("studies", "DELETE"),
     "run trials": ("anomalyvfm_opt.lease", "INSERT"),
 }
+_ADMINISTRATOR = "the administrator runs there"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _DENIED = re.compile(r'permission denied for (\w+) "?([^"\n]+)"?')
 
@@ -74,7 +76,7 @@ def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
     if grants:
         raise EnvironmentMissingError(
             f"user {row.role} may not make the tables in database {row.database!r}",
-            f"the administrator runs there: {' '.join(grants)}",
+            f"{_ADMINISTRATOR}: {' '.join(grants)}",
         )
 
 
@@ -97,8 +99,8 @@ def check_may(engine: Engine, what: Literal["create studies", "delete studies", 
         )
 
 
-def describe_grant(message: str, role: str) -> str:
-    """The SQL that allows what the server denied.
+def advise(message: str, role: str) -> str:
+    """What allows what the server denied, and who does it.
 
     Args:
         message: the server's, of SQLSTATE 42501.
@@ -108,14 +110,17 @@ def describe_grant(message: str, role: str) -> str:
     kind, name = (denied[1], denied[2]) if denied else ("", "")
     if kind == "database":
         right = "CONNECT" if "CONNECT" in message else "CREATE"
-        return f"GRANT {right} ON DATABASE {quote(name)} TO {quote(role)};"
+        return f"{_ADMINISTRATOR}: GRANT {right} ON DATABASE {quote(name)} TO {quote(role)};"
     if kind == "schema" and name != SCHEMA:
-        return f"GRANT USAGE, CREATE ON SCHEMA {quote(name)} TO {quote(role)};"
-    schemas = f"public, {SCHEMA}"
+        return f"{_ADMINISTRATOR}: GRANT USAGE, CREATE ON SCHEMA {quote(name)} TO {quote(role)};"
+    return advise_role(role)
+
+
+def advise_role(role: str) -> str:
+    """How a role comes by what workers need, and by no more: a grant on all tables would let it delete studies."""
     return (
-        f"GRANT USAGE ON SCHEMA {schemas} TO {quote(role)};"
-        f" GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schemas} TO {quote(role)};"
-        f" GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schemas} TO {quote(role)};"
+        "use the role of the workers, or make this one such a role: the owner of the tables, or the administrator,"
+        f" runs `anomalyvfm-opt db roles --worker {shlex.quote(role)}`"
     )
 
 

@@ -21,6 +21,17 @@ _OWNER = text("""
 _MAY_GRANT = text("""
     SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = to_regclass('anomalyvfm_opt.study')
 """)
+# What only whoever gave it can take back: where that was the administrator, the owner's REVOKE changes nothing.
+_LEFT = text("""
+    SELECT r.role, t.what, t.name
+      FROM unnest(ARRAY[:worker, :viewer]) AS r (role),
+           LATERAL (SELECT 'SCHEMA' AS what, nspname::text AS name FROM pg_namespace
+                     WHERE nspname IN (:ours, current_schema()) AND has_schema_privilege(r.role, oid, 'CREATE')
+                    UNION ALL
+                    SELECT 'DATABASE', current_database()
+                     WHERE has_database_privilege(r.role, current_database(), 'CREATE')) AS t
+     ORDER BY 1, 2, 3
+""")
 # Who reads the tables that are still to come: that is given by roles.sql alone, and told apart by what they write.
 _FIND = text("""
     SELECT DISTINCT pg_get_userbyid(d.defaclrole) AS owner, pg_get_userbyid(a.grantee) AS role,
@@ -79,7 +90,7 @@ def apply_roles(engine: Engine, roles: Roles) -> None:
         roles: their names.
 
     Raises:
-        EnvironmentMissingError: the user may not do this.
+        EnvironmentMissingError: the user may not do this, or may not take back what somebody else gave.
         UsageError: the names do not make three roles, or one of them may do everything anyhow.
     """
     try:
@@ -90,6 +101,8 @@ def apply_roles(engine: Engine, roles: Roles) -> None:
                     f"do it as the owner of the tables, user {find_owner(connection)}, or as the administrator",
                 )
             grant_roles(connection, roles)
+        with engine.connect() as connection:
+            _check_nothing_is_left(connection, roles)
     except EnvironmentMissingError as error:
         if _MAY_NOT_MAKE_ROLES in error.message:
             raise EnvironmentMissingError(
@@ -100,6 +113,19 @@ def apply_roles(engine: Engine, roles: Roles) -> None:
         if getattr(error.orig, "pgcode", None) != _RAISED:
             raise
         raise UsageError(str(error.orig).splitlines()[0], "see docs/database.md, Roles") from None
+
+
+def _check_nothing_is_left(connection: Connection, roles: Roles) -> None:
+    left = connection.execute(_LEFT, {"worker": roles.worker, "viewer": roles.viewer, "ours": SCHEMA}).all()
+    if left:
+        named = ", ".join(f"{row.role} in {row.what.lower()} {row.name}" for row in left)
+        statements = [
+            f"REVOKE CREATE ON {row.what} {quote(row.name)} FROM PUBLIC, {quote(row.role)};" for row in left
+        ]
+        raise EnvironmentMissingError(
+            f"the rights were set, but somebody else's grants remain: tables can be made by {named}",
+            f"the administrator runs there: {' '.join(statements)}",
+        )
 
 
 def grant_roles(connection: Connection, roles: Roles) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from anomalyvfm_opt.cli.checks.connections import count_connections_per_process
 from anomalyvfm_opt.cli.checks.tables import list_optuna_tables
 from anomalyvfm_opt.store.engine import make_engine
+from anomalyvfm_opt.store.roles import Roles, apply_roles, find_owner
 from anomalyvfm_opt.store.schema import HEAD, prepare_database
 from anomalyvfm_opt.trial.pulse import Times
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
@@ -121,7 +122,7 @@ def test_a_role_without_rights_and_the_fix(guest: Guest, execute: Execute) -> No
 
 
 def test_a_role_that_may_only_read_and_the_fix(guest: Guest, execute: Execute, tables: Engine) -> None:
-    guest.ask().assert_fails("rights", "may not use the schema anomalyvfm_opt", "GRANT USAGE")
+    guest.ask().assert_fails("rights", "may not use the schema anomalyvfm_opt", f"db roles --worker {guest.name}")
     execute(f"GRANT USAGE ON SCHEMA anomalyvfm_opt TO {guest.name}")
     execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA anomalyvfm_opt, public TO {guest.name}")
     answer = guest.ask()
@@ -129,10 +130,15 @@ def test_a_role_that_may_only_read_and_the_fix(guest: Guest, execute: Execute, t
         "rights", "INSERT on ", "UPDATE on ", "DELETE on lease", "USAGE on ", "a worker has to write"
     )
     assert "SELECT on" not in answer.checks["rights"]["detail"]
-    execute(answer.checks["rights"]["fix"].partition(": ")[2])
+    assert f"`anomalyvfm-opt db roles --worker {guest.name}`" in answer.checks["rights"]["fix"]
+    with tables.connect() as connection:
+        owner = find_owner(connection)
+    apply_roles(tables, Roles(owner, guest.name, "passer_by"))
     repaired = guest.ask()
+    execute("DROP OWNED BY passer_by; DROP ROLE passer_by")
     assert repaired.failed() == []
-    assert repaired.checks["rights"]["detail"] == f"role {guest.name} may read and write the tables"
+    told = f"role {guest.name} may read and write the tables, and not create a study"
+    assert repaired.checks["rights"]["detail"] == told
 
 
 @pytest.mark.parametrize(

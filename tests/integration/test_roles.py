@@ -29,6 +29,21 @@ _RIGHTS = """
      WHERE c.relkind = 'r' AND c.relnamespace IN ('public'::regnamespace, 'anomalyvfm_opt'::regnamespace)
 """
 
+_BEYOND_TABLES = """
+    SELECT has_schema_privilege('{role}', 'public', 'CREATE'),
+           has_schema_privilege('{role}', 'anomalyvfm_opt', 'CREATE'),
+           has_database_privilege('{role}', current_database(), 'CREATE'),
+           has_schema_privilege('{role}', 'anomalyvfm_opt', 'USAGE')
+"""
+_SEQUENCES = """
+    SELECT relname, has_sequence_privilege('{role}', oid, 'USAGE') FROM pg_class WHERE relkind = 'S'
+"""
+BY_HAND = (
+    "DELETE ON studies",
+    "USAGE, CREATE ON SCHEMA anomalyvfm_opt",
+    "USAGE ON ALL SEQUENCES IN SCHEMA public, anomalyvfm_opt",
+)
+
 
 @pytest.fixture(scope="module")
 def server(external_server: ExternalServer) -> Iterator[ExternalServer]:
@@ -94,12 +109,76 @@ def test_the_owner_applies_existing_roles_again_and_no_password_is_set(
     program: Program, server: ExternalServer
 ) -> None:
     before = server.admin("SELECT rolname, rolpassword FROM pg_authid ORDER BY 1")
-    server.admin(f"GRANT DELETE ON studies TO {ROLES.worker}", DATABASE)  # by a hand that meant well
+    for grant in BY_HAND:  # by one that meant well
+        server.admin(f"GRANT {grant} TO {ROLES.worker}, {ROLES.viewer}", DATABASE)
     done = program.run_here("db", "roles", **server.environment)
     assert done.returncode == 0, done.stderr
     assert r"\password hands" in done.stderr
     assert server.admin("SELECT rolname, rolpassword FROM pg_authid ORDER BY 1") == before
     test_the_roles_have_exactly_the_rights_that_are_written_down(server)
+    for role in (ROLES.worker, ROLES.viewer):
+        assert server.admin(_BEYOND_TABLES.format(role=role), DATABASE) == [(False, False, False, True)]
+    viewers = server.admin(_SEQUENCES.format(role=ROLES.viewer), DATABASE)
+    assert (len(viewers) > 6, {may for _, may in viewers}) == (True, {False})
+
+
+def test_what_the_owner_cannot_take_back_is_told_with_who_can(program: Program, server: ExternalServer) -> None:
+    server.admin(f"ALTER DATABASE {DATABASE} OWNER TO {ADMIN}")
+    server.admin(f"GRANT CREATE ON DATABASE {DATABASE} TO {ROLES.worker}")
+    done = program.run_here("db", "roles", **server.environment)
+    shown = assert_one_error(done, 3)
+    assert f"tables can be made by {ROLES.worker} in database {DATABASE}" in shown
+    advice = f"REVOKE CREATE ON DATABASE {DATABASE} FROM PUBLIC, {ROLES.worker};"
+    assert f"the administrator runs there: {advice}" in shown
+    server.admin(advice, DATABASE)
+    assert program.run_here("db", "roles", **server.environment).returncode == 0
+    server.admin(f"ALTER DATABASE {DATABASE} OWNER TO {USER}")
+
+
+COMPLETE = """
+    INSERT INTO studies (study_id, study_name) VALUES (900, 'kept');
+    INSERT INTO trials (trial_id, study_id, number, state)
+    VALUES (901, 900, 0, 'COMPLETE'), (902, 900, 1, 'RUNNING');
+    INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (901, 0, 0.5, 'FINITE');
+    INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (901, 'k', '1'), (902, 'k', '1');
+    INSERT INTO anomalyvfm_opt.image_score VALUES (901, 's', 'i', 0, 0.5), (902, 's', 'i', 0, 0.5);
+"""
+GONE = """
+    DELETE FROM trial_values WHERE trial_id > 900;
+    DELETE FROM trial_user_attributes WHERE trial_id > 900;
+    DELETE FROM trials WHERE study_id = 900;
+    DELETE FROM studies WHERE study_id = 900;
+"""
+DELETE = "DELETE FROM anomalyvfm_opt.image_score WHERE trial_id = {trial}"
+# a table that would be found before the real one
+RIVAL = "CREATE TEMP TABLE trials AS SELECT 901 AS trial_id, 'RUNNING'::trialstate AS state;"
+
+
+@pytest.fixture
+def complete(server: ExternalServer) -> Iterator[None]:
+    """A trial 901 that is complete, and a trial 902 that runs."""
+    server.admin(COMPLETE, DATABASE)
+    yield
+    server.admin(GONE, DATABASE)
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE trials SET state = 'FAIL' WHERE trial_id = {trial}",
+        "UPDATE trial_values SET value = 1 WHERE trial_id = {trial}",
+        "UPDATE trial_user_attributes SET value_json = '2' WHERE trial_id = {trial}",
+        DELETE,
+        "INSERT INTO anomalyvfm_opt.image_score VALUES ({trial}, 's', 'another', 0, 0.5)",
+        f"{RIVAL} {DELETE}",
+    ],
+)
+def test_a_worker_changes_nothing_of_a_trial_that_is_complete(server: ExternalServer, sql: str) -> None:
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="is complete, and user hands may not"):
+        attempt(server, ROLES.worker, sql.format(trial=901))
+    attempt(server, ROLES.worker, sql.format(trial=902))
+    attempt(server, USER, sql.format(trial=901))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sqlalchemy import Row
 
 from anomalyvfm_opt.cli.checks.check import Finding, fail, ok
 from anomalyvfm_opt.cli.checks.database import Database
-from anomalyvfm_opt.store.rights import WORKER_RIGHTS, check_may_create, quote
+from anomalyvfm_opt.store.rights import WORKER_RIGHTS, advise_role, check_may_create
 from anomalyvfm_opt.store.schema import HEAD
 from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions
 from anomalyvfm_opt.store.tables import SCHEMA
@@ -47,32 +47,20 @@ def look_at_rights(database: Database) -> Finding:
     optuna = sorted(list_optuna_tables())
     role = database.ask(_ROLE, ours=SCHEMA)[0]
     if role.has_ours and not role.may_use_ours:
-        return fail(
-            f"role {role.role} may not use the schema {SCHEMA}", _describe_fix(role.role, ["public", SCHEMA])
-        )
+        return fail(f"role {role.role} may not use the schema {SCHEMA}", advise_role(role.role))
     tables = database.ask(_TABLES, ours=SCHEMA, optuna=optuna)
     has_optuna = any(table.name == "studies" for table in tables)
     if not has_optuna or all(table.schema != SCHEMA for table in tables):
         with database.engine.connect() as connection:
             check_may_create(connection, with_optuna=not has_optuna)
     if missing := [*_list_missing_rights(tables), *_list_missing_sequences(database, optuna)]:
-        schemas = sorted({table.schema for table in tables})
         detail = f"role {role.role} lacks {'; '.join(missing)}: a worker has to write"
-        return fail(detail, _describe_fix(role.role, schemas))
+        return fail(detail, advise_role(role.role))
     if not tables:
         return ok(f"role {role.role} may make the tables")
     may_create = any(table.name == "studies" and table.may_insert for table in tables)
     return ok(
         f"role {role.role} may read and write the tables" + ("" if may_create else ", and not create a study")
-    )
-
-
-def _describe_fix(role: str, schemas: Sequence[str]) -> str:
-    listed, to = ", ".join(map(quote, schemas)), quote(role)
-    return (
-        f"the administrator runs there: GRANT USAGE ON SCHEMA {listed} TO {to};"
-        f" GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {listed} TO {to};"
-        f" GRANT USAGE ON ALL SEQUENCES IN SCHEMA {listed} TO {to};"
     )
 
 
