@@ -1,5 +1,6 @@
 """`dashboard`: optuna-dashboard on the study store."""
 
+import platform
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption
 from anomalyvfm_opt.cli.output import say
+
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - no address that anybody could open
 
 
 def dashboard(
@@ -57,7 +60,7 @@ def dashboard(
 
     application = make_application(open_store(db).storage, token, may_write=allow_write)
     may = "it can change and delete studies" if allow_write else "read-only"
-    address = format_address(listen, port)
+    address = format_address(platform.node() if listen in _WILDCARDS else listen, port)
     say(f"dashboard on http://{address}/dashboard - {may}; Ctrl-C ends it")
     if token is not None:
         say(f"it asks for the token in {token_file}: open it once as http://{address}/?token=TOKEN")

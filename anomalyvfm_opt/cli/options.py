@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+_LONGEST_S = 1e7  # so that `inf` is no time
+_LARGEST_GIB = 1e6
+
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file, as in studies/.")]
 CategoryOption = Annotated[
     list[str] | None, typer.Option("--category", metavar="C", help="Only this category; may be repeated.")
@@ -45,6 +48,7 @@ CacheOption = Annotated[
     typer.Option(
         "--cache-gib",
         min=0,
+        max=_LARGEST_GIB,
         metavar="N",
         envvar="ANOMALYVFM_OPT_CACHE_GIB",
         help="Disk for decoded images and synthetic anomalies; 0 keeps them in memory.",
@@ -55,6 +59,7 @@ GraceOption = Annotated[
     typer.Option(
         "--grace-s",
         min=1,
+        max=_LONGEST_S,
         metavar="S",
         envvar="ANOMALYVFM_OPT_GRACE_S",
         help="A worker that is silent for so long has lost its trial to another.",
@@ -65,6 +70,7 @@ HangOption = Annotated[
     typer.Option(
         "--hang-s",
         min=1,
+        max=_LONGEST_S,
         metavar="S",
         envvar="ANOMALYVFM_OPT_HANG_S",
         help="A trial that takes no step for so long is given back, and its worker ends.",
@@ -75,6 +81,7 @@ DrainSecondsOption = Annotated[
     typer.Option(
         "--drain-s",
         min=1,
+        max=_LONGEST_S,
         metavar="S",
         envvar="ANOMALYVFM_OPT_DRAIN_S",
         help="A worker that is asked to stop has so long to its trial's next step.",
@@ -85,6 +92,7 @@ OutageOption = Annotated[
     typer.Option(
         "--outage-s",
         min=0,
+        max=_LONGEST_S,
         metavar="S",
         envvar="ANOMALYVFM_OPT_OUTAGE_S",
         help="A database that is away is waited for so long.",

@@ -61,6 +61,7 @@ class RayLauncher:
         import ray
         from ray.exceptions import RayError
 
+        ended = Exit(slot, -signal.SIGKILL, "its thread failed: a bug, see above")
         try:
             actor = ray.remote(HeldWorker).options(max_concurrency=2, **_place(self._needs)).remote()
             try:
@@ -69,7 +70,8 @@ class RayLauncher:
                 ray.kill(actor)  # gives its GPUs and cores back
         except (RayError, OSError, RuntimeError, ValueError) as error:  # Ray's own, and a lost connection's
             ended = Exit(slot, -signal.SIGKILL, describe_loss(error))
-        self._ended.put(ended)
+        finally:  # whatever else was raised: who waits for it would wait for ever
+            self._ended.put(ended)
 
     def _hold(self, slot: Slot, actor: Any, arguments: list[str], signals: deque[int]) -> int:
         """From the actor's place to its worker's exit code."""

@@ -22,7 +22,10 @@ _SETTLE_S = 60  # beside the drain: to write a checkpoint, and since Slurm may b
 _MOST_REQUEUES = 1000  # the end of the studies ends them, not a count
 _NAME = "anomalyvfm-opt"
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d{1,2}){0,2})")
-_OURS = ("array", "error", "open-mode", "output", "partition", "requeue", "signal", "time")
+_OURS = (
+    *("array", "error", "no-requeue", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "partition"),
+    *("requeue", "signal", "time"),
+)
 # sbatch takes these before the script's own lines
 _VARIABLES = (
     "ARRAY_INX",
@@ -36,7 +39,9 @@ _VARIABLES = (
     "TIMELIMIT",
 )
 _AWAY = re.compile(
-    r"contact|timed out|connect|authentication|munge|zero bytes|currently unavailable", re.IGNORECASE
+    r"contact|timed out|connect|authentication|munge|zero bytes|currently unavailable"
+    r"|configuration source|fetch_config|resolve_ctls",
+    re.IGNORECASE,
 )
 
 
@@ -263,14 +268,19 @@ def read_queue(job_id: str) -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip())
 
 
-def cancel(job_id: str) -> None:
-    """Have Slurm end all tasks of an array: SIGTERM, and 30 s later, or as the cluster says, SIGKILL."""
-    subprocess.run(["scancel", job_id], check=False)  # noqa: S603, S607 - Slurm's
+def cancel(job_id: str) -> bool:
+    """Have Slurm end all tasks of an array: SIGTERM, and 30 s later, or as the cluster says, SIGKILL.
+
+    Returns:
+        False if Slurm did not take it; it has said why on stderr.
+    """
+    return subprocess.run(["scancel", job_id], check=False).returncode == 0  # noqa: S603, S607 - Slurm's
 
 
 def _explain(message: str) -> EnvironmentMissingError | UsageError:
-    lines = [line.strip() for line in message.splitlines() if "error" in line.lower()]
-    reason = re.sub(r"^\w+: error: ", "", lines[0]) if lines else message.strip() or "no answer"
-    if _AWAY.search(reason):
+    said = [line.strip() for line in message.splitlines()]
+    lines = [line for line in said if "fatal" in line] or [line for line in said if "error" in line.lower()]
+    reason = re.sub(r"^\w+: (error|fatal): ", "", lines[0]) if lines else message.strip() or "no answer"
+    if _AWAY.search(message):
         return EnvironmentMissingError(f"Slurm does not answer: {reason}", "try `sinfo`, and again later")
     return UsageError(f"sbatch refuses: {reason}", "see `sinfo` for partitions and their limits")

@@ -1,8 +1,8 @@
 """Stands before optuna-dashboard, which asks nobody who they are and lets everybody delete studies.
 
 - With a token: whoever does not have it gets nothing. It is sent as `Authorization: Bearer TOKEN`, or once as
-  `?token=TOKEN`, which is answered by a cookie. The cookie is derived from the token, so that the token itself is
-  in no browser's store.
+  `?token=TOKEN`, which is answered by a cookie that is derived from the token and is not it. The address with the
+  token stays in the browser's history.
 - Without a token: only requests to a name of this host itself are answered, so that no page of another site can
   read the dashboard through a name that it points at 127.0.0.1.
 - Read-only: only GET and HEAD pass.

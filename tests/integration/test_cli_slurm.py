@@ -66,7 +66,10 @@ def test_workers_are_submitted_and_left_alone(program: Program, study: str, path
         (["--partition", "nowhere"], 2, "sbatch refuses: invalid partition specified: nowhere"),
         (["--gpus-per-worker", "0.5"], 2, "Slurm gives whole GPUs"),
         (["--sbatch", "signal=USR1@5"], 2, "signal is set by this program"),
-        (["--engine", "local", "--time", "60"], 2, "--time is an option of --engine slurm"),
+        (["--engine", "local", "--time", "60"], 2, "--time is an option of --engine slurm, not of local"),
+        (["--engine", "local", "--detach"], 2, "--detach is an option of --engine ray and slurm, not of local"),
+        (["--address", "head:6379"], 2, "--address is an option of --engine ray, not of slurm"),
+        (["--engine", "ray", "--gpus-per-worker", "2"], 2, "--gpus-per-worker 2: a worker uses one GPU"),
     ],
 )
 def test_mistakes_are_said_and_leave_nothing(
@@ -77,6 +80,13 @@ def test_mistakes_are_said_and_leave_nothing(
     done = program.run_here(*LAUNCH, "--study", study, *options, PATH=path)
     assert message in assert_one_error(done, code)
     assert sorted(folder.glob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["--gpus-per-worker", "--drain-s", "--cpus-per-worker"])
+def test_infinity_is_no_amount(program: Program, option: str) -> None:
+    done = program.run_here(*LAUNCH, option, "inf")
+    assert done.returncode == 2
+    assert option in done.stderr
 
 
 def test_a_host_without_slurm_says_so(program: Program, study: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.process_watch import Watch, watching
 from tests.integration.program import Program, assert_one_error, finish, wait_for
 from tests.integration.ray_nodes import TOKEN, RayNodes, start_ray_nodes
 
@@ -62,22 +63,26 @@ def find_names(program: Program) -> dict[str, int]:
     return {row.name: row.pid for row in list_workers(program.store.engine) if row.state == "running"}
 
 
-def find_secrets(program: Program, nodes: RayNodes) -> list[Path]:
-    """Files of Ray, and command lines, with the database's password or the cluster's token in them."""
+@pytest.fixture
+def secrets(program: Program) -> tuple[str, str]:
+    """The database's password and the cluster's token."""
     password = program.cluster.passfile.read_text().splitlines()[0].rpartition(":")[2]
     assert len(password) > 8
-    looked = [path for path in nodes.files.rglob("*") if path.is_file()]
-    assert any("HeldWorker" in path.read_text(errors="replace") for path in looked)
-    commands = Path("/proc").glob("[0-9]*/cmdline")
-    return [path for path in [*looked, *commands] if find_in(path, password, TOKEN)]
+    return password, TOKEN
 
 
-def find_in(path: Path, *words: str) -> set[str]:
-    try:
-        text = path.read_text(errors="replace")
-    except OSError:  # a process that has just ended
-        return set()
-    return {word for word in words if word in text}
+def find_in_files(nodes: RayNodes, secrets: tuple[str, str]) -> list[Path]:
+    """Files of Ray with a secret in them."""
+    texts = {path: path.read_text(errors="replace") for path in nodes.files.rglob("*") if path.is_file()}
+    assert any("HeldWorker" in text for text in texts.values())
+    return [path for path, text in texts.items() if any(secret in text for secret in secrets)]
+
+
+@pytest.fixture
+def watch(secrets: tuple[str, str]) -> Iterator[Watch]:
+    """Of all processes, while the test runs."""
+    with watching(*secrets, every_s=0.2) as watch:
+        yield watch
 
 
 def count_running(program: Program, study: str) -> int:
@@ -128,7 +133,7 @@ def test_detached_workers_start_again_and_end_with_the_study(
 
 
 def test_a_study_ends_with_four_half_gpus_while_an_actor_a_node_and_a_worker_leave(
-    program: Program, nodes: RayNodes, study: str
+    program: Program, nodes: RayNodes, study: str, secrets: tuple[str, str], watch: Watch
 ) -> None:
     fleet = launch(program, nodes, study, "--count", "4", "--grace-s", "20")
     lines: list[str] = []
@@ -166,4 +171,5 @@ def test_a_study_ends_with_four_half_gpus_while_an_actor_a_node_and_a_worker_lea
     assert "killed" not in said  # all workers left by themselves, with their trials given back
     retried = [trial for trial in program.trials(study) if "retry_of" in trial.user_attrs]
     assert retried
-    assert not find_secrets(program, nodes)
+    assert not find_in_files(nodes, secrets)
+    assert (watch.looks > 100, watch.found) == (True, set())

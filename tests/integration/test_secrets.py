@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import pytest
 
 from anomalyvfm_opt.store.embedded.binaries import find_installation
 from tests.integration.external_server import ADMIN, DATABASE, USER, ExternalServer
+from tests.integration.process_watch import Watch, watching
 from tests.integration.program import CATEGORY, Finished, Program, finish, wait_for, write_spec
 
 WRONG = "not-the-planted-password"
@@ -25,32 +25,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="argv of others is read from /proc"),
 ]
-
-
-@dataclass
-class Watch:
-    """Reads the command line and the environment of every process, again and again."""
-
-    secrets: tuple[str, ...]
-    found: set[str] = field(default_factory=set)
-    looks: int = 0
-
-    def run(self, quit_: threading.Event) -> None:
-        while not quit_.wait(0.02):
-            self.look()
-
-    def look(self) -> None:
-        self.looks += 1
-        for process in Path("/proc").iterdir():
-            if not process.name.isdigit() or process.name == str(os.getpid()):
-                continue
-            for name in ("cmdline", "environ"):
-                try:
-                    content = (process / name).read_bytes()
-                except OSError:
-                    continue
-                if any(secret.encode() in content for secret in self.secrets):
-                    self.found.add(f"{name}: {content[:300]!r}")
 
 
 @dataclass
@@ -151,11 +125,8 @@ def record(program: Program, external_server: ExternalServer, tmp_path_factory: 
     folder.chmod(0o711)
     external_server.empty()
     secrets = (external_server.set_password(USER), WRONG, TOKEN)
-    record = Record(external_server, folder, secrets, Watch(secrets))
-    quit_ = threading.Event()
-    watcher = threading.Thread(target=record.watch.run, args=(quit_,))
-    watcher.start()
-    try:
+    with watching(*secrets) as watch:
+        record = Record(external_server, folder, secrets, watch)
         space = {"adapter": ["lora"], "rank": [4], "epochs": {"low": 4, "high": 4}}
         changes = {"training": {"steps_per_epoch": 20}, "search": {"trials": 4, "space": space}}
         spec = write_spec(folder, "secretive", references=["frozen"], **changes)
@@ -174,9 +145,6 @@ def record(program: Program, external_server: ExternalServer, tmp_path_factory: 
             record.note(str(command), program.run(*command, "--debug", **record.environment))
         run_with_mistakes(program, record)
         run_dashboard(program, record)
-    finally:
-        quit_.set()
-        watcher.join()
     return record
 
 

@@ -32,6 +32,19 @@ class Engine(StrEnum):
     SLURM = "slurm"
 
 
+# Options that not all engines have: they would change nothing, without a word.
+_ENGINES_OF = {
+    "gpus_per_worker": (Engine.RAY, Engine.SLURM),
+    "detach": (Engine.RAY, Engine.SLURM),
+    "address": (Engine.RAY,),
+    "cpus_per_worker": (Engine.RAY,),
+    "elastic": (Engine.RAY,),
+    "time_limit": (Engine.SLURM,),
+    "partition": (Engine.SLURM,),
+    "sbatch": (Engine.SLURM,),
+}
+
+
 def launch(
     context: typer.Context,
     engine: Annotated[Engine, typer.Option("--engine", help="What places the workers.")] = Engine.LOCAL,
@@ -53,7 +66,7 @@ def launch(
     gpus_per_worker: Annotated[
         float | None,
         typer.Option(
-            "--gpus-per-worker", min=0, metavar="G", help="Ray (1 or a part), Slurm: GPUs of each worker."
+            "--gpus-per-worker", min=0, max=64, metavar="G", help="Ray (1 or a part), Slurm: GPUs of each worker."
         ),
     ] = None,
     detach: Annotated[
@@ -73,16 +86,15 @@ def launch(
     """
     from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.cli.fleet.slots import lay_out
-    from anomalyvfm_opt.cli.fleet.slurm import launch_on_slurm, read_request, refuse_elsewhere
+    from anomalyvfm_opt.cli.fleet.slurm import launch_on_slurm, read_request
     from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.launch.places import Needs
 
+    _refuse_of_another(context, engine)
     request = None
     if engine is Engine.SLURM:
         request = read_request(count or 1, drain_s, time_limit, partition, gpus_per_worker, sbatch)
-    else:
-        refuse_elsewhere(time_limit, partition, sbatch)
     if engine is not Engine.RAY:  # whose nodes have folders of their own
         _refuse_missing(data, weights)
     store = open_store(db)
@@ -100,11 +112,25 @@ def launch(
     arguments += ["--keep-running"] if keep_running else []
     if request is not None:
         on = "cuda" if request.gpus_per_worker and device == "auto" else device  # without its GPU a job is to fail
-        raise typer.Exit(launch_on_slurm(request, ["--device", on, *arguments], detach is not False))
+        raise typer.Exit(launch_on_slurm(request, ["--device", on, *arguments], detach is not False, outage_s))
     slots, placed = lay_out(count, device)
     arguments = [*placed, *arguments]
     say(f"{len(slots)} workers by engine {engine}: {', '.join(slot.place for slot in slots)}")
     raise typer.Exit(run_fleet(store, lambda: select_families(store.engine, names), slots, arguments))
+
+
+def _refuse_of_another(context: typer.Context, engine: Engine) -> None:
+    from anomalyvfm_opt.errors import UsageError
+
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        is_given = source is not None and source.name == "COMMANDLINE" and context.params[name] is not False
+        engines = _ENGINES_OF.get(name, (engine,))
+        if is_given and engine not in engines:
+            option, known = parameter.opts[0], " and ".join(engines)
+            hint = f"add --engine {engines[0]}, or leave it out"
+            raise UsageError(f"{option} is an option of --engine {known}, not of {engine}", hint)
 
 
 def _list_given(names: list[str], db: str | None, data: Path | None, weights: Path | None) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,7 +26,7 @@ AddressOption = Annotated[
     ),
 ]
 CpusOption = Annotated[
-    float, typer.Option("--cpus-per-worker", min=0.01, metavar="C", help="ray: cores of a worker.")
+    float, typer.Option("--cpus-per-worker", min=0.01, max=1024, metavar="C", help="ray: cores of a worker.")
 ]
 ElasticOption = Annotated[
     bool, typer.Option("--elastic", help="ray: the cluster grows when asked; do not check its room now.")
@@ -62,9 +63,14 @@ def launch_on_ray(
         EnvironmentMissingError: no Ray, no cluster, no token, no room.
     """
     from anomalyvfm_opt.cli.fleet.run import invent_family, run_fleet
+    from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.launch.ray_cluster import RayLauncher
     from anomalyvfm_opt.launch.ray_connection import connect
 
+    if options.needs.gpus > 1:
+        raise UsageError(
+            f"--gpus-per-worker {options.needs.gpus:g}: a worker uses one GPU", "give 1, or a part of it"
+        )
     nodes = connect(options.address)
     _refuse_private_database(context, store, nodes)
     slots = _lay_out(options, nodes)
@@ -103,6 +109,7 @@ def _list_arguments(context: typer.Context, store: "Store", needs: "Needs") -> l
             continue
         value = context.params[name]
         for one in value if isinstance(value, (list, tuple)) else [value]:
+            one = one.expanduser().absolute() if isinstance(one, Path) else one  # an actor has a folder of its own
             arguments += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]
     if _find_source(context, "device") == "DEFAULT":
         arguments += ["--device", "cuda" if needs.gpus else "cpu"]  # never a CPU by oversight where a GPU is held

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyvfm_opt.cli.output import say
-from anomalyvfm_opt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, UsageError
+from anomalyvfm_opt.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EnvironmentMissingError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.launch.slurm import Request
@@ -72,25 +78,14 @@ def read_request(
     return request
 
 
-def refuse_elsewhere(time_limit: str | None, partition: str | None, sbatch: list[str] | None) -> None:
-    """Refuse Slurm's options with another engine.
-
-    Raises:
-        UsageError: there is one.
-    """
-    given = {"--time": time_limit, "--partition": partition, "--sbatch": sbatch}
-    for name, value in given.items():
-        if value:
-            raise UsageError(f"{name} is an option of --engine slurm", "add --engine slurm, or leave it out")
-
-
-def launch_on_slurm(request: "Request", arguments: Sequence[str], is_detached: bool) -> int:
+def launch_on_slurm(request: "Request", arguments: Sequence[str], is_detached: bool, outage_s: float) -> int:
     """Submit workers; wait for them if not detached.
 
     Args:
         request: what to ask Slurm for.
         arguments: of each `worker run`.
         is_detached: whether to leave them alone once they are submitted.
+        outage_s: how long Slurm may be silent while they are waited for.
 
     Returns:
         0 if detached or if all workers ended with 0; else the first other exit code, or what we were told.
@@ -119,13 +114,24 @@ def launch_on_slurm(request: "Request", arguments: Sequence[str], is_detached: b
         say(f"see them: anomalyvfm-opt worker list, or squeue --jobs={array.job_id}")
         say(f"end them: anomalyvfm-opt worker drain all, and what does not run yet: scancel {array.job_id}")
         return EXIT_DONE
-    return _Watch(array.job_id, array.read_codes, folder).run()
+    return _Watch(array.job_id, array.read_codes, folder, outage_s).run()
 
 
 class _Watch:
-    """Waits for an array, says how its tasks' states change, and cancels it when this process is to end."""
+    """Waits for an array, says how its tasks' states change, and cancels it when this process is to end.
 
-    def __init__(self, job_id: str, read_codes: Callable[[], list[int | None]], folder: Path) -> None:
+    Args:
+        job_id: of the array.
+        read_codes: the exit codes of its tasks so far.
+        folder: of their logs.
+        outage_s: how long Slurm may be silent; the jobs do not need this process.
+    """
+
+    def __init__(
+        self, job_id: str, read_codes: Callable[[], list[int | None]], folder: Path, outage_s: float
+    ) -> None:
+        self._outage_s = outage_s
+        self._silent_since: float | None = None
         self._job_id = job_id
         self._read_codes = read_codes
         self._folder = folder
@@ -133,13 +139,16 @@ class _Watch:
 
     def run(self) -> int:
         """Until no task is in the queue."""
-        from anomalyvfm_opt.launch.slurm import read_queue
-
         for number in _SIGNALS:
             signal.signal(number, self._stop)
         said = ""
         while True:
-            states = read_queue(self._job_id)
+            states = self._read_queue()
+            if states is None:
+                if self._stop_code is not None:
+                    return self._stop_code
+                time.sleep(_LOOK_S)
+                continue
             codes = self._read_codes()
             counts = Counter(states.values())
             counts.update("DONE" if code == EXIT_DONE else f"EXIT {code}" for code in codes if code is not None)
@@ -150,6 +159,30 @@ class _Watch:
             if not states:
                 return self._finish()
             time.sleep(_LOOK_S)
+
+    def _read_queue(self) -> dict[str, str] | None:
+        """None while Slurm does not answer.
+
+        Raises:
+            EnvironmentMissingError: it has not for too long.
+        """
+        from anomalyvfm_opt.launch.slurm import read_queue
+
+        try:
+            states = read_queue(self._job_id)
+        except EnvironmentMissingError as error:
+            now = time.monotonic()
+            if self._silent_since is None:
+                self._silent_since = now
+                say(f"{error.message}; the jobs go on without it")
+            if now - self._silent_since < self._outage_s:
+                return None
+            raise EnvironmentMissingError(
+                f"{error.message}, for {self._outage_s:.0f} s",
+                f"the jobs go on; see them: squeue --jobs={self._job_id}, and their logs in {self._folder}",
+            ) from None
+        self._silent_since = None
+        return states
 
     def _finish(self) -> int:
         deadline = time.monotonic() + (_FILES_S if self._stop_code is None else 0.0)
@@ -165,4 +198,5 @@ class _Watch:
         from anomalyvfm_opt.launch.slurm import cancel
 
         self._stop_code = self._stop_code or _SIGNALS[signal.Signals(number)]
-        cancel(self._job_id)
+        if not cancel(self._job_id):
+            say(f"the jobs go on: Slurm did not take scancel {self._job_id}; repeat it")

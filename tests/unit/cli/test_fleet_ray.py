@@ -1,5 +1,6 @@
 """What `worker launch --engine ray` passes on to its workers, and how many it lays out; runs without Ray."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,12 @@ def test_what_is_typed_is_passed_on() -> None:
     assert arguments[:4] == ["--db", STORE.url, "--threads", "2"]
     assert sorted(arguments[4:]) == sorted([*typed[:6], "20.0", *typed[7:], "--device", "cpu"])
     assert arguments[arguments.index("--grace-s") + 1] == "20.0"
+
+
+def test_a_folder_is_meant_where_it_was_typed() -> None:
+    arguments = _list_arguments(parse("--data", "images", "--weights", "~/w.safetensors"), STORE, HALF)
+    assert arguments[arguments.index("--data") + 1] == str(Path("images").absolute())
+    assert arguments[arguments.index("--weights") + 1] == str(Path("~/w.safetensors").expanduser())
 
 
 def test_what_the_environment_says_here_is_left_to_that_of_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from anomalyvfm_opt.cli.fleet import slurm
-from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EnvironmentMissingError
 
 FOLDER = Path("/nowhere")
+AWAY: dict[str, str] = {"no": "answer"}
 
 
 class Made:
@@ -20,25 +21,33 @@ class Made:
         self.looks = looks
         self.codes = codes
         self.cancelled: list[str] = []
+        self.is_heard = True
         self.handlers: dict[int, Callable[[int, None], Any]] = {}
         self.on_look: Callable[[], None] = lambda: None
 
     def read_queue(self, job_id: str) -> dict[str, str]:
         assert job_id == "17"
         self.on_look()
-        return self.looks.pop(0) if self.looks else {}
+        look = self.looks.pop(0) if self.looks else {}
+        if look is AWAY:
+            raise EnvironmentMissingError("Slurm does not answer: connect failure", "try `sinfo`")
+        return look
+
+    def cancel(self, job_id: str) -> bool:
+        self.cancelled.append(job_id)
+        return self.is_heard
 
     def read_codes(self) -> list[int | None]:
         return [None] * len(self.codes) if self.looks else self.codes
 
 
-def watch(made: Made, monkeypatch: pytest.MonkeyPatch) -> int:
+def watch(made: Made, monkeypatch: pytest.MonkeyPatch, outage_s: float = 60.0) -> int:
     monkeypatch.setattr("anomalyvfm_opt.launch.slurm.read_queue", made.read_queue)
-    monkeypatch.setattr("anomalyvfm_opt.launch.slurm.cancel", made.cancelled.append)
+    monkeypatch.setattr("anomalyvfm_opt.launch.slurm.cancel", made.cancel)
     monkeypatch.setattr(signal, "signal", lambda number, handler: made.handlers.update({number: handler}))
     monkeypatch.setattr(slurm, "_LOOK_S", 0.0)
     monkeypatch.setattr(slurm, "_FILES_S", 0.05)
-    return slurm._Watch("17", made.read_codes, FOLDER).run()
+    return slurm._Watch("17", made.read_codes, FOLDER, outage_s).run()
 
 
 def test_states_are_said_when_they_change(
@@ -78,3 +87,26 @@ def test_what_ends_us_cancels_the_jobs_and_we_wait_for_them(
     assert watch(made, monkeypatch) == code
     assert made.cancelled == ["17"]
     assert made.looks == []
+
+
+def test_a_controller_that_is_away_for_a_while_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = {"17_0": "RUNNING"}
+    assert watch(Made([running, AWAY, AWAY, running, AWAY], [0]), monkeypatch) == 0
+    assert capsys.readouterr().err.count("the jobs go on without it") == 2  # once an outage
+
+
+def test_one_that_stays_away_is_given_up_and_the_jobs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EnvironmentMissingError, match=r"connect failure, for 0 s .*squeue --jobs=17"):
+        watch(Made([{"17_0": "RUNNING"}, AWAY], [None]), monkeypatch, outage_s=0.0)
+
+
+def test_a_controller_that_is_away_does_not_keep_us(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Made([AWAY, AWAY, AWAY], [None])
+    made.is_heard = False
+    made.on_look = lambda: made.cancelled or made.handlers[signal.SIGINT](signal.SIGINT, None)
+    assert watch(made, monkeypatch) == EXIT_INTERRUPTED
+    assert "the jobs go on: Slurm did not take scancel 17; repeat it" in capsys.readouterr().err
