@@ -93,7 +93,7 @@ def read_command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
-@pytest.mark.slurm
+@pytest.mark.slow
 def test_a_study_survives_the_end_of_its_jobs_time(program: Program, study: str, tmp_path: Path) -> None:
     """Two jobs; when each has a trial under way their time is up, as Slurm says it: to all processes."""
     folder = tmp_path / "slurm" / "now"
@@ -133,7 +133,6 @@ def test_a_study_survives_the_end_of_its_jobs_time(program: Program, study: str,
     assert not any(password in command for command in commands)
 
 
-@pytest.mark.slurm
 def test_a_job_that_cannot_work_ends_as_its_worker_does(program: Program, study: str, tmp_path: Path) -> None:
     folder = tmp_path / "slurm" / "now"
     make_private(folder)
