@@ -33,6 +33,7 @@ SlurmctldPort=$port
 SlurmdPort=$((port + 1))
 SlurmUser=$user
 SlurmdUser=$user
+SlurmdParameters=config_overrides
 AuthType=auth/munge
 AuthInfo=socket=$folder/munge.socket,cred_expire=${TRY_SLURM_REQUEUE_S:-120}
 StateSaveLocation=$folder/state
@@ -53,8 +54,8 @@ GresTypes=gpu
 NodeName=$name NodeAddr=127.0.0.1 CPUs=${TRY_SLURM_CPUS:-$(nproc --all)} RealMemory=$memory Gres=gpu:$gpus State=UNKNOWN
 PartitionName=try Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
-if [ "$gpus" -gt 0 ]; then # plain files: what asks for a GPU gets a number in CUDA_VISIBLE_DEVICES
-    for number in $(seq 0 $((gpus - 1))); do touch "$folder/gpu$number"; done
+if [ "$gpus" -gt 0 ]; then # what asks for a GPU gets the number of its device in CUDA_VISIBLE_DEVICES
+    for number in $(seq 0 $((gpus - 1))); do ln -sf /dev/null "$folder/gpu$number"; done
     echo "Name=gpu File=$folder/gpu[0-$((gpus - 1))]" >"$folder/gres.conf"
 else
     sed -i '/^GresTypes/d; s/ Gres=gpu:0//' "$folder/slurm.conf"

@@ -38,6 +38,8 @@ _VARIABLES = (
     "SIGNAL",
     "TIMELIMIT",
 )
+# the variables of a job that we are in reach the new one's srun, which takes them for its own; but not these
+_NOT_OF_A_JOB = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_JWT")
 _AWAY = re.compile(
     r"contact|timed out|connect|authentication|munge|zero bytes|currently unavailable"
     r"|configuration source|fetch_config|resolve_ctls",
@@ -237,18 +239,21 @@ def submit(executor: Any, arguments: Sequence[str], count: int) -> Array:
 
 @contextmanager
 def _prepared(overruling: Sequence[str]) -> Iterator[None]:
-    """Within the `with`, files are private and settings of sbatch in the environment overrule nothing.
+    """Within the `with`, files are private, and neither settings of sbatch nor a job that we are in overrule ours.
 
     What submitit prints of its errors is left out: they say it, too.
     """
-    kept = {name: value for name in overruling if (value := os.environ.pop(f"SBATCH_{name}", None)) is not None}
+    hidden = {f"SBATCH_{name}" for name in overruling}
+    if "SLURM_JOB_ID" in os.environ:
+        hidden |= {name for name in os.environ if name.startswith("SLURM_") and name not in _NOT_OF_A_JOB}
+    kept = {name: value for name in hidden if (value := os.environ.pop(name, None)) is not None}
     old_mask = os.umask(0o077)
     try:
         with redirect_stderr(StringIO()):
             yield
     finally:
         os.umask(old_mask)
-        os.environ.update({f"SBATCH_{name}": value for name, value in kept.items()})
+        os.environ.update(kept)
 
 
 def read_queue(job_id: str) -> dict[str, str]:

@@ -95,11 +95,15 @@ class NoCheckpoints:
 
 
 def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint without its tensors, as plain JSON values."""
+    """A checkpoint without its tensors, as plain JSON values.
+
+    Epochs are texts already here: as numbers they would be sorted otherwise than after reading, from ten on.
+    """
     described = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     state = {field.name: getattr(checkpoint.state, field.name) for field in dataclasses.fields(checkpoint.state)}
     del state["tensors"]
-    return {**described, "state": {**state, "identity": asdict(checkpoint.state.identity)}}
+    values = {str(epoch): value for epoch, value in checkpoint.values.items()}
+    return {**described, "values": values, "state": {**state, "identity": asdict(checkpoint.state.identity)}}
 
 
 def restore_checkpoint(record: Mapping[str, Any], tensors: bytes) -> Checkpoint:

@@ -177,6 +177,23 @@ def test_settings_of_sbatch_in_the_environment_do_not_overrule_ours(
     assert os.environ["SBATCH_EXPORT"] == os.environ["SBATCH_PARTITION"] == "theirs"
 
 
+def test_from_within_a_job_nothing_of_it_is_handed_on(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CONF", "CPU_BIND", "MEM_PER_CPU"):
+        monkeypatch.setenv(f"SLURM_{name}", "theirs")
+    write_program(programs, "sbatch", f'env > {tmp_path}/environment; echo "Submitted batch job 17"')
+
+    def list_handed_on(folder: str) -> list[str]:
+        submit(make_executor(tmp_path / folder, Request(1, 60)), ARGUMENTS, 1)
+        assert os.environ["SLURM_MEM_PER_CPU"] == "theirs"
+        return sorted(re.findall(r"^SLURM_(\w+)=", (tmp_path / "environment").read_text(), re.MULTILINE))
+
+    assert list_handed_on("a") == ["CONF", "CPU_BIND", "MEM_PER_CPU"]  # settings of the person's own
+    monkeypatch.setenv("SLURM_JOB_ID", "16")
+    assert list_handed_on("b") == ["CONF"]
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [

@@ -87,6 +87,16 @@ def test_the_newest_checkpoint_is_read_as_it_was_written(
         assert_equal(trial.load(detector), make(state))
 
 
+def test_a_trial_of_many_epochs_goes_on_as_well(
+    trial: KeptCheckpoints, states: list[TrainingState], detector: Detector
+) -> None:
+    """Numbers and their texts are not in the same order from ten on."""
+    for epoch in (9, 10, 100):
+        checkpoint = make(replace(states[-1], epoch=epoch))
+        trial.save(checkpoint)
+        assert_equal(trial.load(detector), checkpoint)
+
+
 def test_whoever_has_the_inputs_finds_it(
     folder: CheckpointFolder, trial: KeptCheckpoints, states: list[TrainingState], detector: Detector
 ) -> None:
