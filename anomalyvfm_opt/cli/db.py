@@ -1,12 +1,15 @@
 """`db`: the embedded database, and the address of whichever is in use."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 
 _MAY = {
     "owner": "has the tables: creates, confirms and deletes studies, upgrades",
@@ -22,6 +25,7 @@ WorkerOption = Annotated[
 ViewerOption = Annotated[
     str | None, typer.Option("--viewer", metavar="NAME", help="For readers; else anomalyvfm_opt_viewer.")
 ]
+_OWNER = "anomalyvfm_opt"  # of the embedded database
 app = typer.Typer(no_args_is_help=True, help="The study store: start, stop, look, upgrade.")
 
 
@@ -45,12 +49,25 @@ def up(
     cluster = EmbeddedCluster(state_folder())
     status = cluster.up(listen)
     say(f"PostgreSQL {status.version} runs on 127.0.0.1:{status.port}, data in {status.data_dir}")
-    if urls := cluster.urls_for_others():
+    if cluster.urls_for_others():
         say(f"WARNING: it also listens on {status.listen}: {describe_reach(status.listen)} can connect.")
         say("It asks for a password, but encrypts nothing: use it in a network that you trust.")
-        say(f"On the other hosts: copy {cluster.passfile} there, with mode 0600, then")
-        say("  export PGPASSFILE=THE_COPY")
-        say(f"  export ANOMALYVFM_OPT_DB_URL={urls[0]}")
+        _invite(cluster)
+
+
+def _invite(cluster: "EmbeddedCluster") -> None:
+    from anomalyvfm_opt.errors import EnvironmentMissingError
+    from anomalyvfm_opt.store.embedded.invitation import invite_workers
+
+    try:
+        invitation = invite_workers(cluster)
+    except EnvironmentMissingError as error:  # the server runs all the same, so that this can be mended
+        say(f"No worker of another host gets in yet: {error.message}. {error.hint}; then `db up` again.")
+        return
+    say(f"On the hosts of workers: copy {invitation.passfile} there, with mode 0600, then")
+    say("  export PGPASSFILE=THE_COPY")
+    say(f"  export ANOMALYVFM_OPT_DB_URL={invitation.urls[0]}")
+    say(f"That role runs trials and no more. For a host that does everything: {cluster.passfile}, user {_OWNER}.")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Hosts with a network of their own: namespaces with addresses, joined by a bridge; root only, Linux only."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from tests.integration.program import finish
 
 NEEDS_NAMESPACES = pytest.mark.skipif(
@@ -63,12 +63,15 @@ class Site:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def hand_out(self, copy: Path) -> tuple[str, Path]:
-        """The URL of this host's embedded database for other hosts, and a copy of its password file."""
-        cluster = EmbeddedCluster(self.folder / self.host.namespace)
-        shutil.copyfile(cluster.passfile, copy)
+    def invite(self, *arguments: str) -> dict[str, str]:
+        """Run `db up --listen`, and do what it says with a copy of the password file: settings of other hosts."""
+        done = finish(self.start(*arguments))
+        assert done.returncode == 0, done.stderr
+        passfile, url = re.findall(r"copy (\S+) there|export ANOMALYVFM_OPT_DB_URL=(\S+)", done.stderr)
+        copy = self.folder / "copied.passfile"
+        shutil.copyfile(passfile[0], copy)
         copy.chmod(0o600)
-        return cluster.urls_for_others()[0], copy
+        return {"ANOMALYVFM_OPT_DB_URL": url[1], "PGPASSFILE": str(copy)}
 
 
 @contextmanager

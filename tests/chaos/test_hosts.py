@@ -22,19 +22,17 @@ def test_a_host_that_is_cut_off_past_its_grace_loses_nothing_and_doubles_nothing
 ) -> None:
     with network_of("db", "one", "two") as hosts:
         database, *workers = (Site(host, open_folder) for host in hosts)
-        database.run("db", "up", "--listen", database.host.address)
+        team = database.invite("db", "up", "--listen", database.host.address)
         try:
-            url, passfile = database.hand_out(open_folder / "copied.passfile")
             space = {"adapter": ["lora"], "rank": [4], "epochs": {"low": 3, "high": 3}}
             search = {"trials": 6, "space": space}
             file = write_spec(
                 open_folder, "hosts", references=["frozen"], training={"steps_per_epoch": 12}, search=search
             )
             database.run("study", "create", str(file), "--data", str(program.data), "--category", CATEGORY)
-            team = {"ANOMALYVFM_OPT_DB_URL": url, "PGPASSFILE": str(passfile)}
             work = ("worker", "run", "--threads", "1", "--grace-s", str(_GRACE_S), "--name")
             running = {site.host: site.start(*work, site.host.namespace, **team) for site in workers}
-            here = f"{url}?passfile={passfile}"
+            here = "{ANOMALYVFM_OPT_DB_URL}?passfile={PGPASSFILE}".format_map(team)
             lonely = workers[0].host
             wait_for(lambda: bool(execute(here, _RUNS_ON.format(lonely.namespace))[0][0]))
             lonely.cut_off()

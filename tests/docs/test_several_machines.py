@@ -18,15 +18,14 @@ def test_the_three_commands_run(open_folder: Path, program: Program) -> None:
     opening, looking, launching = commands
     with network_of("db", "one", "two") as hosts:
         database, *others = (Site(host, open_folder) for host in hosts)
-        database.run(*(database.host.address if word == "10.0.0.1" else word for word in opening))
+        opening = [database.host.address if word == "10.0.0.1" else word for word in opening]
+        team = database.invite(*opening)
         try:
             file = write_spec(open_folder, "several", references=["frozen"])
             database.run("study", "create", str(file), "--data", str(program.data), "--category", CATEGORY)
-            url, passfile = database.hand_out(open_folder / "copied.passfile")
-            team = {"ANOMALYVFM_OPT_DB_URL": url, "PGPASSFILE": str(passfile), "DIR": str(program.data)}
 
             def fill_in(command: list[str]) -> list[str]:
-                return [word.replace("$DIR", team["DIR"]) for word in command]
+                return [word.replace("$DIR", str(program.data)) for word in command]
 
             for site in others:
                 found = site.run(*fill_in(looking), **team)

@@ -13,7 +13,7 @@ from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.embedded import listen
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.engine import check_connection, make_engine
-from tests.integration.program import Program, assert_one_error
+from tests.integration.program import CATEGORY, Program, assert_one_error, write_spec
 from tests.integration.server_notes import kill_server, read_notes, write_note
 
 OTHER = "127.0.0.2"  # an address of this host beside 127.0.0.1, on Linux
@@ -121,18 +121,31 @@ def test_ipv6(cluster: EmbeddedCluster, tmp_path: Path) -> None:
     assert connect_as_another_host_would(cluster, tmp_path) == "::1"
 
 
-def test_the_commands_warn_and_say_how_to_join(program: Program, cluster: EmbeddedCluster) -> None:
+def test_the_commands_warn_and_say_how_to_join(program: Program, cluster: EmbeddedCluster, tmp_path: Path) -> None:
     other = Program(cluster, program.data)
+    spec, data = write_spec(tmp_path, "invited"), ("--data", str(program.data), "--category", CATEGORY)
     try:
         done = other.run("db", "up", "--listen", OTHER)
         assert done.returncode == 0, done.stderr
         port = cluster.status().port
         assert "WARNING" in done.stderr
         assert "encrypts nothing" in done.stderr
-        assert f"ANOMALYVFM_OPT_DB_URL=postgresql+psycopg2://anomalyvfm_opt@{OTHER}:{port}/" in done.stderr
-        assert str(cluster.passfile) in done.stderr
-        password = cluster.passfile.read_text().splitlines()[0].rpartition(":")[2]
-        assert password not in done.stderr
+        url = f"postgresql+psycopg2://anomalyvfm_opt_worker@{OTHER}:{port}/anomalyvfm_opt"
+        assert f"ANOMALYVFM_OPT_DB_URL={url}" in done.stderr
+        passfile = cluster.home / "postgres.workers.passfile"
+        assert passfile.stat().st_mode & 0o777 == 0o600
+        for file in (passfile, cluster.passfile):
+            assert str(file) in done.stderr
+            assert file.read_text().splitlines()[0].rpartition(":")[2] not in done.stderr
+        kept = passfile.read_text()
+        assert other.run("db", "up").returncode == 0
+        assert passfile.read_text() == kept
+        worker = {"ANOMALYVFM_OPT_DB_URL": url, "PGPASSFILE": str(passfile)}
+        assert other.run("study", "list", **worker).returncode == 0
+        refused = other.run("study", "create", str(spec), *data, **worker)
+        assert "may not create studies" in assert_one_error(refused, 3)
+        log = (cluster.home / "postgres" / "log").read_text()
+        assert kept.rpartition(":")[2].strip() not in log
         assert json.loads(other.run("db", "status", "--json").stdout)["listen"] == OTHER
         assert OTHER in other.run("db", "status").stdout
         assert "db down" in assert_one_error(other.run("db", "up", "--listen", "127.0.0.1"), 2)
