@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from kubernetes_validate import ValidationError, validate
 from ruamel.yaml import YAML
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from typer.models import OptionInfo
 
 from anomalyvfm_opt.cli.worker import run_worker
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USAGE
 from anomalyvfm_opt.launch.restart import Restarts
+from anomalyvfm_opt.store.engine import URL_VARIABLE
+from anomalyvfm_opt.store.roles import Roles
 from tests.deploy.files import OUR_IMAGE, ROOT, read_image_environment, read_last_stage
 
 JOB_FILE = ROOT / "deploy" / "k8s-job.yaml"
@@ -198,6 +200,19 @@ def test_the_image_is_of_this_version_and_the_worker_asks_for_a_gpu() -> None:
 def test_a_worker_at_the_desk_runs_in_the_same_place() -> None:
     def place(name: str) -> tuple[Any, ...]:
         container = CONTAINERS[name]
-        return container["env"], container["volumeMounts"], PODS[name]["securityContext"]
+        others = [each for each in container["env"] if each["name"] != URL_VARIABLE]
+        return others, container["volumeMounts"], PODS[name]["securityContext"]
 
     assert place("job") == place("desk")
+
+
+def test_workers_have_a_role_and_a_secret_of_their_own() -> None:
+    def credentials(name: str) -> tuple[URL, str]:
+        (url,) = (each["value"] for each in CONTAINERS[name]["env"] if each["name"] == URL_VARIABLE)
+        (secret,) = (each["secret"]["secretName"] for each in PODS[name]["volumes"] if "secret" in each)
+        return make_url(url), secret
+
+    job, desk = credentials("job"), credentials("desk")
+    assert job[0].username == Roles("").worker != desk[0].username
+    assert job[0].set(username=desk[0].username) == desk[0]
+    assert job[1] != desk[1]
