@@ -135,31 +135,45 @@ GRANT INSERT ON anomalyvfm_opt.look, anomalyvfm_opt.look_image TO :"worker";
 -- What a trial came to stays, whatever a worker's host would have it be; studies are deleted by the owner.
 DO $guards$
 DECLARE
-    rows   text[] := ARRAY['trials', 'trial_values', 'trial_intermediate_values', 'trial_user_attributes',
-                           'trial_system_attributes'];
+    rows   text[] := ARRAY['trials', 'trial_params', 'trial_values', 'trial_intermediate_values',
+                           'trial_user_attributes', 'trial_system_attributes'];
     sheets text[] := ARRAY['anomalyvfm_opt.trial_metric', 'anomalyvfm_opt.image_score', 'anomalyvfm_opt.artifact',
                            'anomalyvfm_opt.trial_resample'];
     bare   text[];
     item   text;
     tries  integer := 0;
 BEGIN
+    -- The owner may. An old snapshot would show a trial as it was. A trial is completed together with its values.
     FOREACH item IN ARRAY ARRAY['row', 'sheet'] LOOP
         EXECUTE format($function$
             CREATE OR REPLACE FUNCTION anomalyvfm_opt.keep_complete_%1$s() RETURNS trigger LANGUAGE plpgsql
                 SET search_path = %2$s, pg_temp AS $body$
             BEGIN
-                IF NOT pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'MEMBER')
-                   AND EXISTS (SELECT FROM trials WHERE state = 'COMPLETE' AND trial_id %3$s) THEN
+                IF pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'MEMBER') THEN
+                    RETURN NEW;
+                END IF;
+                IF current_setting('transaction_isolation') <> 'read committed' THEN
+                    RAISE insufficient_privilege USING
+                        MESSAGE = format('user %%s writes in transactions of READ COMMITTED alone', current_user);
+                END IF;
+                IF EXISTS (SELECT FROM trials WHERE state = 'COMPLETE' AND trial_id %3$s
+                              AND xmin <> pg_current_xact_id()::xid) THEN
                     RAISE insufficient_privilege USING
                         MESSAGE = format('%%s: the trial is complete, and user %%s may not change it',
                                          TG_TABLE_NAME, current_user);
+                END IF;
+                IF TG_TABLE_NAME = 'trial_values' THEN
+                    IF NEW.objective <> 0 THEN
+                        RAISE insufficient_privilege USING
+                            MESSAGE = format('trials have one value, and user %%s may not add another', current_user);
+                    END IF;
                 END IF;
                 RETURN NEW;
             END
             $body$
             $function$, item, (SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n
                                    ON n.oid = c.relnamespace WHERE c.oid = to_regclass('trials')),
-            CASE item WHEN 'row' THEN '= OLD.trial_id' ELSE 'IN (SELECT trial_id FROM changed)' END);
+            CASE item WHEN 'row' THEN '= COALESCE(OLD.trial_id, NEW.trial_id)' ELSE 'IN (SELECT trial_id FROM changed)' END);
         EXECUTE format('ALTER FUNCTION anomalyvfm_opt.keep_complete_%s() OWNER TO %I', item,
                        current_setting('anomalyvfm_opt.owner'));
     END LOOP;
@@ -176,15 +190,16 @@ BEGIN
         EXCEPTION WHEN lock_not_available THEN
             tries := tries + 1;
             IF tries = 600 THEN
-                RAISE EXCEPTION 'the tables are too busy: drain some workers, and repeat';
+                RAISE lock_not_available USING MESSAGE = 'the tables are too busy to be guarded now';
             END IF;
             PERFORM pg_sleep(0.05);
         END;
     END LOOP;
     FOREACH item IN ARRAY bare LOOP
         IF item = ANY (rows) THEN
-            EXECUTE format('CREATE TRIGGER keep_complete BEFORE UPDATE ON %s FOR EACH ROW'
-                           ' EXECUTE FUNCTION anomalyvfm_opt.keep_complete_row()', item);
+            EXECUTE format('CREATE TRIGGER keep_complete BEFORE %s ON %s FOR EACH ROW'
+                           ' EXECUTE FUNCTION anomalyvfm_opt.keep_complete_row()',
+                           CASE item WHEN 'trials' THEN 'UPDATE' ELSE 'INSERT OR UPDATE' END, item);
         ELSE
             EXECUTE format('CREATE TRIGGER keep_complete_added AFTER INSERT ON %s REFERENCING NEW TABLE AS changed'
                            ' FOR EACH STATEMENT EXECUTE FUNCTION anomalyvfm_opt.keep_complete_sheet()', item);

@@ -56,14 +56,16 @@ def up(
 
 
 def _invite(cluster: "EmbeddedCluster") -> None:
-    from anomalyvfm_opt.errors import EnvironmentMissingError
+    from anomalyvfm_opt.errors import AnomalyVFMOptError
     from anomalyvfm_opt.store.embedded.invitation import invite_workers
 
     try:
         invitation = invite_workers(cluster)
-    except EnvironmentMissingError as error:  # the server runs all the same, so that this can be mended
+    except AnomalyVFMOptError as error:  # the server runs all the same, so that this can be mended
         say(f"No worker of another host gets in yet: {error.message}. {error.hint}; then `db up` again.")
         return
+    if invitation.is_old_password:
+        say(f"{invitation.role} has a password that was given by hand: put it into {invitation.passfile}.")
     say(f"On the hosts of workers: copy {invitation.passfile} there, with mode 0600, then")
     say("  export PGPASSFILE=THE_COPY")
     say(f"  export ANOMALYVFM_OPT_DB_URL={invitation.urls[0]}")

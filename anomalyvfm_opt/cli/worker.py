@@ -76,9 +76,8 @@ def run_worker(
     n_threads = limit_threads(threads)
     arrays = open_arrays(state_folder(), cache_gib)
     times = Times(grace_s, hang_s, drain_s, outage_s)
-    options = WorkerOptions(
-        data, weights, arrays, max_trials, keep_running, choose_device(device), times, name or invent_name()
-    )
+    on, name = choose_device(device), name or invent_name()
+    options = WorkerOptions(data, weights, arrays, max_trials, keep_running, on, times, name, bool(names))
     say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
     stop = StopRequest()
     heed_signals(stop)

@@ -284,8 +284,9 @@ def cancel(job_id: str) -> bool:
 
 def _explain(message: str) -> EnvironmentMissingError | UsageError:
     said = [line.strip() for line in message.splitlines()]
-    lines = [line for line in said if "fatal" in line] or [line for line in said if "error" in line.lower()]
+    errors = [line for line in said if re.search(r"\b(error|fatal):", line)]
+    lines = [line for line in errors if "fatal:" in line] or errors
     reason = re.sub(r"^\w+: (error|fatal): ", "", lines[0]) if lines else message.strip() or "no answer"
-    if _AWAY.search(message):
+    if _AWAY.search(" ".join(errors) or reason):
         return EnvironmentMissingError(f"Slurm does not answer: {reason}", "try `sinfo`, and again later")
     return UsageError(f"sbatch refuses: {reason}", "see `sinfo` for partitions and their limits")

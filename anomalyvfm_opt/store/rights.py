@@ -48,6 +48,7 @@ _TELLING = {
     "create studies": ("anomalyvfm_opt.study", "INSERT"),
     "delete studies": ("studies", "DELETE"),
     "run trials": ("anomalyvfm_opt.lease", "INSERT"),
+    "predict": ("anomalyvfm_opt.prediction", "INSERT"),
 }
 _ADMINISTRATOR = "the administrator runs there"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
@@ -80,7 +81,7 @@ def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
         )
 
 
-def check_may(engine: Engine, what: Literal["create studies", "delete studies", "run trials"]) -> None:
+def check_may(engine: Engine, what: Literal["create studies", "delete studies", "run trials", "predict"]) -> None:
     """Whether the connected user may do something: not with each of the roles of deploy/roles.sql.
 
     Asked before images are read, and so that the answer names who may.
@@ -106,6 +107,8 @@ def advise(message: str, role: str) -> str:
         message: the server's, of SQLSTATE 42501.
         role: who was denied.
     """
+    if "is complete" in message or "have one value" in message:  # deploy/roles.sql
+        return "only the owner of the tables changes what a trial came to"
     denied = _DENIED.search(message)
     kind, name = (denied[1], denied[2]) if denied else ("", "")
     if kind == "database":
@@ -119,11 +122,16 @@ def advise(message: str, role: str) -> str:
 def advise_role(role: str) -> str:
     """How a role comes by what workers need, and by no more: a grant on all tables would let it delete studies."""
     return (
-        "use the role of the workers, or make this one such a role: the owner of the tables, or the administrator,"
-        f" runs `anomalyvfm-opt db roles --worker {shlex.quote(role)}`"
+        "do it as the owner of the tables; for what a worker does, use the role of the workers, or have the owner"
+        f" make this one such a role: `anomalyvfm-opt db roles --worker {shlex.quote(role)}`"
     )
 
 
 def quote(name: str) -> str:
-    """A name as SQL wants it: quoted unless it is plain."""
-    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+    """A name in SQL that a person reads: quoted unless it is plain."""
+    return name if _PLAIN.fullmatch(name) else quote_always(name)
+
+
+def quote_always(name: str) -> str:
+    """A name in SQL that is run; a plain one may be a word of SQL's own, such as `user`."""
+    return '"' + name.replace('"', '""') + '"'

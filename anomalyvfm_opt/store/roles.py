@@ -1,5 +1,6 @@
 """Three roles on a study store: owner, worker and viewer. What each may do stands in deploy/roles.sql."""
 
+import re
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -10,10 +11,11 @@ from sqlalchemy.exc import DBAPIError
 import anomalyvfm_opt
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.engine import explained
-from anomalyvfm_opt.store.rights import quote
+from anomalyvfm_opt.store.rights import quote, quote_always
 from anomalyvfm_opt.store.tables import SCHEMA
 
-_RAISED = "P0001"  # by roles.sql itself, in words for a person
+_UNFIT = ("P0001", "42939")  # raised by roles.sql itself, in words for a person; a name that the server keeps
+_BUSY = "55P03"
 _MAY_NOT_MAKE_ROLES = "permission denied to create role"
 _OWNER = text("""
     SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('anomalyvfm_opt.study')
@@ -109,10 +111,6 @@ def apply_roles(engine: Engine, roles: Roles) -> None:
                 error.message, f"the administrator runs there: {describe_psql(roles)}"
             ) from None
         raise
-    except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _RAISED:
-            raise
-        raise UsageError(str(error.orig).splitlines()[0], "see docs/database.md, Roles") from None
 
 
 def _check_nothing_is_left(connection: Connection, roles: Roles) -> None:
@@ -129,11 +127,27 @@ def _check_nothing_is_left(connection: Connection, roles: Roles) -> None:
 
 
 def grant_roles(connection: Connection, roles: Roles) -> None:
-    """Run deploy/roles.sql in the caller's transaction."""
-    script = find_script().read_text(encoding="utf-8")
-    for variable, name in vars(roles).items():
-        script = script.replace(f":'{variable}'", _quote_text(name)).replace(f':"{variable}"', quote(name))
-    connection.execution_options(no_parameters=True).exec_driver_sql(script)
+    """Run deploy/roles.sql in the caller's transaction.
+
+    Raises:
+        UsageError: the names do not make three roles, or one of them may do everything anyhow.
+        EnvironmentMissingError: workers held the tables all the time.
+    """
+    names = vars(roles)
+
+    def fill_in(place: re.Match[str]) -> str:
+        return _quote_text(names[place[2]]) if place[1] == "'" else quote_always(names[place[2]])
+
+    script = re.sub(rf":(['\"])({'|'.join(names)})\1", fill_in, find_script().read_text(encoding="utf-8"))
+    try:
+        connection.execution_options(no_parameters=True).exec_driver_sql(script)
+    except DBAPIError as error:
+        code, reason = getattr(error.orig, "pgcode", None), str(error.orig).splitlines()[0]
+        if code in _UNFIT:
+            raise UsageError(reason, "see docs/operations.md, Roles") from None
+        if code == _BUSY:
+            raise EnvironmentMissingError(reason, "drain some workers, then repeat") from None
+        raise
 
 
 def find_script() -> Path:

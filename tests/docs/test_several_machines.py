@@ -14,15 +14,17 @@ pytestmark = [pytest.mark.slow, NEEDS_NAMESPACES]
 
 def test_the_three_commands_run(open_folder: Path, program: Program) -> None:
     (block,) = (block for block in list_blocks(README) if block.mark == "run on several hosts")
-    commands = [shlex.split(line, comments=True)[1:] for line in block.text.strip().splitlines()]
-    opening, looking, launching = commands
+    lines = [line.partition("#")[0] for line in block.text.strip().splitlines()]
+    assert len(lines) == 3
+    closing, opening, looking, launching = (shlex.split(one)[1:] for line in lines for one in line.split("&&"))
     with network_of("db", "one", "two") as hosts:
         database, *others = (Site(host, open_folder) for host in hosts)
+        file = write_spec(open_folder, "several", references=["frozen"])
+        database.run("study", "create", str(file), "--data", str(program.data), "--category", CATEGORY)
+        database.run(*closing)
         opening = [database.host.address if word == "10.0.0.1" else word for word in opening]
         team = database.invite(*opening)
         try:
-            file = write_spec(open_folder, "several", references=["frozen"])
-            database.run("study", "create", str(file), "--data", str(program.data), "--category", CATEGORY)
 
             def fill_in(command: list[str]) -> list[str]:
                 return [word.replace("$DIR", str(program.data)) for word in command]

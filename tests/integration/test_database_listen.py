@@ -144,6 +144,12 @@ def test_the_commands_warn_and_say_how_to_join(program: Program, cluster: Embedd
         assert other.run("study", "list", **worker).returncode == 0
         refused = other.run("study", "create", str(spec), *data, **worker)
         assert "may not create studies" in assert_one_error(refused, 3)
+        passfile.unlink()  # then the role has a password that nobody here knows
+        done = other.run("db", "up")
+        assert (
+            f"anomalyvfm_opt_worker has a password that was given by hand: put it into {passfile}" in done.stderr
+        )
+        assert not passfile.exists()
         log = (cluster.home / "postgres" / "log").read_text()
         assert kept.rpartition(":")[2].strip() not in log
         assert json.loads(other.run("db", "status", "--json").stdout)["listen"] == OTHER

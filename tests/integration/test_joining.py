@@ -10,8 +10,13 @@ from safetensors.torch import save_file
 from sqlalchemy import text
 
 from anomalyvfm_opt import METHOD
+from anomalyvfm_opt.cli.creation import create_studies
+from anomalyvfm_opt.cli.store import open_store
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.studies import load_study
+from anomalyvfm_opt.trial.budget import count_usage
 from tests.integration.doctor_answer import Answer, ask
-from tests.integration.program import CATEGORY, Program, assert_one_error
+from tests.integration.program import CATEGORY, Program, assert_one_error, make_tiny
 
 OURS = ("studies", "study_images", "study_weights", "fleet", "artifacts")
 
@@ -48,8 +53,11 @@ def test_a_host_where_a_worker_can_join(program: Program) -> None:
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        (f"method = {METHOD + 1}", (f"by a program of method {METHOD + 1}", "with that newer version")),
-        ("method = 0", ("by a program of method 0", "with that older version")),
+        (
+            f"method = {METHOD + 1}",
+            (f"by a program of method {METHOD + 1}", "a worker of that newer version"),
+        ),
+        ("method = 0", ("by a program of method 0", "a worker of that older version")),
         ("spec = jsonb_set(spec, '{training,batch_size}', '8')", ("is not the one that it was created with",)),
     ],
     ids=["newer", "older", "spec"],
@@ -80,6 +88,34 @@ def test_a_stopped_study_of_another_method_is_in_nobodys_way(
         "detail": "nothing to join: no study has trials left",
         "fix": "",
     }
+
+
+def test_what_is_for_another_version_is_left_to_it_by_a_worker_that_serves_all(
+    program: Program, database_url: str
+) -> None:
+    """Old and new workers on one store: each does what is for it."""
+    store = open_store(database_url)
+    for name in ("mine", "theirs"):
+        spec = Spec.model_validate(make_tiny(name, references=["frozen"], search={"trials": 1}))
+        create_studies(store, spec, program.data, [CATEGORY])
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE anomalyvfm_opt.study SET method = 0 WHERE spec->>'name' = 'theirs'"))
+    answer = ask("--worker", "--device", "cpu", "--db", database_url)
+    assert answer.failed() == []
+    assert answer.checks["studies"]["status"] == "warn"
+    assert "theirs/brick was created by a program of method 0" in answer.checks["studies"]["detail"]
+    assert "1 study" in answer.checks["study_images"]["detail"]
+    done = program.run("worker", "run", "--device", "cpu", "--db", database_url)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("theirs/brick was created by a program of method 0") == 1
+    assert "worker done: 1 completed" in done.stderr
+    left = count_usage(store.engine, load_study(store.engine, "theirs/brick").study_id)
+    assert (left.used, left.running, left.waiting) == (0, 0, 1)
+
+
+def test_a_number_that_the_database_writes_in_its_own_way_is_no_change(program: Program) -> None:
+    study = program.create_here("large-number", verdict={"noise_seeds": 0, "max_cost_ratio": 1e99})
+    assert program.record(study).is_spec_intact
 
 
 def test_a_copy_of_the_images_with_one_that_differs(program: Program, tmp_path: Path) -> None:

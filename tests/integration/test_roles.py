@@ -3,12 +3,13 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import pytest
 from sqlalchemy import text
 
-from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.embedded.binaries import find_installation
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS
@@ -145,6 +146,9 @@ COMPLETE = """
 """
 GONE = """
     DELETE FROM trial_values WHERE trial_id > 900;
+    DELETE FROM trial_params WHERE trial_id > 900;
+    DELETE FROM trial_intermediate_values WHERE trial_id > 900;
+    DELETE FROM trial_system_attributes WHERE trial_id > 900;
     DELETE FROM trial_user_attributes WHERE trial_id > 900;
     DELETE FROM trials WHERE study_id = 900;
     DELETE FROM studies WHERE study_id = 900;
@@ -171,6 +175,12 @@ def complete(server: ExternalServer) -> Iterator[None]:
         "UPDATE trial_user_attributes SET value_json = '2' WHERE trial_id = {trial}",
         DELETE,
         "INSERT INTO anomalyvfm_opt.image_score VALUES ({trial}, 's', 'another', 0, 0.5)",
+        "INSERT INTO anomalyvfm_opt.trial_metric VALUES ({trial}, 's', 1, 1, 1)",
+        "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES ({trial}, 'new', '1')",
+        "INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES ({trial}, 'new', '1')",
+        "INSERT INTO trial_params (trial_id, param_name, param_value) VALUES ({trial}, 'p', 1)",
+        "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)"
+        " VALUES ({trial}, 1, 1, 'FINITE')",
         f"{RIVAL} {DELETE}",
     ],
 )
@@ -179,6 +189,55 @@ def test_a_worker_changes_nothing_of_a_trial_that_is_complete(server: ExternalSe
         attempt(server, ROLES.worker, sql.format(trial=901))
     attempt(server, ROLES.worker, sql.format(trial=902))
     attempt(server, USER, sql.format(trial=901))
+
+
+@pytest.mark.usefixtures("complete")
+def test_a_trial_that_runs_has_one_value_and_no_old_snapshot(server: ExternalServer) -> None:
+    value = "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (902, {}, 0.5, 'FINITE')"
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="trials have one value"):
+        attempt(server, ROLES.worker, value.format(1))
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="READ COMMITTED alone"):
+        attempt(server, ROLES.worker, f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {value.format(0)}")
+    # a trial and its value in one transaction, in whatever order
+    completed = "UPDATE trials SET state = 'COMPLETE' WHERE trial_id = 902"
+    attempt(server, ROLES.worker, f"{completed}; {value.format(0)}")
+
+
+@pytest.mark.parametrize("name", ["user", ':"viewer"', 'a%s"b'])
+def test_names_that_mean_something_else_to_sql(server: ExternalServer, name: str) -> None:
+    admin = make_engine(f"{server.url_of(ADMIN, DATABASE)}?passfile={server.passfile}")
+    quoted = '"' + name.replace('"', '""') + '"'
+    try:
+        apply_roles(admin, Roles(USER, name, ROLES.viewer))
+        with admin.connect() as connection:
+            assert Roles(USER, name, ROLES.viewer) in find_roles(connection)
+    finally:
+        admin.dispose()
+        server.admin(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}", DATABASE)
+
+
+def test_a_name_that_the_server_keeps_for_itself(program: Program, server: ExternalServer) -> None:
+    administrator = {**server.environment, "ANOMALYVFM_OPT_DB_URL": server.url_of(ADMIN, DATABASE)}
+    done = program.run_here("db", "roles", "--worker", "public", **administrator)
+    assert 'role name "public" is reserved' in assert_one_error(done, 2)
+
+
+def test_tables_that_are_busy_all_the_time(
+    server: ExternalServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "roles.sql"
+    script.write_text(find_script().read_text().replace("tries = 600", "tries = 3"))
+    monkeypatch.setattr("anomalyvfm_opt.store.roles.find_script", lambda: script)
+    server.admin("DROP TRIGGER keep_complete ON trials", DATABASE)
+    owner = make_engine(server.local_url)
+    with owner.connect() as busy:
+        busy.execute(text("LOCK TABLE trials IN ROW EXCLUSIVE MODE"))
+        with pytest.raises(EnvironmentMissingError, match=r"too busy .*drain some workers"):
+            upgrade_database(owner)
+    upgrade_database(owner)
+    owner.dispose()
+    guards = "SELECT count(*) FROM pg_trigger WHERE tgname = 'keep_complete' AND tgrelid = 'trials'::regclass"
+    assert server.admin(guards, DATABASE) == [(1,)]
 
 
 @pytest.mark.parametrize(

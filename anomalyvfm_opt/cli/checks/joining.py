@@ -19,6 +19,7 @@ _VERSIONS = """
     SELECT a.value_json FROM trial_user_attributes a JOIN trials t USING (trial_id)
      WHERE t.study_id = :study_id AND a.key = 'versions' ORDER BY t.trial_id DESC LIMIT 1
 """
+_LEFT_ALONE = "give them workers of that version, or restore a backup; --study S looks at one of them"
 _SHARE = f"set {ARTIFACTS_VARIABLE} to a folder that all hosts share"
 
 
@@ -46,8 +47,12 @@ def look_at_studies(subject: Subject, database: Database, name: str | None) -> F
     subject.joined = [record for record in open_ones if record.name not in problems]
     if name is None:
         subject.plans += [Plan(each.spec, (each.category,), Path(each.data_dir)) for each in subject.joined]
-    if problems:
+    elif problems:
         return _fail(problems)
+    if problems:
+        return warn(
+            f"a worker leaves alone: {'; '.join(error.message for error in problems.values())}", _LEFT_ALONE
+        )
     if unread:
         listed = ", ".join(unread)
         fix = "upgrade this program, or leave them to workers of the version that stored them"
@@ -122,7 +127,7 @@ def look_at_artifacts(database: Database) -> Finding:
     from anomalyvfm_opt.store.workers import list_workers
 
     folder = locate_artifacts()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))  # as far as we may look
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         return fail(f"trials' files cannot be written to {folder}", f"make it writable, or {_SHARE}")
     elsewhere = sorted({worker.host for worker in list_workers(database.engine)} - {platform.node()})

@@ -8,10 +8,12 @@ from sqlalchemy import Row
 from anomalyvfm_opt.cli.checks.check import Finding, fail, ok
 from anomalyvfm_opt.cli.checks.database import Database
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS, advise_role, check_may_create
+from anomalyvfm_opt.store.roles import find_roles
 from anomalyvfm_opt.store.schema import HEAD
 from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions
 from anomalyvfm_opt.store.tables import SCHEMA
 
+_READS = "it is a role that reads; a worker uses the role of the workers"
 _NOT_MADE = "not made yet; the first command makes them"
 
 _ROLE = """
@@ -55,7 +57,9 @@ def look_at_rights(database: Database) -> Finding:
             check_may_create(connection, with_optuna=not has_optuna)
     if missing := [*_list_missing_rights(tables), *_list_missing_sequences(database, optuna)]:
         detail = f"role {role.role} lacks {'; '.join(missing)}: a worker has to write"
-        return fail(detail, advise_role(role.role))
+        with database.engine.connect() as connection:
+            is_viewer = role.role in {roles.viewer for roles in find_roles(connection)}
+        return fail(detail, _READS if is_viewer else advise_role(role.role))
     if not tables:
         return ok(f"role {role.role} may make the tables")
     may_create = any(table.name == "studies" and table.may_insert for table in tables)

@@ -25,12 +25,14 @@ def predict_gain(
     """Write down what gain you expect, before the locked images are opened."""
     from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.store.studies import load_study
     from anomalyvfm_opt.verdict.ledger import predict
 
     if not -1 <= gain <= 1:
         raise UsageError(f"a gain of {gain:g} is no difference of two AUROC, which are 0 to 1", "such as 0.01")
     store = open_store(db)
+    check_may(store.engine, "predict")
     number = predict(store.engine, load_study(store.engine, study), gain, note, source)
     say(f"{study}: a gain of {gain:+.4f} is written down; round {number} of its confirmation will answer")
 

@@ -16,13 +16,13 @@ def check_joinable(record: StudyRecord) -> None:
     if not record.is_spec_intact:
         raise UsageError(
             f"the spec of {record.name} is not the one that it was created with (hash {record.spec_sha256[:12]}):"
-            " somebody changed the stored one; this worker does not join",
+            " somebody changed the stored one; this worker does not join it",
             "restore a backup, or create it anew under another name and end this one by `study stop`",
         )
     if record.method != METHOD:
         side = "newer" if record.method > METHOD else "older"
         raise UsageError(
             f"{record.name} was created by a program of method {record.method}, and this one, {__version__}, is of"
-            f" method {METHOD}: the same trial would give other numbers; this worker does not join",
-            f"run it with that {side} version, or name the studies of this version by --study",
+            f" method {METHOD}: the same trial would give other numbers; this worker does not join it",
+            f"give it a worker of that {side} version",
         )

@@ -27,6 +27,7 @@ from anomalyvfm_opt.cli.work.images import find_images
 from anomalyvfm_opt.cli.work.joining import check_joinable
 from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
@@ -60,6 +61,7 @@ class WorkerOptions:
     device: torch.device
     times: Times
     name: str  # unique
+    is_choosy: bool = False  # told by name what to serve, so one that it cannot serve ends it
     checkpoints: CheckpointFolder = field(default_factory=open_checkpoints)
     artifacts: ArtifactFolder = field(default_factory=lambda: ArtifactFolder(artifacts_folder()))
 
@@ -128,6 +130,8 @@ class Worker:
 
     def _take_turn(self, record: StudyRecord) -> Turn:
         patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
+        if not self._options.is_choosy and not patience.run(lambda: self._may_join(record)):
+            return Turn.DONE
         if record.study_id not in self._loops:
             self._loops[record.study_id] = patience.run(lambda: self._build_loop(record))
         loop = self._loops[record.study_id]
@@ -140,6 +144,20 @@ class Worker:
             self._paused.add(record.name)
             say(f"{record.name} is paused; waiting for: anomalyvfm-opt study resume {record.name}")
         return turn
+
+    def _may_join(self, record: StudyRecord) -> bool:
+        """Old and new versions serve one store side by side: what is not for this one is left to the others."""
+        try:
+            check_joinable(record)
+        except UsageError as error:
+            if (
+                record.name not in self._left_alone
+                and not count_usage(self._store.engine, record.study_id).is_used_up
+            ):
+                self._left_alone.add(record.name)
+                say(f"{error.message}; {error.hint}")
+            return False
+        return True
 
     def _may_confirm(self, record: StudyRecord, loop: TrialLoop) -> bool:
         """A confirmation runs all of its arms on one kind of device: that of the first worker that can do it."""
