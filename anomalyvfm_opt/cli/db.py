@@ -25,7 +25,6 @@ WorkerOption = Annotated[
 ViewerOption = Annotated[
     str | None, typer.Option("--viewer", metavar="NAME", help="For readers; else anomalyvfm_opt_viewer.")
 ]
-_OWNER = "anomalyvfm_opt"  # of the embedded database
 app = typer.Typer(no_args_is_help=True, help="The study store: start, stop, look, upgrade.")
 
 
@@ -57,6 +56,7 @@ def up(
 
 def _invite(cluster: "EmbeddedCluster") -> None:
     from anomalyvfm_opt.errors import AnomalyVFMOptError
+    from anomalyvfm_opt.store.embedded.cluster import USER
     from anomalyvfm_opt.store.embedded.invitation import invite_workers
 
     try:
@@ -69,7 +69,7 @@ def _invite(cluster: "EmbeddedCluster") -> None:
     say(f"On the hosts of workers: copy {invitation.passfile} there, with mode 0600, then")
     say("  export PGPASSFILE=THE_COPY")
     say(f"  export ANOMALYVFM_OPT_DB_URL={invitation.urls[0]}")
-    say(f"That role runs trials and no more. For a host that does everything: {cluster.passfile}, user {_OWNER}.")
+    say(f"That role runs trials and no more. For a host that does everything: {cluster.passfile}, user {USER}.")
 
 
 @app.command()

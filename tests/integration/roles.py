@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg2
+
 from anomalyvfm_opt.store.engine import make_engine, normalise_url
 from anomalyvfm_opt.store.roles import Roles, apply_roles
 from anomalyvfm_opt.store.schema import upgrade_database
@@ -40,3 +42,10 @@ def url_of(server: ExternalServer, role: str) -> str:
 def as_role(server: ExternalServer, role: str) -> dict[str, str]:
     """How a user points the program at this server, with a role's name."""
     return {**server.environment, "ANOMALYVFM_OPT_DB_URL": server.url_of(role, DATABASE)}
+
+
+def attempt(server: ExternalServer, role: str, sql: str) -> None:
+    """Run SQL as a role, in a transaction that is committed."""
+    with psycopg2.connect(server.url_of(role, DATABASE), passfile=str(server.passfile)) as connection:
+        connection.cursor().execute(sql)
+    connection.close()
