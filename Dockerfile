@@ -8,7 +8,6 @@ print(*p['dependencies'], *p['optional-dependencies']['offline'], sep='\n')" > r
 COPY anomalyvfm_opt anomalyvfm_opt
 COPY studies studies
 COPY schema schema
-COPY deploy/roles.sql deploy/
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir wheels .
 
 FROM python:3.12-slim-bookworm

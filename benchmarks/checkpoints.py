@@ -14,9 +14,8 @@ from pathlib import Path
 
 import torch
 
-from anomalyvfm_opt.cli.work.backbones import load_backbone
-from anomalyvfm_opt.cli.work.device import limit_threads
-from anomalyvfm_opt.cli.work.workbench import Workbench
+from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.demo import write_demo
 from anomalyvfm_opt.data.layout import read_category
@@ -28,6 +27,7 @@ from anomalyvfm_opt.spec.shipped import find_shipped
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder, KeptCheckpoints
 from anomalyvfm_opt.training.resume import Checkpoint, TrialInputs
 from anomalyvfm_opt.trial.result import TrialRequest
+from anomalyvfm_opt.worker.device import limit_threads
 
 CATEGORY = "gravel"
 CHOICES = (("lora", "attention"), ("dora", "attention_mlp"), ("adalora", "attention_mlp"))

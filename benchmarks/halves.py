@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalyvfm_opt.cli.work.workbench import Workbench
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import choose_geometry

@@ -20,13 +20,14 @@ from typing import Any
 
 import torch
 
-from anomalyvfm_opt.cli.preparation import divide_categories, read_spec
-from anomalyvfm_opt.cli.work.backbones import load_backbone
-from anomalyvfm_opt.cli.work.workbench import Workbench, open_arrays
+from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.workbench import Workbench
+from anomalyvfm_opt.data.arrays import open_arrays
 from anomalyvfm_opt.data.split import Split, content_hashes, split_hash
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.store.home import state_folder
+from anomalyvfm_opt.study.preparation import divide_categories, read_spec
 from anomalyvfm_opt.trial.cost import draw_parameters
 from retraining import fresh_seed, retrain
 from rival_rows import Row, RowFile

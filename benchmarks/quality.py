@@ -36,10 +36,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from anomalyvfm_opt.cli.preparation import divide_categories, read_spec
-from anomalyvfm_opt.cli.store import open_store
-from anomalyvfm_opt.cli.work.backbones import load_backbone
-from anomalyvfm_opt.cli.work.workbench import open_arrays
+from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.data.arrays import open_arrays
 from anomalyvfm_opt.data.split import Split, content_hashes, split_hash
 from anomalyvfm_opt.evaluation.scorers import Scores
 from anomalyvfm_opt.model.backbone import Backbone
@@ -49,7 +47,9 @@ from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.home import state_folder
+from anomalyvfm_opt.store.store import open_store
 from anomalyvfm_opt.store.studies import load_study
+from anomalyvfm_opt.study.preparation import divide_categories, read_spec
 from halves import Halves
 from retraining import find_best, fresh_seed
 from rival_rows import Row, RowFile, describe_arm, format_table

@@ -4,8 +4,8 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from anomalyvfm_opt.cli.work.benches import Benches
-from anomalyvfm_opt.cli.work.workbench import Workbench
+from anomalyvfm_opt.bench.benches import Benches
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import derive_seed

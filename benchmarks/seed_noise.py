@@ -12,16 +12,17 @@ from pathlib import Path
 
 import torch
 
-from anomalyvfm_opt.cli.store import open_store
-from anomalyvfm_opt.cli.work.backbones import Backbones
-from anomalyvfm_opt.cli.work.benches import Benches
-from anomalyvfm_opt.cli.work.images import find_images
-from anomalyvfm_opt.cli.work.workbench import Workbench, open_arrays
+from anomalyvfm_opt.bench.backbones import Backbones
+from anomalyvfm_opt.bench.benches import Benches
+from anomalyvfm_opt.bench.workbench import Workbench
+from anomalyvfm_opt.data.arrays import open_arrays
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.home import state_folder
+from anomalyvfm_opt.store.store import open_store
 from anomalyvfm_opt.store.studies import load_study
+from anomalyvfm_opt.worker.images import find_images
 from retraining import find_best, fresh_seed, retrain
 
 
@@ -47,7 +48,13 @@ def main() -> None:
     backbones = Backbones(device, None)
 
     def build(spec: Spec) -> Workbench:
-        return Workbench(spec, split, record.split_sha256, backbones.open_for(record, spec), arrays)
+        return Workbench(
+            spec,
+            split,
+            record.split_sha256,
+            backbones.open_for(record, spec),
+            arrays,
+        )
 
     benches = Benches(record.spec, build, device)
     for name, parameters in {"v1.1": baseline, "best": best}.items():

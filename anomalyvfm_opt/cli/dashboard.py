@@ -56,7 +56,7 @@ def dashboard(
 
         token_file = state_folder() / "dashboard.token"
         token = keep_token(token_file)
-    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.store import open_store
 
     application = make_application(open_store(db).storage, token, may_write=allow_write)
     may = "it can change and delete studies" if allow_write else "read-only"

@@ -57,7 +57,7 @@ def up(
 def _invite(cluster: "EmbeddedCluster") -> None:
     from anomalyvfm_opt.errors import AnomalyVFMOptError
     from anomalyvfm_opt.store.embedded.cluster import USER
-    from anomalyvfm_opt.store.embedded.invitation import invite_workers
+    from anomalyvfm_opt.store.invitation import invite_workers
 
     try:
         invitation = invite_workers(cluster)
@@ -101,8 +101,8 @@ def status(as_json: JsonOption = False) -> None:
 @app.command()
 def url(db: DatabaseOption = None) -> None:
     """Print the store's URL, without a password in it, for Optuna's own tools."""
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.engine import shown
+    from anomalyvfm_opt.store.store import open_store
 
     typer.echo(shown(open_store(db).url))
 
@@ -113,8 +113,9 @@ def upgrade(db: DatabaseOption = None) -> None:
 
     Do it while no worker runs. It may be interrupted and repeated: nothing is left half-done.
     """
-    from anomalyvfm_opt.store.engine import check_connection, make_engine, resolve_url
+    from anomalyvfm_opt.store.engine import check_connection, make_engine
     from anomalyvfm_opt.store.schema import upgrade_database
+    from anomalyvfm_opt.store.store import resolve_url
 
     engine = make_engine(resolve_url(db))
     check_connection(engine)
@@ -136,9 +137,10 @@ def roles(
 
     Run it as the administrator, or as the owner of the tables if the roles are there. It sets no password.
     """
-    from anomalyvfm_opt.store.engine import check_connection, make_engine, resolve_url, shown
+    from anomalyvfm_opt.store.engine import check_connection, make_engine, shown
     from anomalyvfm_opt.store.roles import Roles, apply_roles, find_owner, find_roles
     from anomalyvfm_opt.store.schema import prepare_database
+    from anomalyvfm_opt.store.store import resolve_url
 
     url = resolve_url(db)
     engine = make_engine(url)

@@ -9,9 +9,9 @@ from anomalyvfm_opt.cli.output import say
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from anomalyvfm_opt.cli.store import Store
     from anomalyvfm_opt.report.summary import StudySummary
     from anomalyvfm_opt.spec.model import Spec
+    from anomalyvfm_opt.store.store import Store
 
 _DASHBOARD = "look at the trials: anomalyvfm-opt dashboard"
 
@@ -25,12 +25,12 @@ def demo(
     It uses the embedded PostgreSQL in the state folder. Run again, it continues, or says that it is finished.
     """
     from anomalyvfm_opt.cli.results import print_results
-    from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.report.summary import summarise
     from anomalyvfm_opt.spec.load import load_spec
     from anomalyvfm_opt.spec.shipped import find_shipped
     from anomalyvfm_opt.store.home import state_folder
+    from anomalyvfm_opt.store.selection import select_studies
+    from anomalyvfm_opt.store.store import open_store
 
     spec = load_spec(find_shipped("demo.yaml"))
     store = open_store(_use_embedded())
@@ -51,14 +51,15 @@ def demo(
 
 def _confirm(store: "Store", name: str, workers: int) -> None:
     """Race, confirmation and verdict; what is done already is not done again."""
-    from anomalyvfm_opt.cli.judging.campaign import Campaign, carry_out
+    from anomalyvfm_opt.cli.judging.trainings import carry_out, take_steps
     from anomalyvfm_opt.cli.judging.verdict import print_verdict
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.store.selection import select_studies
+    from anomalyvfm_opt.verdict.campaign import Campaign
     from anomalyvfm_opt.verdict.confirm import Wishes
     from anomalyvfm_opt.verdict.judge_spec import judge_spec
 
     campaign = Campaign(store, name, Wishes())
-    while campaign.advance():
+    for _ in take_steps(campaign):
         carry_out(store, campaign, workers)
     print_verdict(judge_spec(store.storage, store.engine, select_studies(store.engine, [name])))
     say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
@@ -74,13 +75,13 @@ def _use_embedded() -> str:
 
 
 def _prepare(store: "Store", spec: "Spec", folder: "Path") -> None:
-    from anomalyvfm_opt.cli.creation import create_studies
     from anomalyvfm_opt.data.demo import write_demo
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.study.creation import create_studies
 
     write_demo(folder)
     try:
-        create_studies(store, spec, folder, [])
+        create_studies(store, spec, folder, [], say=say)
     except UsageError as error:
         raise UsageError(error.message, "anomalyvfm-opt demo --fresh starts anew") from None
 
@@ -96,9 +97,9 @@ def _delete_studies(store: "Store", name: str) -> None:
 def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:
     """Run workers side by side, one share of the cores each."""
     from anomalyvfm_opt.cli.fleet.run import run_fleet
-    from anomalyvfm_opt.cli.fleet.slots import lay_out
-    from anomalyvfm_opt.cli.selection import select_families
     from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.worker.slots import lay_out
 
     slots, arguments = lay_out(count, "auto")
     arguments += ["--study", study, "--data", str(folder), "--db", store.url]

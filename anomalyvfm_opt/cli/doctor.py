@@ -19,9 +19,9 @@ from anomalyvfm_opt.cli.output import print_json, say
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anomalyvfm_opt.cli.checks.check import Check, Finding
-    from anomalyvfm_opt.cli.checks.database import Database
-    from anomalyvfm_opt.cli.checks.subject import Subject
+    from anomalyvfm_opt.doctor.check import Check, Finding
+    from anomalyvfm_opt.doctor.database import Database
+    from anomalyvfm_opt.doctor.subject import Subject
 
 _READ_LIMIT_S = 1800.0  # all images of all studies, or weights, perhaps over a network
 _IMPORT_LIMIT_S = 120.0  # torch's first import from a network disk
@@ -67,9 +67,9 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from anomalyvfm_opt.cli.checks.check import Status, run_checks, summarise
-    from anomalyvfm_opt.cli.checks.database import Database
-    from anomalyvfm_opt.cli.checks.subject import Subject
+    from anomalyvfm_opt.doctor.check import Status, run_checks, summarise
+    from anomalyvfm_opt.doctor.database import Database
+    from anomalyvfm_opt.doctor.subject import Subject
     from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
 
     database, subject, named = Database(db), Subject(), _Named(data, weights, spec, study)
@@ -98,8 +98,8 @@ def doctor(
 
 
 def _list_host_checks(cache_gib: float) -> "list[Check]":
-    from anomalyvfm_opt.cli.checks import packages, state
-    from anomalyvfm_opt.cli.checks.check import Check
+    from anomalyvfm_opt.doctor import packages, state
+    from anomalyvfm_opt.doctor.check import Check
 
     return [
         Check("packages", packages.look_at_packages),
@@ -109,9 +109,9 @@ def _list_host_checks(cache_gib: float) -> "list[Check]":
 
 
 def _list_store_checks(database: "Database", workers: int) -> "list[Check]":
-    from anomalyvfm_opt.cli.checks import connections, embedded, tables
-    from anomalyvfm_opt.cli.checks import database as server
-    from anomalyvfm_opt.cli.checks.check import Check
+    from anomalyvfm_opt.doctor import connections, embedded, tables
+    from anomalyvfm_opt.doctor import database as server
+    from anomalyvfm_opt.doctor.check import Check
 
     look_at_embedded = Check("embedded", lambda: embedded.look_at_embedded(database), needs=("state_folder",))
     needs_embedded = ("embedded",) if database.is_embedded else ()
@@ -130,8 +130,8 @@ def _list_store_checks(database: "Database", workers: int) -> "list[Check]":
 
 
 def _list_device_checks(device: str) -> "list[Check]":
-    from anomalyvfm_opt.cli.checks import device as computing
-    from anomalyvfm_opt.cli.checks.check import Check
+    from anomalyvfm_opt.doctor import device as computing
+    from anomalyvfm_opt.doctor.check import Check
 
     return [
         Check("torch", lambda: computing.look_at_torch(device), limit_s=_IMPORT_LIMIT_S),
@@ -141,11 +141,11 @@ def _list_device_checks(device: str) -> "list[Check]":
 
 
 def _list_input_checks(subject: "Subject", database: "Database", named: _Named, worker: bool) -> "list[Check]":
-    from anomalyvfm_opt.cli.checks import joining
-    from anomalyvfm_opt.cli.checks import subject as inputs
-    from anomalyvfm_opt.cli.checks.check import Check
-    from anomalyvfm_opt.cli.checks.data import look_at_data
-    from anomalyvfm_opt.cli.checks.weights import look_at_weights
+    from anomalyvfm_opt.doctor import joining
+    from anomalyvfm_opt.doctor import subject as inputs
+    from anomalyvfm_opt.doctor.check import Check
+    from anomalyvfm_opt.doctor.data import look_at_data
+    from anomalyvfm_opt.doctor.weights import look_at_weights
 
     spec, study, needs = named.spec, named.study, ("schema", "optuna_schema")
     checks = []
@@ -169,8 +169,8 @@ def _list_input_checks(subject: "Subject", database: "Database", named: _Named, 
 
 
 def _list_worker_checks(subject: "Subject", database: "Database", named: _Named, device: str) -> "list[Check]":
-    from anomalyvfm_opt.cli.checks import joining
-    from anomalyvfm_opt.cli.checks.check import Check
+    from anomalyvfm_opt.doctor import joining
+    from anomalyvfm_opt.doctor.check import Check
 
     return [
         Check(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from anomalyvfm_opt.cli.store import Store
+    from anomalyvfm_opt.store.store import Store
     from anomalyvfm_opt.store.studies import StudyRecord
     from anomalyvfm_opt.store.study_state import State
 
@@ -26,15 +26,15 @@ NowOption = Annotated[
 
 def pause(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
     """Start no more trials, nor replicates; workers wait for `study resume`. Running trials end, unless --now."""
-    from anomalyvfm_opt.cli.selection import select_families
+    from anomalyvfm_opt.store.selection import select_families
 
     _halt(select_families, studies, now, db, "paused", "pause")
 
 
 def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
     """Let a paused or stopped study go on."""
-    from anomalyvfm_opt.cli.selection import select_families
-    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.study_state import set_state
 
     store = open_store(db)
@@ -45,7 +45,7 @@ def resume(studies: StudiesArgument, db: DatabaseOption = None) -> None:
 
 def stop(studies: StudiesArgument, now: NowOption = False, db: DatabaseOption = None) -> None:
     """End the search as it is: it may be confirmed then. Running trials end, unless --now; siblings go on."""
-    from anomalyvfm_opt.cli.selection import select_studies
+    from anomalyvfm_opt.store.selection import select_studies
 
     _halt(select_studies, studies, now, db, "stopped", "stop")
 
@@ -58,7 +58,7 @@ def _halt(
     state: "State",
     verb: str,
 ) -> None:
-    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.study_state import BY_A_PERSON, set_state
 
     store = open_store(db)

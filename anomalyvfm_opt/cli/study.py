@@ -16,7 +16,7 @@ from anomalyvfm_opt.cli.options import (
 )
 from anomalyvfm_opt.cli.output import print_json, print_table, say
 from anomalyvfm_opt.cli.pausing import pause, resume, stop
-from anomalyvfm_opt.cli.plan.command import plan
+from anomalyvfm_opt.cli.plan import plan
 from anomalyvfm_opt.cli.transfer import export_one, import_one
 
 app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")
@@ -38,28 +38,28 @@ def create(
     db: DatabaseOption = None,
 ) -> None:
     """Create one study for each category of a spec; the same again is a no-op."""
-    from anomalyvfm_opt.cli.preparation import read_spec
+    from anomalyvfm_opt.study.preparation import read_spec
 
     spec, folder = read_spec(file, data, category or [])
-    from anomalyvfm_opt.cli.creation import create_studies
-    from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.cli.work.workbench import open_arrays
+    from anomalyvfm_opt.data.arrays import open_arrays
     from anomalyvfm_opt.store.home import state_folder
     from anomalyvfm_opt.store.rights import check_may
+    from anomalyvfm_opt.store.store import open_store
+    from anomalyvfm_opt.study.creation import create_studies
 
     arrays = open_arrays(state_folder(), cache_gib)
     store = open_store(db)
     check_may(store.engine, "create studies")
-    create_studies(store, spec, folder, category or [], arrays, weights)
+    create_studies(store, spec, folder, category or [], arrays, weights, say)
     say(f"next: anomalyvfm-opt worker run --study {spec.name}   (as many workers as you like)")
 
 
 @app.command("list")
 def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List the studies with their state."""
-    from anomalyvfm_opt.cli.selection import select_families
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.report.summary import summarise, to_json
+    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.store.store import open_store
 
     store = open_store(db)
     records = sorted(select_families(store.engine, []), key=lambda record: record.name)
@@ -92,11 +92,11 @@ def show(name: StudyArgument, db: DatabaseOption = None, as_json: JsonOption = F
     A spec's name shows all of its studies.
     """
     from anomalyvfm_opt.cli.results import print_results, print_study
-    from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.report import proxy
     from anomalyvfm_opt.report.summary import summarise, to_json
+    from anomalyvfm_opt.store.selection import select_studies
+    from anomalyvfm_opt.store.store import open_store
 
     store = open_store(db)
     summaries = [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [name])]
@@ -123,9 +123,9 @@ def delete(
     db: DatabaseOption = None,
 ) -> None:
     """Delete a study with its trials and scores. It cannot be undone."""
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.store.rights import check_may
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.studies import delete_study, list_names, load_study
 
     store = open_store(db)

@@ -35,9 +35,9 @@ def export_one(
     if output is not None:
         check_target(output, may_replace=force)  # before the database is asked for anything
 
-    from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.selection import select_studies
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.transfer.move import export_study
 
     store = open_store(db)
@@ -68,8 +68,8 @@ def import_one(
 
     whole = check_file(file)  # before the database is asked for anything
 
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.store.rights import check_may
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.transfer.move import import_study
 
     name, header = whole.header.study, whole.header

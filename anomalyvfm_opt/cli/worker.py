@@ -56,16 +56,16 @@ def run_worker(
     Ctrl-C, SIGTERM and SIGUSR2 give the running trial back (exit 130 or 143); another worker takes it up from its
     last epoch. A second Ctrl-C ends at once.
     """
-    from anomalyvfm_opt.cli.selection import select_families
-    from anomalyvfm_opt.cli.store import open_store
-    from anomalyvfm_opt.cli.work.device import choose_device, limit_threads
-    from anomalyvfm_opt.cli.work.serve import Worker, WorkerOptions, count_outcomes, invent_name
-    from anomalyvfm_opt.cli.work.signals import heed_signals
-    from anomalyvfm_opt.cli.work.workbench import open_arrays
+    from anomalyvfm_opt.data.arrays import open_arrays
     from anomalyvfm_opt.store.home import state_folder
     from anomalyvfm_opt.store.rights import check_may
+    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.trial.outcome import InterruptedTrialError
     from anomalyvfm_opt.trial.pulse import StopRequest, Times
+    from anomalyvfm_opt.worker.device import choose_device, limit_threads
+    from anomalyvfm_opt.worker.serve import Worker, WorkerOptions, count_outcomes, invent_name
+    from anomalyvfm_opt.worker.signals import heed_signals
 
     store = open_store(db)
     check_may(store.engine, "run trials")
@@ -81,7 +81,7 @@ def run_worker(
     say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
     stop = StopRequest()
     heed_signals(stop)
-    worker = Worker(store, options, lambda: select_families(store.engine, names), stop)
+    worker = Worker(store, options, lambda: select_families(store.engine, names), stop, say)
     try:
         worker.run()
     except InterruptedTrialError as interruption:

@@ -175,3 +175,8 @@ def _publish(blank: np.ndarray, part: Path, path: Path) -> None:
 def _freeze(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
+
+
+def open_arrays(state_folder: Path, gib: float = DEFAULT_MAX_BYTES / 2**30) -> ArrayStore:
+    """The store of decoded images that all processes of this host share; with 0 GiB, one of this process alone."""
+    return ArrayStore(state_folder / "cache", int(gib * 2**30))

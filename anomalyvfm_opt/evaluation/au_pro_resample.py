@@ -9,6 +9,7 @@ import numpy as np
 
 from anomalyvfm_opt.evaluation.metrics import label_regions
 
+AU_PRO = "au_pro_005"  # the name of this metric under draws of scenes
 _FINE_BINS = 2000
 _FINE_UP_TO = 5  # times the limit: in a draw of easy images the limit lies at a lower score than in all
 _COARSE_BINS = 500

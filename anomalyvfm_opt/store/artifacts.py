@@ -16,8 +16,6 @@ from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE
 
-DETECTOR = "detector"  # a trained detector's adapter and heads, as `training.checkpoint` writes them
-
 
 @dataclass(frozen=True)
 class Artifact:

@@ -1,6 +1,5 @@
 """Which database, and how to connect to it: the team's PostgreSQL, or else the embedded one."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +10,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.causes import find_reason, is_passing
-from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
-from anomalyvfm_opt.store.home import state_folder
 
 URL_VARIABLE = "ANOMALYVFM_OPT_DB_URL"
 _DRIVER = "postgresql+psycopg2"  # a plain postgresql:// means psycopg 3 under SQLAlchemy 2.1
@@ -29,24 +26,6 @@ _CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,  # ms that sent bytes may stay unanswered: as long as the keepalives take
 }
-
-
-def resolve_url(flag: str | None) -> str:
-    """The database's URL: flag > `ANOMALYVFM_OPT_DB_URL` > the embedded database, which is started.
-
-    Args:
-        flag: value of `--db`; None if it was not given.
-
-    Raises:
-        UsageError: not a PostgreSQL URL.
-        EnvironmentMissingError: the embedded database cannot be started.
-    """
-    given = flag if flag is not None else os.environ.get(URL_VARIABLE) or None
-    if given is not None:
-        return normalise_url(given, "--db" if flag is not None else URL_VARIABLE)
-    cluster = EmbeddedCluster(state_folder())
-    cluster.up()
-    return cluster.url()
 
 
 def normalise_url(given: str, source: str = "--db") -> str:
@@ -109,7 +88,7 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
     """An engine that notices broken connections; make it after a fork, not before.
 
     Args:
-        url: from `resolve_url`; its query wins over our connection settings.
+        url: from `store.store.resolve_url`; its query wins over our connection settings.
         pool_size: connections kept open.
     """
     url = normalise_url(url)

@@ -17,7 +17,7 @@ _RIGHTS = text("""
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_make_tables
 """)
 # What the statements of a worker need, beside SELECT on every table; UPDATE is of single columns mostly.
-# deploy/roles.sql grants exactly this, and a test holds the two together.
+# store/roles.sql grants exactly this, and a test holds the two together.
 WORKER_RIGHTS: dict[str, tuple[str, ...]] = {
     "studies": ("UPDATE",),  # to lock a row
     "trials": ("INSERT", "UPDATE"),
@@ -82,7 +82,7 @@ def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
 
 
 def check_may(engine: Engine, what: Literal["create studies", "delete studies", "run trials", "predict"]) -> None:
-    """Whether the connected user may do something: not with each of the roles of deploy/roles.sql.
+    """Whether the connected user may do something: not with each of the roles of store/roles.sql.
 
     Asked before images are read, and so that the answer names who may.
 
@@ -107,7 +107,7 @@ def advise(message: str, role: str) -> str:
         message: the server's, of SQLSTATE 42501.
         role: who was denied.
     """
-    if "is complete" in message or "have one value" in message:  # deploy/roles.sql
+    if "is complete" in message or "have one value" in message:  # store/roles.sql
         return "only the owner of the tables changes what a trial came to"
     denied = _DENIED.search(message)
     kind, name = (denied[1], denied[2]) if denied else ("", "")

@@ -1,6 +1,7 @@
-"""Three roles on a study store: owner, worker and viewer. What each may do stands in deploy/roles.sql."""
+"""Three roles on a study store: owner, worker and viewer. What each may do stands in store/roles.sql."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -8,12 +9,12 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-import anomalyvfm_opt
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.rights import quote, quote_always
 from anomalyvfm_opt.store.tables import SCHEMA
 
+SCRIPT = Path(__file__).with_name("roles.sql")
 _UNFIT = ("P0001", "42939")  # raised by roles.sql itself, in words for a person; a name that the server keeps
 _BUSY = "55P03"
 _MAY_NOT_MAKE_ROLES = "permission denied to create role"
@@ -127,7 +128,7 @@ def _check_nothing_is_left(connection: Connection, roles: Roles) -> None:
 
 
 def grant_roles(connection: Connection, roles: Roles) -> None:
-    """Run deploy/roles.sql in the caller's transaction.
+    """Run store/roles.sql in the caller's transaction.
 
     Raises:
         UsageError: the names do not make three roles, or one of them may do everything anyhow.
@@ -138,7 +139,7 @@ def grant_roles(connection: Connection, roles: Roles) -> None:
     def fill_in(place: re.Match[str]) -> str:
         return _quote_text(names[place[2]]) if place[1] == "'" else quote_always(names[place[2]])
 
-    script = re.sub(rf":(['\"])({'|'.join(names)})\1", fill_in, find_script().read_text(encoding="utf-8"))
+    script = re.sub(rf":(['\"])({'|'.join(names)})\1", fill_in, SCRIPT.read_text(encoding="utf-8"))
     try:
         connection.execution_options(no_parameters=True).exec_driver_sql(script)
     except DBAPIError as error:
@@ -150,23 +151,10 @@ def grant_roles(connection: Connection, roles: Roles) -> None:
         raise
 
 
-def find_script() -> Path:
-    """Path of deploy/roles.sql: beside the package in a checkout, inside it in an installed wheel.
-
-    Raises:
-        EnvironmentMissingError: the installation lacks it.
-    """
-    package = Path(anomalyvfm_opt.__file__).parent
-    for folder in (package, package.parent):
-        if (path := folder / "deploy" / "roles.sql").is_file():
-            return path
-    raise EnvironmentMissingError("deploy/roles.sql is not part of this installation", "reinstall the program")
-
-
 def describe_psql(roles: Roles) -> str:
     """The same as a command for an administrator."""
     names = " ".join(f"-v {variable}={name}" for variable, name in vars(roles).items())
-    return f"psql -v ON_ERROR_STOP=1 --single-transaction {names} -f deploy/roles.sql DATABASE"
+    return f"psql -v ON_ERROR_STOP=1 --single-transaction {names} -f {shlex.quote(str(SCRIPT))} DATABASE"
 
 
 def _quote_text(name: str) -> str:

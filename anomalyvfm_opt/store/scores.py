@@ -31,7 +31,6 @@ _DELETE = """
 """
 _WRITTEN = (tables.trial_metric, tables.image_score, tables.artifact, tables.trial_resample)
 _WRITE = text("; ".join((_DELETE, *map(_insert_columns, _WRITTEN))))
-AU_PRO = "au_pro_005"  # a metric that is kept under draws of scenes
 _STUDY_SCORES = text("""
     SELECT i.trial_id, i.image_key, i.score FROM anomalyvfm_opt.image_score i
       JOIN trials t ON t.trial_id = i.trial_id

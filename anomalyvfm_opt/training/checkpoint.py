@@ -22,6 +22,7 @@ from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 
+DETECTOR = "detector"  # the kind of artifact that such a file is
 _KIND = "anomalyvfm-opt detector"
 _SCHEMA = 1
 

@@ -9,9 +9,10 @@ from sqlalchemy import Engine
 
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
 from anomalyvfm_opt.store.confirmations import StoredConfirmation, list_confirmations
 from anomalyvfm_opt.store.division import list_images
-from anomalyvfm_opt.store.scores import AU_PRO, read_all_scores, read_metrics, read_resampled
+from anomalyvfm_opt.store.scores import read_all_scores, read_metrics, read_resampled
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, ArmPlan, Plan

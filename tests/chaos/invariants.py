@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 from sqlalchemy import Engine, text
 
-from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import load_study
 from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.reap import reap

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalyvfm_opt.cli.store import open_store
+from anomalyvfm_opt.store.store import open_store
 from tests.chaos.hosts import NEEDS_NAMESPACES, Site, network_of
 from tests.chaos.invariants import assert_study_is_whole
 from tests.integration.databases import execute

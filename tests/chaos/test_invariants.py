@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from anomalyvfm_opt.cli.store import Store as Opened
+from anomalyvfm_opt.store.store import Store as Opened
 from tests.chaos.invariants import assert_books_are_right, assert_plan_is_carried_out
 from tests.integration.families import Family, Store, plan_looks
 

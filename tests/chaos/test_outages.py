@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from anomalyvfm_opt.cli.store import Store, open_store
+from anomalyvfm_opt.store.store import Store, open_store
 from tests.chaos.cable import plugged_in
 from tests.chaos.invariants import assert_books_are_right, assert_study_is_whole
 from tests.integration.databases import execute

@@ -67,8 +67,8 @@ def test_a_sibling_is_not_confirmed_by_itself(program: Program, watched: str, ar
 
 
 def test_a_finalist_is_of_one_study(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anomalyvfm_opt.cli.creation import create_studies
     from anomalyvfm_opt.spec.model import Spec
+    from anomalyvfm_opt.study.creation import create_studies
 
     monkeypatch.setenv("ANOMALYVFM_OPT_HOME", str(program.cluster.home))
     spec = Spec.model_validate(make_tiny("pair", verdict={"noise_seeds": 0}))

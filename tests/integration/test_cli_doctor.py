@@ -11,10 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from anomalyvfm_opt.cli.checks.check import run_checks
-from anomalyvfm_opt.cli.checks.database import Database
 from anomalyvfm_opt.cli.doctor import _list_host_checks, _list_store_checks
 from anomalyvfm_opt.cli.main import app
+from anomalyvfm_opt.doctor.check import run_checks
+from anomalyvfm_opt.doctor.database import Database
 from tests.integration.doctor_answer import ALWAYS, OURS, ask
 from tests.integration.program import CATEGORY, Program, write_spec
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from anomalyvfm_opt.cli.checks.connections import count_connections_per_process
-from anomalyvfm_opt.cli.checks.tables import list_optuna_tables
+from anomalyvfm_opt.doctor.connections import count_connections_per_process
+from anomalyvfm_opt.doctor.tables import list_optuna_tables
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.roles import Roles, apply_roles, find_owner
 from anomalyvfm_opt.store.schema import HEAD, prepare_database

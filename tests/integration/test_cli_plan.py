@@ -10,9 +10,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from anomalyvfm_opt.cli.plan.probe import measure
-from anomalyvfm_opt.cli.plan.reckoning import _count_bytes
-from anomalyvfm_opt.cli.work.workbench import Workbench
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images, load_masks
 from anomalyvfm_opt.data.geometry import choose_geometry
@@ -22,6 +20,8 @@ from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.evaluation.exam import Exam, set_exams
 from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
 from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.plan.probe import measure
+from anomalyvfm_opt.plan.reckoning import _count_bytes
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.verdict.resolution import resolve
 from tests.integration.place import Place

@@ -11,8 +11,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from anomalyvfm_opt.cli.work.backbones import load_backbone
-from anomalyvfm_opt.cli.work.workbench import Workbench
+from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import content_hashes, divide, split_hash

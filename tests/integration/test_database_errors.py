@@ -8,12 +8,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from anomalyvfm_opt.cli.store import open_store
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.embedded.cluster import write_private
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.roles import Roles, apply_roles
 from anomalyvfm_opt.store.schema import upgrade_database
+from anomalyvfm_opt.store.store import open_store
 from tests.integration.databases import OURS_0001, load
 from tests.integration.external_server import ADMIN, DATABASE, USER, ExternalServer
 from tests.integration.program import Program, assert_one_error

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from anomalyvfm_opt.cli.work.images import find_images
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.errors import BadDataError, UsageError
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.worker.images import find_images
 from tests.integration.program import CATEGORY, Program
 
 

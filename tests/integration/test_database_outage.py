@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from anomalyvfm_opt.cli.store import Store, open_store
+from anomalyvfm_opt.store.store import Store, open_store
 from anomalyvfm_opt.trial.budget import Usage
 from tests.integration.databases import execute
 from tests.integration.external_server import ExternalServer

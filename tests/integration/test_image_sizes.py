@@ -10,14 +10,13 @@ import torch
 from safetensors.torch import save_file
 from sqlalchemy import text
 
-from anomalyvfm_opt.cli.plan.reckoning import plan_studies
+from anomalyvfm_opt.bench.backbones import Backbones
+from anomalyvfm_opt.bench.benches import Benches
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.cli.results import print_study
-from anomalyvfm_opt.cli.work.backbones import Backbones
-from anomalyvfm_opt.cli.work.benches import Benches
-from anomalyvfm_opt.cli.work.images import find_images
-from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError, UsageError
+from anomalyvfm_opt.plan.reckoning import plan_studies
 from anomalyvfm_opt.report.proxy import judge_proxy
 from anomalyvfm_opt.report.summary import summarise, tabulate
 from anomalyvfm_opt.spec.model import Spec, hash_content
@@ -25,6 +24,7 @@ from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.scores import read_scores
 from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
+from anomalyvfm_opt.worker.images import find_images
 from tests.integration.program import CATEGORY, Program, make_tiny
 
 SPACE = make_tiny("any")["search"]["space"]

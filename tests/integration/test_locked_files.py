@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from anomalyvfm_opt.cli.creation import create_studies
-from anomalyvfm_opt.cli.work.backbones import load_backbone
-from anomalyvfm_opt.cli.work.images import find_images
-from anomalyvfm_opt.cli.work.workbench import Workbench
+from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.model.backbone import Backbone
@@ -21,7 +19,9 @@ from anomalyvfm_opt.store.division import StoredImage, list_images
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.study.creation import create_studies
 from anomalyvfm_opt.trial.result import TrialRequest
+from anomalyvfm_opt.worker.images import find_images
 from tests.integration.program import CATEGORY, Program, assert_one_error, make_tiny
 from tests.integration.test_cli_workbench import Silence, are_equal, make_parameters
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from anomalyvfm_opt.cli.work.backbones import load_backbone
-from anomalyvfm_opt.cli.work.workbench import Workbench, open_arrays
+from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.workbench import Workbench
+from anomalyvfm_opt.data.arrays import open_arrays
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import divide
 from anomalyvfm_opt.spec.references import reference_parameters

@@ -13,9 +13,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from anomalyvfm_opt.cli.work.backbones import load_backbone
-from anomalyvfm_opt.cli.work.device import limit_threads
-from anomalyvfm_opt.cli.work.workbench import Workbench
+from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import divide
@@ -26,6 +25,7 @@ from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
 from anomalyvfm_opt.training.resume import Checkpoints
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, PrunedTrialError
 from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
+from anomalyvfm_opt.worker.device import limit_threads
 from tests.integration.program import CATEGORY, Program, finish, make_tiny, wait_for
 from tests.integration.test_cli_workbench import Silence, are_equal, make_parameters, run
 

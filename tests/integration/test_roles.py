@@ -13,7 +13,7 @@ from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.embedded.binaries import find_installation
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS
-from anomalyvfm_opt.store.roles import Roles, apply_roles, find_roles, find_script
+from anomalyvfm_opt.store.roles import SCRIPT, Roles, apply_roles, find_roles
 from anomalyvfm_opt.store.schema import prepare_database, upgrade_database
 from anomalyvfm_opt.store.tables import metadata
 from tests.integration.external_server import ADMIN, DATABASE, USER, ExternalServer
@@ -97,7 +97,7 @@ def test_the_owner_cannot_make_roles_and_hears_who_can(program: Program, server:
     done = program.run_here("db", "roles", "--worker", "other_hands", **server.environment)
     shown = assert_one_error(done, 3)
     assert "permission denied to create role" in shown
-    assert "-v worker=other_hands -v viewer=eyes -f deploy/roles.sql" in shown
+    assert f"-v worker=other_hands -v viewer=eyes -f {SCRIPT}" in shown
 
 
 def test_the_owner_applies_existing_roles_again_and_no_password_is_set(
@@ -153,8 +153,8 @@ def test_tables_that_are_busy_all_the_time(
     server: ExternalServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     script = tmp_path / "roles.sql"
-    script.write_text(find_script().read_text().replace("tries = 600", "tries = 3"))
-    monkeypatch.setattr("anomalyvfm_opt.store.roles.find_script", lambda: script)
+    script.write_text(SCRIPT.read_text().replace("tries = 600", "tries = 3"))
+    monkeypatch.setattr("anomalyvfm_opt.store.roles.SCRIPT", script)
     server.admin("DROP TRIGGER keep_complete ON trials", DATABASE)
     owner = make_engine(server.local_url)
     with owner.connect() as busy:
@@ -206,7 +206,7 @@ def test_tables_that_the_administrator_made_become_the_owners(server: ExternalSe
         place = ["-h", "127.0.0.1", "-p", str(server.port), "-U", ADMIN, "second store"]
         for _ in range(2):
             done = subprocess.run(
-                [*psql, *variables, "-f", str(find_script()), *place],
+                [*psql, *variables, "-f", str(SCRIPT), *place],
                 env={"PGPASSFILE": str(server.passfile)},
                 capture_output=True,
                 text=True,
@@ -232,7 +232,7 @@ def test_tables_that_the_administrator_made_become_the_owners(server: ExternalSe
 
 
 def test_the_file_names_every_table_that_a_worker_writes_to() -> None:
-    script = re.sub(r"--.*", "", find_script().read_text())
+    script = re.sub(r"--.*", "", SCRIPT.read_text())
     assert [
         name for name in WORKER_RIGHTS if not re.search(rf"GRANT [^;]*\b{name}\b[^;]* TO :\"worker\"", script)
     ] == []

@@ -16,11 +16,11 @@ from optuna.storages._rdb import models
 from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
 from sqlalchemy import text
 
-from anomalyvfm_opt.cli.store import Store, open_store
 from anomalyvfm_opt.errors import DoesNotFitError, UsageError
 from anomalyvfm_opt.report.summary import summarise, to_json
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store, open_store
 from anomalyvfm_opt.store.studies import load_study
 from anomalyvfm_opt.store.transfer.file import check_file, read_chunks, write_file
 from anomalyvfm_opt.store.transfer.move import export_study

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import insert
 
 from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
 from anomalyvfm_opt.report.verdict_json import category_to_json
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.planned import PLANNED
-from anomalyvfm_opt.store.scores import AU_PRO, read_resampled
+from anomalyvfm_opt.store.scores import read_resampled
 from anomalyvfm_opt.store.transfer.file import Header, check_file, read_chunks, write_file
 from anomalyvfm_opt.store.transfer.move import export_study, import_study
 from anomalyvfm_opt.verdict.judge import judge_category

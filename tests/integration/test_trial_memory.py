@@ -8,9 +8,9 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.cli.results import print_study
-from anomalyvfm_opt.cli.work.backbones import load_backbone
-from anomalyvfm_opt.cli.work.workbench import Workbench
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector

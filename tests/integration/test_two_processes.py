@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from anomalyvfm_opt.cli.work.device import limit_threads
 from anomalyvfm_opt.trial.result import TrialResult
+from anomalyvfm_opt.worker.device import limit_threads
 from tests.integration.program import Program, finish
 
 THREADS = ("1", "2")
@@ -29,8 +29,8 @@ def describe(result: TrialResult) -> dict[str, Any]:
 
 def main(data: Path, cache: Path, threads: list[str]) -> None:
     """Run the same trial with these numbers of threads, one after the other, and print what came of it."""
-    from anomalyvfm_opt.cli.work.backbones import load_backbone
-    from anomalyvfm_opt.cli.work.workbench import Workbench
+    from anomalyvfm_opt.bench.backbones import load_backbone
+    from anomalyvfm_opt.bench.workbench import Workbench
     from anomalyvfm_opt.data.arrays import ArrayStore
     from anomalyvfm_opt.data.layout import read_category
     from anomalyvfm_opt.data.split import divide

@@ -21,7 +21,7 @@ def list_all(
     as_json: JsonOption = False,
 ) -> None:
     """List the workers: where they run, what they run, and when they were last heard of."""
-    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.workers import list_workers
 
     workers = list_workers(open_store(db).engine, with_ended=ended)
@@ -53,8 +53,8 @@ def drain(
     db: DatabaseOption = None,
 ) -> None:
     """Ask workers to end: the trial is given back, and another worker takes it up from its last epoch."""
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.workers import list_workers, request_drain
 
     if finish and cancel:
@@ -72,8 +72,8 @@ def reap_all(db: DatabaseOption = None) -> None:
     """Give back the trials of dead workers now; any running worker does it between its trials as well."""
     import optuna
 
-    from anomalyvfm_opt.cli.selection import select_families
-    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.workers import forget_workers
     from anomalyvfm_opt.trial.reap import reap
 

@@ -85,11 +85,11 @@ def launch(
     the end stands what was retried, and why.
     """
     from anomalyvfm_opt.cli.fleet.run import run_fleet
-    from anomalyvfm_opt.cli.fleet.slots import lay_out
     from anomalyvfm_opt.cli.fleet.slurm import launch_on_slurm, read_request
-    from anomalyvfm_opt.cli.selection import select_families
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.launch.places import Needs
+    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.store.store import open_store
+    from anomalyvfm_opt.worker.slots import lay_out
 
     _refuse_of_another(context, engine)
     request = None

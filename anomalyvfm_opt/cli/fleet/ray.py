@@ -11,9 +11,9 @@ import typer
 from anomalyvfm_opt.cli.output import say
 
 if TYPE_CHECKING:
-    from anomalyvfm_opt.cli.store import Store
     from anomalyvfm_opt.launch.base import Slot
     from anomalyvfm_opt.launch.places import Needs, Node
+    from anomalyvfm_opt.store.store import Store
     from anomalyvfm_opt.store.studies import StudyRecord
 
 AddressOption = Annotated[

@@ -15,12 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyvfm_opt.cli.fleet.display import Display, open_display
 from anomalyvfm_opt.cli.output import print_table, say
-from anomalyvfm_opt.cli.store import Store
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, AnomalyVFMOptError
 from anomalyvfm_opt.launch.base import Launcher, Slot
 from anomalyvfm_opt.launch.local import LocalLauncher
 from anomalyvfm_opt.launch.supervise import SlotState, Supervisor
 from anomalyvfm_opt.report.retries import list_retries, read_clock
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.store.workers import bury_worker

@@ -44,15 +44,16 @@ def confirm(
     It plans trainings in `S#replicates` and `S#confirm`, which workers serve as any study. Stop it when you like:
     the same call goes on where things are. Finalist, scorers and seeds are written down before the lock is opened.
     """
-    from anomalyvfm_opt.cli.judging.campaign import Campaign, carry_out
-    from anomalyvfm_opt.cli.store import open_store
+    from anomalyvfm_opt.cli.judging.trainings import carry_out, take_steps
     from anomalyvfm_opt.store.rights import check_may
+    from anomalyvfm_opt.store.store import open_store
+    from anomalyvfm_opt.verdict.campaign import Campaign
     from anomalyvfm_opt.verdict.confirm import Wishes
 
     store = open_store(db)
     check_may(store.engine, "create studies")
     campaign = Campaign(store, name, Wishes(finalist, seeds, again, reason))
-    while campaign.advance():
+    for _ in take_steps(campaign):
         if workers:
             carry_out(store, campaign, workers, device, data, weights)
         elif not wait:

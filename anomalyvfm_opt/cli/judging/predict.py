@@ -23,9 +23,9 @@ def predict_gain(
     db: DatabaseOption = None,
 ) -> None:
     """Write down what gain you expect, before the locked images are opened."""
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.store.rights import check_may
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.studies import load_study
     from anomalyvfm_opt.verdict.ledger import predict
 
@@ -43,9 +43,9 @@ def predictions(
     as_json: JsonOption = False,
 ) -> None:
     """Show what was predicted, what was confirmed, and how good each source has been."""
-    from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.report.ledger_text import ledger_to_json, tabulate_ledger, tabulate_records
+    from anomalyvfm_opt.store.selection import select_studies
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.verdict.ledger import read_ledger
 
     store = open_store(db)

@@ -53,9 +53,9 @@ def print_verdict(found: "CategoryVerdict | SpecVerdict") -> None:
 
 
 def _judge(name: str, number: int | None, db: str | None) -> "CategoryVerdict | SpecVerdict":
-    from anomalyvfm_opt.cli.selection import select_studies
-    from anomalyvfm_opt.cli.store import open_store
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.selection import select_studies
+    from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.verdict.judge import judge_category
     from anomalyvfm_opt.verdict.judge_spec import judge_spec
 

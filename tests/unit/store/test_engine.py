@@ -3,7 +3,8 @@ from sqlalchemy import make_url
 
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.store import engine
-from anomalyvfm_opt.store.engine import URL_VARIABLE, make_engine, normalise_url, resolve_url, shown
+from anomalyvfm_opt.store.engine import URL_VARIABLE, make_engine, normalise_url, shown
+from anomalyvfm_opt.store.store import resolve_url
 
 FULL = "postgresql+psycopg2://me@host:5433/db?sslmode=require"
 WITH_PASSWORD = FULL.replace("me@", "me:p%40ss%2Fw@")

@@ -1,0 +1,191 @@
+"""`study plan`: print what a spec's studies would cost and could show."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomalyvfm_opt.cli.options import (
+    CacheOption,
+    CategoryOption,
+    DatabaseOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    SpecArgument,
+    ThreadsOption,
+    WeightsOption,
+)
+from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.errors import EXIT_TERMINATED
+
+if TYPE_CHECKING:
+    from anomalyvfm_opt.data.arrays import ArrayStore
+    from anomalyvfm_opt.plan.reckoning import CategoryPlan, Plan
+    from anomalyvfm_opt.trial.cost import Range
+    from anomalyvfm_opt.verdict.resolution import Resolution
+
+_COLUMNS = ("study", "images", "trials left", "time", "start", "cache", "locked scenes", "smallest gain")
+
+
+def plan(
+    file: SpecArgument,
+    data: DataOption = None,
+    category: CategoryOption = None,
+    weights: WeightsOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    cache_gib: CacheOption = 64.0,
+    db: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a few steps on this device: trials, hours, disk, and the smallest gain the data could show.
+
+    Nothing is written to the study store or the cache; images are decoded into the temporary folder, and weights
+    that are not there yet are fetched. Times are those of one worker like the measured one: two need half of them.
+    """
+    import signal
+
+    from anomalyvfm_opt.study.preparation import read_spec
+
+    spec, folder = read_spec(file, data, category or [])
+    from anomalyvfm_opt.data.arrays import open_arrays
+    from anomalyvfm_opt.plan.peek import peek_studies
+    from anomalyvfm_opt.plan.reckoning import plan_studies
+    from anomalyvfm_opt.store.home import locate_state_folder
+    from anomalyvfm_opt.worker.device import choose_device, limit_threads
+
+    signal.signal(signal.SIGTERM, _stop)
+    limit_threads(threads)
+    chosen = choose_device(device)
+    cache = open_arrays(locate_state_folder(), cache_gib)
+    studies = peek_studies(db)
+    say(f"measuring a few steps of {spec.name} on {chosen} ...")
+    found = plan_studies(spec, folder, category or [], chosen, cache, studies, weights, say)
+    if as_json:
+        print_json(to_json(found, str(chosen), cache.folder))
+        return
+    print_plan(found, "GPU" if chosen.type == "cuda" else "CPU", cache)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    """End as Ctrl-C would, so that the temporary folder is removed."""
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def print_plan(found: "Plan", unit: str, cache: "ArrayStore") -> None:
+    """The plan as a table on stdout, with what it stands on."""
+    rows = [_to_row(study) for study in found.studies]
+    print_table(f"time: of one worker on one {unit}, low - high (expected)", _COLUMNS, rows, right=(2, 5))
+    costs = found.probe.costs
+    (own, making), *_ = found.probe.making.items()
+    say(
+        f"measured on {found.measured_on}: {costs.step:.3g} s a step, {costs.scoring:.3g} s to score an epoch,"
+        f" {making.decode_s:.3g} s to decode an image"
+    )
+    for size, factors in costs.sizes.items():
+        if size != own:
+            say(
+                f"that is at {own} px; at {size} px a step takes {factors.step:.2f} times as long, and to score"
+                f" {factors.scoring:.2f} times"
+            )
+    say(f"noise floor, race and confirmation after the search: {_show_time(found.confirm_seconds)} on one {unit}")
+    if len(found.studies) > 1:
+        say(f"all studies: {_show_time(found.seconds)} on one {unit}, {_show_bytes(found.cache_bytes)} of cache")
+        say(f"smallest gain of the mean over {len(found.studies)} categories: {_show_gain(found.mean_resolution)}")
+    say(_describe_disk(found.cache_bytes, cache))
+
+
+def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
+    """The `study plan --json` object (schema 1)."""
+    from dataclasses import asdict
+
+    making = next(iter(found.probe.making.values()))
+    return {
+        "schema": 1,
+        "device": device,
+        "studies": [
+            {
+                "name": study.name,
+                "trials": study.trials,
+                "done": study.done,
+                "seconds": asdict(study.seconds),
+                "confirm_seconds": asdict(study.confirm_seconds),
+                "start_seconds": study.start_seconds,
+                "cache_bytes": study.cache_bytes,
+                "is_decoded": study.is_decoded,
+                "images": _describe_images(study),
+                "locked_scenes": {"good": study.locked_scenes[0], "bad": study.locked_scenes[1]},
+                **_gain_to_json(study.resolution),
+            }
+            for study in found.studies
+        ],
+        "total": {
+            "seconds": asdict(found.seconds),
+            "confirm_seconds": asdict(found.confirm_seconds),
+            "cache_bytes": found.cache_bytes,
+            **_gain_to_json(found.mean_resolution),
+        },
+        "measured": {
+            "category": found.measured_on,
+            "step_seconds": found.probe.costs.step,
+            "scoring_seconds": found.probe.costs.scoring,
+            "decode_seconds": making.decode_s,
+            "anomaly_seconds": making.anomaly_s,
+            "sizes": {str(size): asdict(factors) for size, factors in found.probe.costs.sizes.items()},
+        },
+        "cache_folder": str(folder),
+    }
+
+
+def _gain_to_json(resolution: "Resolution | None") -> dict[str, float | None]:
+    return {
+        "half_width": resolution.half_width if resolution else None,
+        "smallest_gain": resolution.smallest_gain if resolution else None,
+    }
+
+
+def _to_row(study: "CategoryPlan") -> tuple[str, ...]:
+    left = f"{max(0, study.trials - study.done)} of {study.trials}"
+    start = f"{study.start_seconds:.0f} s" + (" (images decoded)" if study.is_decoded else "")
+    good, bad = study.locked_scenes
+    return (
+        study.name,
+        _describe_images(study),
+        left,
+        _show_time(study.seconds),
+        start,
+        _show_bytes(study.cache_bytes),
+        f"{good} good, {bad} bad",
+        _show_gain(study.resolution),
+    )
+
+
+def _describe_images(study: "CategoryPlan") -> str:
+    return " or ".join(geometry.describe() for geometry in study.geometries)
+
+
+def _show_time(seconds: "Range") -> str:
+    """In minutes up to two hours, then in hours."""
+    unit, name = (60, "min") if seconds.high < 7200 else (3600, "h")
+    low, expected, high = (f"{value / unit:.3g}" for value in (seconds.low, seconds.expected, seconds.high))
+    return f"{low} - {high} {name} ({expected})"
+
+
+def _show_bytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _show_gain(resolution: "Resolution | None") -> str:
+    return "too few scenes" if resolution is None else f"{resolution.smallest_gain:.3f}"
+
+
+def _describe_disk(needed: int, cache: "ArrayStore") -> str:
+    """How the arrays' need compares with the cache's bound and the free disk."""
+    import shutil
+
+    if cache.max_bytes == 0:
+        return f"memory: {_show_bytes(needed)} in each worker, as nothing is kept on disk (--cache-gib 0)"
+    place = next(path for path in (cache.folder, *cache.folder.parents) if path.is_dir())
+    kept = sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
+    room = min(cache.max_bytes, shutil.disk_usage(place).free + kept)
+    warning = "" if needed <= room else ": NOT ENOUGH, the arrays unused the longest are made anew each time"
+    return f"disk: {_show_bytes(needed)} of cache, room for {_show_bytes(room)} at {place}{warning}"

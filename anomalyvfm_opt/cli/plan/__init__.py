@@ -1,1 +1,0 @@
-"""`study plan`: what a search would cost and could show."""

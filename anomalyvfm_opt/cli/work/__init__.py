@@ -1,1 +1,0 @@
-"""A worker on its host: signals, device, images, backbones, the workbench of its trials, and its day."""

@@ -1,0 +1,1 @@
+"""Checks of everything that a worker needs, each with what to do."""

@@ -1,0 +1,91 @@
+"""Connections that the planned workers need, against what the server leaves."""
+
+import math
+from dataclasses import dataclass
+
+from anomalyvfm_opt.doctor.check import Finding, fail, ok, warn
+from anomalyvfm_opt.doctor.database import Database
+from anomalyvfm_opt.store.engine import engine_options
+
+_NEARLY_FULL = 0.8
+
+# Backends are counted by database, since what kind of process a session of another role is, nobody else may see.
+_USAGE = """
+    SELECT current_setting('max_connections')::int AS max_connections,
+           current_setting('superuser_reserved_connections')::int
+               + coalesce(current_setting('reserved_connections', true)::int, 0) AS reserved,
+           (SELECT sum(numbackends)::int FROM pg_stat_database) AS in_use,
+           (SELECT numbackends FROM pg_stat_database WHERE datname = current_database()) AS in_use_here,
+           (SELECT count(*)::int FROM pg_stat_activity WHERE usesysid = r.oid) AS in_use_by_role,
+           (SELECT count(*)::int FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = :name) AS ours,
+           (SELECT count(*)::int FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = :name AND usesysid = r.oid) AS ours_by_role,
+           r.rolsuper AS is_superuser, r.rolconnlimit AS role_limit, quote_ident(r.rolname) AS role,
+           d.datconnlimit AS database_limit, quote_ident(d.datname) AS database
+      FROM pg_roles r, pg_database d
+     WHERE r.rolname = session_user AND d.datname = current_database()
+"""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One of the limits that connections run into."""
+
+    name: str
+    size: int
+    taken: int  # by others than this program, and what is reserved for superusers
+    fix: str  # with SIZE where the number goes
+
+    @property
+    def free(self) -> int:
+        """What it leaves to workers and dashboard."""
+        return max(self.size - self.taken, 0)
+
+
+def count_connections_per_process() -> int:
+    """How many connections a worker or a dashboard keeps at most: our pool and Optuna's, of the same size."""
+    return 2 * int(engine_options()["pool_size"])
+
+
+def look_at_connections(database: Database, workers: int) -> Finding:
+    """Whether so many workers and a dashboard find connections, beside what others use now."""
+    name = engine_options()["connect_args"]["application_name"]
+    row = database.ask(_USAGE, name=name)[0]
+    reserved = 0 if row.is_superuser else row.reserved
+    taken = row.in_use - row.ours + reserved
+    fix = "set max_connections = SIZE on the server, and restart it"
+    limits = [Limit("max_connections", row.max_connections, taken, fix)]
+    if row.role_limit >= 0 and not row.is_superuser:
+        taken = row.in_use_by_role - row.ours_by_role
+        fix = f"ALTER ROLE {row.role} CONNECTION LIMIT SIZE"
+        limits.append(Limit(f"the limit of role {row.role}", row.role_limit, taken, fix))
+    if row.database_limit >= 0 and not row.is_superuser:
+        fix = f"ALTER DATABASE {row.database} CONNECTION LIMIT SIZE"
+        taken = row.in_use_here - row.ours
+        limits.append(Limit(f"the limit of database {row.database}", row.database_limit, taken, fix))
+    return judge_connections(workers, min(limits, key=lambda limit: limit.free))
+
+
+def judge_connections(workers: int, limit: Limit) -> Finding:
+    """Whether a limit leaves enough.
+
+    Args:
+        workers: planned, over all hosts; those that already run are among them.
+        limit: the tightest one.
+    """
+    each = count_connections_per_process()
+    needed = (workers + 1) * each
+    noun = "worker" if workers == 1 else "workers"
+    detail = (
+        f"{workers} {noun} and a dashboard need up to {needed} ({each} each);"
+        f" {limit.name} ({limit.size}) leaves {limit.free}"
+    )
+    fitting = max(limit.free // each - 1, 0)
+    size = limit.taken + math.ceil(needed / _NEARLY_FULL)  # so that it is not `nearly all` at once
+    fix = limit.fix.replace("SIZE", str(size))
+    if needed > limit.free:
+        return fail(detail, f"{fix}; or run at most {fitting} workers" if fitting else fix)
+    if needed > _NEARLY_FULL * limit.free:
+        return warn(f"{detail}: nearly all", f"run at most {fitting} workers, or {fix}")
+    return ok(detail)

@@ -1,0 +1,53 @@
+"""The data folder: which categories there are, and how many images; no image is opened."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from anomalyvfm_opt.data.layout import list_categories, read_category
+from anomalyvfm_opt.doctor.check import Finding, fail, ok, skip
+from anomalyvfm_opt.doctor.subject import Subject
+from anomalyvfm_opt.errors import AnomalyVFMOptError
+
+_SHOWN = 8
+
+
+def look_at_data(subject: Subject, data: Path | None) -> Finding:
+    """The categories that the options name, or else all that are in the folder.
+
+    Raises:
+        EnvironmentMissingError: the folder is not there, or holds no category.
+        UsageError: the folder is itself a category.
+    """
+    folders = subject.list_folders(data)
+    if not folders:
+        return skip("no folder named: give --data DIR, or set ANOMALYVFM_OPT_DATA")
+    findings = [_look_at_folder(folder.expanduser(), needed) for folder, needed in folders.items()]
+    failed = [found for found in findings if found.fix]
+    return failed[0] if failed else ok("; ".join(found.detail for found in findings))
+
+
+def _look_at_folder(folder: Path, needed: set[str]) -> Finding:
+    known = list_categories(folder)
+    if missing := sorted(needed - set(known)):
+        return fail(
+            f"{folder} lacks {', '.join(missing)} ({len(missing)} of {len(needed)} categories)",
+            f"name the folder that holds them by --data; there are {', '.join(known[:_SHOWN])}",
+        )
+    counts: dict[str, int] = {}
+    problems: dict[str, str] = {}
+    for name in sorted(needed) or known:
+        try:
+            images = read_category(folder, name)
+            counts[name] = len(images.train) + len(images.validation) + len(images.test)
+        except AnomalyVFMOptError as error:
+            problems[error.message] = error.hint
+    look_closer = f"anomalyvfm-opt data check {folder}"
+    if problems:
+        return fail("; ".join(problems), f"{next(iter(problems.values()))}; for every file: {look_closer}")
+    return ok(f"{folder}: {_list_counts(counts)}; for every file: {look_closer}")
+
+
+def _list_counts(counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:_SHOWN])
+    more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+    return f"{sum(counts.values())} images in {len(counts)} categories ({listed}{more})"

@@ -1,0 +1,140 @@
+"""Rights in the database, and whether its tables are those that this program needs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from anomalyvfm_opt.doctor.check import Finding, fail, ok
+from anomalyvfm_opt.doctor.database import Database
+from anomalyvfm_opt.store.rights import WORKER_RIGHTS, advise_role, check_may_create
+from anomalyvfm_opt.store.roles import find_roles
+from anomalyvfm_opt.store.schema import HEAD
+from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions
+from anomalyvfm_opt.store.tables import SCHEMA
+
+_READS = "it is a role that reads; a worker uses the role of the workers"
+_NOT_MADE = "not made yet; the first command makes them"
+
+_ROLE = """
+    SELECT current_user AS role, to_regnamespace(:ours) IS NOT NULL AS has_ours,
+           coalesce(has_schema_privilege(to_regnamespace(:ours)::oid, 'USAGE'), false) AS may_use_ours
+"""
+_TABLES = """
+    SELECT n.nspname AS schema, c.relname AS name,
+           has_table_privilege(c.oid, 'SELECT') AS may_select, has_table_privilege(c.oid, 'INSERT') AS may_insert,
+           has_any_column_privilege(c.oid, 'UPDATE') AS may_update,
+           has_table_privilege(c.oid, 'DELETE') AS may_delete
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p')
+       AND (n.nspname = :ours OR (c.relname = ANY(:optuna) AND pg_table_is_visible(c.oid)))
+"""
+_SEQUENCES = """
+    SELECT s.relname AS name
+      FROM pg_class s
+      JOIN pg_depend d ON d.objid = s.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'a'
+      JOIN pg_class t ON t.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
+     WHERE t.relname = ANY(:optuna) AND pg_table_is_visible(t.oid)
+       AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
+"""
+_HAS_TABLE = "SELECT to_regclass(:name) IS NOT NULL AS is_there"
+
+
+def look_at_rights(database: Database) -> Finding:
+    """Whether this role may make the tables, or use those that are there.
+
+    Raises:
+        EnvironmentMissingError: it may not make them.
+    """
+    optuna = sorted(list_optuna_tables())
+    role = database.ask(_ROLE, ours=SCHEMA)[0]
+    if role.has_ours and not role.may_use_ours:
+        return fail(f"role {role.role} may not use the schema {SCHEMA}", advise_role(role.role))
+    tables = database.ask(_TABLES, ours=SCHEMA, optuna=optuna)
+    has_optuna = any(table.name == "studies" for table in tables)
+    if not has_optuna or all(table.schema != SCHEMA for table in tables):
+        with database.engine.connect() as connection:
+            check_may_create(connection, with_optuna=not has_optuna)
+    if missing := [*_list_missing_rights(tables), *_list_missing_sequences(database, optuna)]:
+        detail = f"role {role.role} lacks {'; '.join(missing)}: a worker has to write"
+        with database.engine.connect() as connection:
+            is_viewer = role.role in {roles.viewer for roles in find_roles(connection)}
+        return fail(detail, _READS if is_viewer else advise_role(role.role))
+    if not tables:
+        return ok(f"role {role.role} may make the tables")
+    may_create = any(table.name == "studies" and table.may_insert for table in tables)
+    return ok(
+        f"role {role.role} may read and write the tables" + ("" if may_create else ", and not create a study")
+    )
+
+
+def _list_missing_rights(tables: Sequence[Row[Any]]) -> list[str]:
+    """Rights on tables that a worker needs and does not have, such as `INSERT on studies, trials and 12 more`."""
+    found = {table.name: table for table in tables}
+    lacking = {
+        right: [
+            name
+            for name in (found if right == "SELECT" else WORKER_RIGHTS)
+            if name in found
+            and (right == "SELECT" or right in WORKER_RIGHTS[name])
+            and not getattr(found[name], f"may_{right.lower()}")
+        ]
+        for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
+    }
+    return [f"{right} on {_join(names)}" for right, names in lacking.items() if names]
+
+
+def _list_missing_sequences(database: Database, optuna: Sequence[str]) -> list[str]:
+    written = [name for name in optuna if "INSERT" in WORKER_RIGHTS.get(name, ())]
+    names = [row.name for row in database.ask(_SEQUENCES, optuna=written)]
+    return [f"USAGE on {_join(names)}"] if names else []
+
+
+def look_at_schema(database: Database) -> Finding:
+    """The version of our tables against the one that this program needs."""
+    table = f"{SCHEMA}.schema_version"
+    if not database.ask(_HAS_TABLE, name=table)[0].is_there:
+        return ok(_NOT_MADE)
+    rows = database.ask(f"SELECT version_num FROM {table}")  # noqa: S608 - a constant
+    version = rows[0].version_num if rows else None
+    if version == HEAD:
+        return ok(f"version {version}")
+    detail = f"version {version or '(none)'}, this program needs {HEAD}"
+    return fail(detail, UPGRADE_OURS if version is None or version < HEAD else UPGRADE_PROGRAM)
+
+
+def look_at_optuna_schema(database: Database) -> Finding:
+    """The version of Optuna's tables against the Optuna that is installed.
+
+    Asked in SQL: Optuna's own check writes where it finds nothing.
+    """
+    head, known = list_optuna_versions()
+    has_tables = database.ask(_HAS_TABLE, name="studies")[0].is_there
+    has_version = database.ask(_HAS_TABLE, name="alembic_version")[0].is_there
+    rows = database.ask("SELECT version_num FROM alembic_version") if has_version else []
+    version = rows[0].version_num if rows else None
+    if version is not None and version not in known and not has_tables:
+        return fail(
+            f"the table alembic_version holds {version!r}: another program's tables are in this schema",
+            "use a database of its own: createdb NAME",
+        )
+    if not has_tables:
+        return ok(_NOT_MADE)
+    if version == head:
+        return ok(f"version {version}")
+    detail = f"version {version or '(none)'}, the installed Optuna needs {head}"
+    is_older = version is None or version in known
+    return fail(
+        detail, UPGRADE_OURS if is_older else "install the Optuna of the other workers: pip install -U optuna"
+    )
+
+
+def list_optuna_tables() -> set[str]:
+    """The names of Optuna's tables."""
+    from optuna.storages._rdb.models import BaseModel
+
+    return {*BaseModel.metadata.tables, "alembic_version"}
+
+
+def _join(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

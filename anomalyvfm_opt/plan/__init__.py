@@ -1,0 +1,1 @@
+"""What a spec's studies will cost, and the smallest gain that they could show."""

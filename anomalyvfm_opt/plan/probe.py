@@ -1,0 +1,218 @@
+"""A short measured probe: real trials of a study, cut short, with a stopwatch on their parts."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anomalyvfm_opt.bench.backbones import Backbones
+from anomalyvfm_opt.bench.workbench import Workbench, check_tiles
+from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.decoded import load_images
+from anomalyvfm_opt.data.frames import Frames
+from anomalyvfm_opt.data.geometry import choose_geometry
+from anomalyvfm_opt.data.split import Split
+from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture
+from anomalyvfm_opt.synthesis.pools import PoolStore
+from anomalyvfm_opt.trial.cost import PartCosts, SizeFactors
+from anomalyvfm_opt.trial.result import TrialRequest
+
+_STEPS = 5  # of which the first warms up
+_COUNT = 12  # synthetic anomalies that the probe trains on: enough to fill its batches
+_DATABASE_S = 0.3  # a trial's rows: ask, reports, scores, tell (docs/decisions/0002)
+_SEED = 1
+
+
+class _ProbeDoneError(Exception):
+    """Raised out of a trial that has shown what it was asked to show."""
+
+
+@dataclass
+class _Stopwatch:
+    """Stands where the trial loop would: notes when steps begin and when an epoch's scores are there."""
+
+    most_steps: int | None = None
+    begun: list[float] = field(default_factory=list)
+    scored: float = 0.0
+
+    def check(self) -> None:
+        self.begun.append(time.perf_counter())
+        if self.most_steps is not None and len(self.begun) > self.most_steps:
+            raise _ProbeDoneError
+
+    def report(self, epoch: int, value: float) -> None:
+        self.scored = time.perf_counter()
+
+    @property
+    def step_s(self) -> float:
+        """The median step after the first."""
+        return statistics.median(b - a for a, b in zip(self.begun[1:], self.begun[2:], strict=False))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured on one category.
+
+    Args:
+        costs: of a trial's parts.
+        making: of what the trials share, by image size, the study's own first.
+    """
+
+    costs: PartCosts
+    making: Mapping[int, "Making"]
+
+
+@dataclass(frozen=True)
+class Making:
+    """Seconds to decode one image, and to make one synthetic anomaly."""
+
+    decode_s: float
+    anomaly_s: float
+
+
+@dataclass(frozen=True)
+class _TrialTimes:
+    """Seconds of a trial of one epoch: an optimiser step, the epoch's end, and all that is done once."""
+
+    step: float
+    scoring: float
+    fixed: float
+
+
+def measure(spec: Spec, split: Split, device: torch.device, weights: Path | None = None) -> Probe:
+    """Time a frozen trial, a short trial in full, and a few steps of every other choice.
+
+    At each further image size it is the short trial alone: there the other choices are taken to cost as much more
+    or less than plain LoRA as they do at the study's own size.
+
+    Arrays are kept in a temporary folder, which is removed.
+
+    Args:
+        spec: whose choices are measured.
+        split: all images of the category.
+        device: to measure on.
+        weights: a file with the backbone's weights; None for what the spec says.
+
+    Raises:
+        AnomalyVFMOptError: what creating the study and running it would raise.
+    """
+    backbones = Backbones(device, weights)
+    making: dict[int, Making] = {}
+    benches: dict[int, Workbench] = {}
+    with tempfile.TemporaryDirectory(prefix="anomalyvfm-opt-plan-") as folder:
+        arrays = ArrayStore(Path(folder), advice="point TMPDIR at a disk with room for the decoded images")
+        try:
+            for size in spec.image_sizes_px:
+                sized = spec.at_size(size)
+                making[size] = _time_making(sized, split, backbones, arrays)
+                benches[size] = Workbench(_shorten(sized), split, "probe", backbones.open(sized), arrays)
+            own, *others = benches
+            costs, times = _measure_parts(benches[own], spec)
+            factors = {size: _measure_size(benches[size], _base(spec), times) for size in others}
+        except (DoesNotFitError, DivergedError) as error:
+            raise EnvironmentMissingError(
+                f"this study cannot be run on {device}: {error.message}",
+                "make batch_size, image_size_px or tiles.size_px smaller, or take that choice out of the space",
+            ) from None
+    return Probe(replace(costs, sizes={own: SizeFactors(), **factors}), making)
+
+
+def _time_making(spec: Spec, split: Split, backbones: Backbones, arrays: ArrayStore) -> Making:
+    geometry = choose_geometry(spec.data, split.fit)
+    check_tiles(backbones.open(spec), geometry)
+    started = time.perf_counter()
+    frames = load_images(arrays, split.fit, geometry)
+    decode_s = (time.perf_counter() - started) / len(split.fit)
+    return Making(decode_s, _time_pools(arrays, frames))
+
+
+def _shorten(spec: Spec) -> Spec:
+    """The spec of the probe: few steps and few synthetic anomalies, all else as it is."""
+    count = spec.search.space.synthesis_count.model_copy(update={"low": _COUNT, "high": _COUNT})
+    space = spec.search.space.model_copy(update={"synthesis_count": count})
+    return spec.model_copy(
+        update={
+            "training": spec.training.model_copy(update={"steps_per_epoch": _STEPS}),
+            "search": spec.search.model_copy(update={"space": space}),
+        }
+    )
+
+
+def _time_pools(arrays: ArrayStore, frames: Frames) -> float:
+    """Seconds that one synthetic anomaly takes, on average over the kinds."""
+    pools = PoolStore(arrays, frames, "timing", _COUNT)
+    share = 1 / len(KINDS)
+    started = time.perf_counter()
+    pools.draw(Mixture(share, share, share, _COUNT, 1.0), _SEED)  # fills a pool of each kind
+    return (time.perf_counter() - started) / (len(KINDS) * _COUNT)
+
+
+def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes]:
+    space, base = spec.search.space, _base(spec)
+    _measure_step(bench, base)  # fills the pools and warms up
+    started = time.perf_counter()
+    bench.run(TrialRequest(0, None, _SEED), _Stopwatch())
+    frozen_s = time.perf_counter() - started
+    times = _measure_trial(bench, base)
+
+    def compare(name: str, choices: tuple[Any, ...]) -> dict[Any, float]:
+        return {choice: _measure_step(bench, replace(base, **{name: choice})) / times.step for choice in choices}
+
+    costs = PartCosts(
+        step=times.step,
+        adapters={base.adapter: 1.0, **compare("adapter", space.adapter)},
+        targets={base.targets: 1.0, **compare("targets", space.targets)},
+        blocks={base.adapted_blocks: 1.0, **compare("adapted_blocks", space.adapted_blocks)},
+        scoring=times.scoring,
+        frozen=frozen_s + _DATABASE_S,
+        fixed=times.fixed + _DATABASE_S,
+    )
+    return costs, times
+
+
+def _measure_trial(bench: Workbench, parameters: Parameters) -> _TrialTimes:
+    """Seconds of a trial of one epoch; its first step warms up."""
+    watch = _Stopwatch()
+    started = time.perf_counter()
+    bench.run(TrialRequest(0, parameters, _SEED), watch)
+    total_s = time.perf_counter() - started
+    scoring_s = watch.scored - watch.begun[-1] - watch.step_s
+    return _TrialTimes(watch.step_s, scoring_s, max(0.0, total_s - _STEPS * watch.step_s - scoring_s))
+
+
+def _measure_size(bench: Workbench, parameters: Parameters, own: _TrialTimes) -> SizeFactors:
+    """What a trial costs at the image size of a bench, in parts of what it does at the study's own."""
+    _measure_step(bench, parameters)  # fills the pools and warms up
+    other = _measure_trial(bench, parameters)
+    return SizeFactors(other.step / own.step, (other.scoring + other.fixed) / (own.scoring + own.fixed))
+
+
+def _base(spec: Spec) -> Parameters:
+    """Plain LoRA, with what the dearest dropout costs."""
+    base = reference_parameters("v1.1", "")
+    if base is None:
+        raise ValueError("the reference v1.1 has no parameters")
+    return replace(base, epochs=1, synthesis_count=_COUNT, dropout=max(spec.search.space.dropout))
+
+
+def _measure_step(bench: Workbench, parameters: Parameters) -> float:
+    """Seconds of a step."""
+    watch = _Stopwatch(most_steps=_STEPS)
+    unscored = TrialRequest(0, replace(parameters, epochs=2), _SEED, is_watched=False)
+    try:
+        bench.run(unscored, watch)  # ends with the first step of its second epoch, before anything is scored
+    except _ProbeDoneError:
+        return watch.step_s
+    except (DoesNotFitError, DivergedError) as error:
+        choice = f"{parameters.adapter} on {parameters.targets}, adapted blocks {parameters.adapted_blocks}"
+        raise type(error)(f"{choice}: {error.message}") from None
+    raise AssertionError("a probe of steps came to its end")

@@ -1,0 +1,275 @@
+"""`study plan`: what a spec's studies would cost and could show, before anything is written."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+
+from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.data.decoded import is_decoded
+from anomalyvfm_opt.data.frames import Frames
+from anomalyvfm_opt.data.geometry import Geometry, choose_geometry, measure_content
+from anomalyvfm_opt.data.layout import ImageRecord
+from anomalyvfm_opt.data.records import BAD, GOOD
+from anomalyvfm_opt.data.split import Split, count_scenes
+from anomalyvfm_opt.evaluation.exam import count_frames
+from anomalyvfm_opt.plan.confirmation import reckon_confirmation
+from anomalyvfm_opt.plan.probe import Making, Probe, measure
+from anomalyvfm_opt.spec.difference import find_differences
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.spec.space import Space
+from anomalyvfm_opt.study.preparation import choose_categories, divide_categories
+from anomalyvfm_opt.synthesis.mixture import KINDS
+from anomalyvfm_opt.trial.cost import PartCosts, Range, draw_parameters, expect_seconds
+from anomalyvfm_opt.verdict.resolution import Resolution, resolve, resolve_mean
+
+_NOTHING = Range(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class CategoryPlan:
+    """What one study would take.
+
+    Args:
+        name: of the study.
+        geometries: of its images, one for each size, that of the references first.
+        trials: the budget.
+        done: tickets of it that are used already; 0 for a new study.
+        seconds: of the trials that are left, on one worker, without its start.
+        confirm_seconds: of what follows the search: noise floor, race and confirmation.
+        start_seconds: decoding and making synthetic anomalies, once a host; images that the cache has are free.
+        cache_bytes: disk that the study's arrays take.
+        is_decoded: whether the cache has its images already.
+        locked_scenes: good and bad ones.
+        resolution: what these could show; None if they are too few to say.
+    """
+
+    name: str
+    geometries: tuple[Geometry, ...]
+    trials: int
+    done: int
+    seconds: Range
+    confirm_seconds: Range
+    start_seconds: float
+    cache_bytes: int
+    is_decoded: bool
+    locked_scenes: tuple[int, int]
+    resolution: Resolution | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plans of a spec's studies, and what they were reckoned from."""
+
+    studies: tuple[CategoryPlan, ...]
+    measured_on: str
+    probe: Probe
+    mean_resolution: Resolution | None
+
+    @property
+    def seconds(self) -> Range:
+        """Of all studies together on one worker, with its start."""
+        start = sum(study.start_seconds for study in self.studies)
+        return sum((study.seconds for study in self.studies), Range(start, start, start))
+
+    @property
+    def confirm_seconds(self) -> Range:
+        """Of noise floor, race and confirmation of all studies, on one worker."""
+        return sum((study.confirm_seconds for study in self.studies), Range(0.0, 0.0, 0.0))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Disk that the arrays of all studies take."""
+        return sum(study.cache_bytes for study in self.studies)
+
+
+class _Terms(TypedDict):
+    seeds: int
+    min_gain: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A category whose study is planned; its geometries by image size, the study's own first."""
+
+    category: str
+    split: Split
+    geometries: Mapping[int, Geometry]
+
+    @property
+    def geometry(self) -> Geometry:
+        """That of the study's own size."""
+        return next(iter(self.geometries.values()))
+
+
+def plan_studies(
+    spec: Spec,
+    data: Path,
+    categories: Sequence[str],
+    device: torch.device,
+    cache: ArrayStore,
+    found: Mapping[str, tuple[Spec, int]],
+    weights: Path | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Plan:
+    """Measure the first category, and reckon the others from it by the number of their tiles.
+
+    Args:
+        spec: what would be searched.
+        data: folder of categories.
+        categories: a choice among the spec's; empty for all.
+        device: to measure on.
+        cache: the host's store of arrays, only looked at.
+        found: the studies that exist, by name: their specs and used tickets.
+        weights: a file with the backbone's weights; None for what the spec says.
+        say: takes what there is to say for people, a line each.
+
+    Raises:
+        AnomalyVFMOptError: what `study create` would raise.
+    """
+    root = data.expanduser().resolve()
+    splits = divide_categories(spec, root, categories)
+    measured_on = next(iter(splits))
+    probe = measure(spec, splits[measured_on], device, weights)
+    subjects = [_Subject(name, split, _choose_geometries(spec, split)) for name, split in splits.items()]
+    tiles = [_count_scored(spec, subject) for subject in subjects]
+    draws = draw_parameters(spec.search.space)
+    judged = len(choose_categories(spec, root, []))  # as `study create` counts them, whichever are chosen
+    studies = []
+    for subject, count in zip(subjects, tiles, strict=True):
+        done = _count_done(spec, spec.study_name(subject.category), found, say)
+        costs = probe.costs.scale(count / tiles[0])
+        seconds = _reckon(spec, subject.category, costs, draws, done) if done < spec.search.trials else None
+        confirm_seconds = reckon_confirmation(spec, subject.category, costs, draws)
+        studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), done, cache, judged))
+    mean = resolve_mean([study.locked_scenes for study in studies], **_read_terms(spec))
+    return Plan(tuple(studies), measured_on, probe, mean)
+
+
+def _choose_geometries(spec: Spec, split: Split) -> dict[int, Geometry]:
+    return {size: choose_geometry(spec.at_size(size).data, split.fit) for size in spec.image_sizes_px}
+
+
+def _count_done(spec: Spec, name: str, found: Mapping[str, tuple[Spec, int]], say: Callable[[str], None]) -> int:
+    """Used tickets of a study that exists; those of another spec under its name are none of ours."""
+    if name not in found:
+        return 0
+    stored, used = found[name]
+    differences = find_differences(stored.content(), spec.content(), ("backbone.weights",))  # known by their hash
+    if differences:
+        say(f"note: {name} exists with another spec ({differences[0].line}); study create will refuse this one")
+        return 0
+    return used
+
+
+def _plan(
+    spec: Spec,
+    subject: _Subject,
+    probe: Probe,
+    times: tuple[Range | None, Range],
+    done: int,
+    cache: ArrayStore,
+    categories: int,
+) -> CategoryPlan:
+    """The plan of one study; the first of its times is None if nothing of the search is left."""
+    seconds, confirm_seconds = times
+    split, geometries = subject.split, subject.geometries
+    there = {size: is_decoded(cache, split.fit, geometry) for size, geometry in geometries.items()}
+    anomalies = _count_anomalies(spec, subject.category)
+    made = anomalies + spec.scoring.exam_images
+    start = sum(_count_start(probe.making[size], split, made, is_there) for size, is_there in there.items())
+    scenes = (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD))
+    return CategoryPlan(
+        name=spec.study_name(subject.category),
+        geometries=tuple(geometries.values()),
+        trials=spec.search.trials,
+        done=done,
+        seconds=seconds or _NOTHING,
+        confirm_seconds=confirm_seconds,
+        start_seconds=start if seconds else 0.0,
+        cache_bytes=sum(
+            _count_bytes(geometry, split, anomalies, spec.scoring.exam_images) for geometry in geometries.values()
+        ),
+        is_decoded=all(there.values()),
+        locked_scenes=scenes,
+        resolution=resolve(*scenes, categories=categories, **_read_terms(spec)),
+    )
+
+
+def _count_start(making: Making, split: Split, anomalies: int, is_decoded: bool) -> float:
+    """Seconds to make what the trials of one image size share."""
+    images = sum(len(records) for records in split.roles.values())
+    return anomalies * making.anomaly_s + (0.0 if is_decoded else images * making.decode_s)
+
+
+def _reckon(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Parameters], done: int) -> Range:
+    """Seconds of the trials that are left; references are run first."""
+    run_as = distinct_references(spec.references, category)
+    size = spec.reference_size_px
+    references = [reference_parameters(name, category, size) for name, other in run_as.items() if name == other]
+    return expect_seconds(
+        costs,
+        references[done:],
+        draws,
+        spec.search.trials - done,
+        max(0, _count_random(spec) - done),
+        spec.training.steps_per_epoch,
+        spec.scoring.every_epochs,
+    )
+
+
+def _read_terms(spec: Spec) -> _Terms:
+    terms = spec.verdict
+    return {"seeds": terms.seeds, "min_gain": terms.min_gain, "confidence": terms.confidence}
+
+
+def _count_random(spec: Spec) -> int:
+    """How many trials are random: with the random sampler all of them."""
+    return spec.search.trials if spec.search.sampler == "random" else spec.search.startup_trials
+
+
+def _count_scored(spec: Spec, subject: _Subject) -> int:
+    """Tiles that one scoring looks at: of normal images to fit on, of held-out ones, and of the exam."""
+    split, geometry = subject.split, subject.geometry
+    tiles = _count_tiles(geometry, split.fit) / len(split.fit)
+    n_fit = min(len(split.fit), spec.scoring.fit_images)
+    exam = spec.scoring.exam_images * tiles if spec.data.lock == "all" else _count_tiles(geometry, split.search)
+    return round(n_fit * tiles + _count_tiles(geometry, split.held_out) + exam)
+
+
+def _count_tiles(geometry: Geometry, records: Sequence[ImageRecord]) -> int:
+    content_px = measure_content(geometry, [record.path for record in records])
+    return len(Frames(np.empty((len(records), 0)), content_px, geometry).tiles)
+
+
+def _count_anomalies(spec: Spec, category: str) -> int:
+    """Synthetic anomalies in all pools that may be filled: those of the space, and of references outside it."""
+    space = spec.search.space
+    high = space.synthesis_count.high
+    pools = {(kind, intensity, high) for kind in _list_kinds(space) for intensity in space.synthesis_intensity}
+    for name in spec.references:
+        p = reference_parameters(name, category)
+        if p is not None:
+            pools |= {(kind, p.synthesis_intensity, max(high, p.synthesis_count)) for kind in KINDS}
+    return sum(size for _, _, size in pools)
+
+
+def _list_kinds(space: Space) -> list[str]:
+    """The kinds that a space may draw: all, but for those of a fixed share of nothing."""
+    mix = space.synthesis_mix
+    return [kind for kind in KINDS if isinstance(mix, str) or getattr(mix, kind) > 0]
+
+
+def _count_bytes(geometry: Geometry, split: Split, anomalies: int, exam_images: int) -> int:
+    """Images (3 bytes a pixel), masks (1), and the two together (4): synthetic exam, anomalies to train on."""
+    frame = geometry.frame_px[0] * geometry.frame_px[1]
+    images = sum(len(records) for records in split.roles.values())
+    labelled = len(split.search) + len(split.locked)
+    exam = count_frames(len(split.held_out), exam_images)
+    return frame * (3 * images + labelled + 4 * exam) + 4 * anomalies * geometry.tile_px**2

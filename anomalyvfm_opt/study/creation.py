@@ -1,0 +1,154 @@
+"""Create the studies of a spec: look at every image first, then write."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anomalyvfm_opt.bench.backbones import Backbones
+from anomalyvfm_opt.bench.workbench import check_tiles
+from anomalyvfm_opt.data.arrays import ArrayStore, open_arrays
+from anomalyvfm_opt.data.decoded import load_images, load_masks
+from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
+from anomalyvfm_opt.data.layout import ImageRecord
+from anomalyvfm_opt.data.records import BAD, GOOD
+from anomalyvfm_opt.data.split import (
+    Split,
+    content_hashes,
+    count_scenes,
+    mask_hashes,
+    masks_hash,
+    split_hash,
+)
+from anomalyvfm_opt.model.adapter import match_targets
+from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.store.division import StoredImage
+from anomalyvfm_opt.store.home import state_folder
+from anomalyvfm_opt.store.store import Store
+from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
+from anomalyvfm_opt.study.preparation import choose_categories, divide_categories
+from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
+from anomalyvfm_opt.verdict.replicates import plan_references
+from anomalyvfm_opt.verdict.resolution import resolve_mean
+
+
+def create_studies(
+    store: Store,
+    spec: Spec,
+    data: Path,
+    categories: Sequence[str],
+    arrays: ArrayStore | None = None,
+    weights: Path | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> list[str]:
+    """Create one study a category, with its references waiting first.
+
+    Every category is read and every image decoded before the first study is written, so that a bad file
+    leaves nothing half-made.
+
+    Args:
+        store: the study store.
+        spec: what to search.
+        data: folder of categories.
+        categories: a choice among the spec's; empty for all.
+        arrays: where decoded images are kept; None for the host's store with its default bound.
+        weights: a file with the backbone's weights; None for what the spec says.
+        say: takes what there is to say for people, a line each.
+
+    Returns:
+        The names of the studies.
+    """
+    root = data.expanduser().resolve()
+    splits = divide_categories(spec, root, categories)
+    backbones = Backbones(torch.device("cpu"), weights)
+    backbone = _open_backbone(backbones, spec)
+    arrays = arrays or open_arrays(state_folder())
+    for split in splits.values():
+        for sized in map(spec.at_size, spec.image_sizes_px):
+            geometry = choose_geometry(sized.data, split.fit)
+            check_tiles(backbones.open(sized), geometry)
+            _decode_all(arrays, split, geometry)
+    judged = len(choose_categories(spec, root, []))  # also if only some of them get a study now
+    for name, split in splits.items():
+        new = _prepare(spec, name, root, split, backbone.weights_sha256, judged)
+        is_new = create_study(store.storage, store.engine, new, _list_references(spec, name))
+        study = load_study(store.engine, new.name)
+        if spec.verdict.noise_seeds:
+            plan_references(store.storage, store.engine, study, spec.verdict.noise_seeds)
+        _announce(new, split, is_new, say)
+    _announce_resolution(spec, list(splits.values()), say)
+    if backbone.is_random:
+        say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
+    return [spec.study_name(name) for name in splits]
+
+
+def _open_backbone(backbones: Backbones, spec: Spec) -> Backbone:
+    """Load the weights now, so that a mistake shows here and not in a worker."""
+    backbone = backbones.open(spec)
+    for targets in spec.search.space.targets:
+        match_targets(backbone, targets, "all")
+    return backbone
+
+
+def _decode_all(arrays: ArrayStore, split: Split, geometry: Geometry) -> None:
+    for records in split.roles.values():
+        if records:
+            load_images(arrays, records, geometry)
+    load_masks(arrays, (*split.search, *split.locked), geometry)
+
+
+def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256: str, judged: int) -> NewStudy:
+    roles = split.roles
+    everything = [record for records in roles.values() for record in records]
+    hashes, masks = content_hashes(everything), mask_hashes(everything)
+
+    def store(role: str, r: ImageRecord) -> StoredImage:
+        return StoredImage(r.key, role, r.label, r.scene_id, r.light, hashes[r.key], masks.get(r.key))
+
+    return NewStudy(
+        spec=spec,
+        category=category,
+        data_dir=str(root),
+        split_sha256=split_hash(split, hashes),
+        weights_sha256=weights_sha256,
+        images=tuple(store(role, record) for role, records in roles.items() for record in records),
+        masks_sha256=masks_hash(masks),
+        judged=judged,
+    )
+
+
+def _list_references(spec: Spec, category: str) -> dict[str, dict[str, Any] | None]:
+    """References to run, with what to enqueue: None where the sampler could not have suggested it."""
+    distributions = list_distributions(spec.search.space)
+    enqueue: dict[str, dict[str, Any] | None] = {}
+    for name, run_as in distinct_references(spec.references, category).items():
+        if name != run_as:
+            continue
+        enqueue[name] = fix_parameters(reference_parameters(name, category, spec.reference_size_px), distributions)
+    return enqueue
+
+
+def _announce(new: NewStudy, split: Split, is_new: bool, say: Callable[[str], None]) -> None:
+    state = "created" if is_new else "is there already, unchanged"
+    say(
+        f"{new.name} {state}: {new.spec.search.trials} trials;"
+        f" {len(split.fit)} normal images to train on, {len(split.held_out)} held out,"
+        f" {len(split.search)} to search on, {len(split.locked)} locked"
+    )
+    if is_new and new.spec.verdict.noise_seeds:
+        say(f"{new.name}#replicates: {new.spec.verdict.noise_seeds} more seeds of the baseline: the noise floor")
+
+
+def _announce_resolution(spec: Spec, splits: Sequence[Split], say: Callable[[str], None]) -> None:
+    """Before GPU hours are spent: what the locked images could show."""
+    scenes = [(count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD)) for split in splits]
+    terms = spec.verdict
+    resolution = resolve_mean(scenes, seeds=terms.seeds, min_gain=terms.min_gain, confidence=terms.confidence)
+    if resolution is None:
+        say("the locked images are of too few scenes to show any gain: a verdict will be inconclusive")
+        return
+    of = f"the mean over these {len(splits)} categories" if len(splits) > 1 else "this category"
+    say(f"smallest gain that the locked images could show for {of}: about {resolution.smallest_gain:.3f} AUROC")

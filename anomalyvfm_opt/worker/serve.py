@@ -1,0 +1,239 @@
+"""A worker's day: pull trials of several studies in turn until there is nothing to do."""
+
+import logging
+import os
+import platform
+import secrets
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import optuna
+import torch
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from anomalyvfm_opt import __version__
+from anomalyvfm_opt.bench.backbones import Backbones
+from anomalyvfm_opt.bench.benches import Benches
+from anomalyvfm_opt.bench.course import name_device
+from anomalyvfm_opt.bench.workbench import Workbench
+from anomalyvfm_opt.data.arrays import ArrayStore
+from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.evaluation.linter.findings import name_checks
+from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.artifacts import ArtifactFolder
+from anomalyvfm_opt.store.confirmations import claim_device, find_device
+from anomalyvfm_opt.store.division import list_images
+from anomalyvfm_opt.store.home import artifacts_folder
+from anomalyvfm_opt.store.store import Store
+from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
+from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
+from anomalyvfm_opt.trial.budget import count_usage
+from anomalyvfm_opt.trial.loop import Crew, TrialLoop, Turn
+from anomalyvfm_opt.trial.outcome import Outcome
+from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
+from anomalyvfm_opt.trial.settle import Ended
+from anomalyvfm_opt.trial.space import build_pruner, build_sampler
+from anomalyvfm_opt.worker.images import find_images
+from anomalyvfm_opt.worker.joining import check_joinable
+
+_log = logging.getLogger(__name__)
+_POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What `worker run` was told."""
+
+    data: Path | None
+    weights: Path | None  # a file instead of what the spec says
+    arrays: ArrayStore
+    max_trials: int | None
+    keep_running: bool
+    device: torch.device
+    times: Times
+    name: str  # unique
+    is_choosy: bool = False  # told by name what to serve, so one that it cannot serve ends it
+    checkpoints: CheckpointFolder = field(
+        default_factory=lambda: CheckpointFolder(artifacts_folder() / "checkpoints")
+    )
+    artifacts: ArtifactFolder = field(default_factory=lambda: ArtifactFolder(artifacts_folder()))
+
+
+class Worker:
+    """Serves studies in turn, one trial each; studies of the same backbone share it.
+
+    Args:
+        store: the study store.
+        options: what the command was told.
+        select: which studies to serve; asked again before each round, so that new ones are served as well.
+        stop: what asks it to stop.
+        say: takes what it has to say, a line each.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: WorkerOptions,
+        select: Callable[[], list[StudyRecord]],
+        stop: StopRequest,
+        say: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._options = options
+        self._select = select
+        self._stop = stop
+        self._say = say
+        self._loops: dict[int, TrialLoop] = {}
+        self._paused: set[str] = set()
+        self._left_alone: set[str] = set()
+        self._backbones = Backbones(options.device, options.weights)
+        self._pulse = Pulse(store.engine, options.name, options.times, stop)
+        self.ended: list[Ended] = []
+
+    def run(self) -> None:
+        """Pull trials until every study is done, `max_trials` have run, or somebody asks it to stop.
+
+        Raises:
+            InterruptedTrialError: asked to stop; the trial was given back.
+            AnomalyVFMOptError: something that a person must mend; the trial was given back.
+        """
+        options = self._options
+        identity = WorkerIdentity(options.name, platform.node(), os.getpid(), str(options.device), __version__)
+        register_worker(self._store.engine, identity, options.times.grace_s)
+        try:
+            with self._pulse:
+                self._serve()
+        finally:
+            error = sys.exception()
+            self._sign_off("done" if error is None else (str(error) or repr(error)).splitlines()[0])
+
+    def _serve(self) -> None:
+        self._options.checkpoints.sweep()
+        patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
+        while True:
+            turns = [self._take_turn(r) for r in self._in_turn(patience.run(self._select)) if not self._is_full()]
+            if self._is_full():
+                return
+            if all(turn is Turn.DONE for turn in turns) and not self._options.keep_running:
+                return
+            if Turn.RAN not in turns:
+                self._stop.check_between_trials()
+                time.sleep(_POLL_S)
+
+    def _in_turn(self, records: list[StudyRecord]) -> list[StudyRecord]:
+        """Each worker begins with another study, so that a fleet does not serve them one after the other."""
+        first = zlib.crc32(self._options.name.encode()) % max(1, len(records))
+        return records[first:] + records[:first]
+
+    def _is_full(self) -> bool:
+        return self._options.max_trials is not None and len(self.ended) >= self._options.max_trials
+
+    def _take_turn(self, record: StudyRecord) -> Turn:
+        patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
+        if not self._options.is_choosy and not patience.run(lambda: self._may_join(record)):
+            return Turn.DONE
+        if record.study_id not in self._loops:
+            self._loops[record.study_id] = patience.run(lambda: self._build_loop(record))
+        loop = self._loops[record.study_id]
+        if record.kind == "confirm" and not patience.run(lambda: self._may_confirm(record, loop)):
+            return Turn.DONE
+        turn = loop.take_turn()
+        if turn is not Turn.PAUSED:
+            self._paused.discard(record.name)
+        elif record.name not in self._paused:
+            self._paused.add(record.name)
+            self._say(f"{record.name} is paused; waiting for: anomalyvfm-opt study resume {record.name}")
+        return turn
+
+    def _may_join(self, record: StudyRecord) -> bool:
+        """Old and new versions serve one store side by side: what is not for this one is left to the others."""
+        try:
+            check_joinable(record)
+        except UsageError as error:
+            if (
+                record.name not in self._left_alone
+                and not count_usage(self._store.engine, record.study_id).is_used_up
+            ):
+                self._left_alone.add(record.name)
+                self._say(f"{error.message}; {error.hint}")
+            return False
+        return True
+
+    def _may_confirm(self, record: StudyRecord, loop: TrialLoop) -> bool:
+        """A confirmation runs all of its arms on one kind of device: that of the first worker that can do it."""
+        if count_usage(self._store.engine, record.study_id).is_used_up:
+            return True  # nothing to claim; the loop knows what is left to wait for
+        mine = name_device(self._options.device)
+        claimed = find_device(self._store.engine, record.study_id)
+        if not claimed:
+            loop.prepare()  # one that lacks the images finds out before it claims anything
+            claimed = claim_device(self._store.engine, record.study_id, mine)
+        if claimed != mine and record.name not in self._left_alone:
+            self._left_alone.add(record.name)
+            self._say(f"{record.name} runs on {claimed}, so this worker on {mine} leaves it alone")
+        return claimed == mine
+
+    def _build_loop(self, record: StudyRecord) -> TrialLoop:
+        search = record.spec.search
+        study = optuna.load_study(
+            study_name=record.name,
+            storage=self._store.storage,
+            sampler=build_sampler(search, record.name, self._options.name),
+            pruner=build_pruner(search),
+        )
+
+        def announce(ended: Ended) -> None:
+            self.ended.append(ended)
+            is_shown = ended.value is not None and record.kind != "confirm"  # half a confirmation says nothing
+            value = f" {ended.value:.4f}" if is_shown else ""
+            reason = f": {ended.message.strip().splitlines()[-1]}" if ended.message else ""
+            findings = f" ({name_checks(ended.findings)})" if ended.findings else ""
+            self._say(f"{record.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}")
+
+        crew = Crew(self._pulse, announce, self._options.artifacts, self._leave)
+        return TrialLoop(study, self._store.engine, record, lambda: self._build_benches(record).run, crew)
+
+    def _build_benches(self, record: StudyRecord) -> Benches:
+        check_joinable(record)
+        root = (self._options.data or Path(record.data_dir)).expanduser()
+        split = find_images(record, list_images(self._store.engine, record.study_id), root)
+
+        def build(spec: Spec) -> Workbench:
+            backbone = self._backbones.open_for(record, spec)
+            options = self._options
+            return Workbench(spec, split, record.split_sha256, backbone, options.arrays, options.checkpoints)
+
+        return Benches(record.spec, build, self._options.device)
+
+    def _leave(self, exit_code: int) -> NoReturn:
+        """End the process although its trial hangs; called from another thread than the trial's."""
+        try:
+            self._say(f"worker ends with exit {exit_code}: its trial no longer answers")
+            self._sign_off("its trial no longer answered")
+        finally:
+            os._exit(exit_code)
+
+    def _sign_off(self, reason: str) -> None:
+        try:
+            end_worker(self._store.engine, self._options.name, reason)
+        except (SQLAlchemyError, StorageInternalError) as error:  # then its silence says it
+            _log.warning("could not sign off: %s", str(error).splitlines()[0])
+
+
+def invent_name() -> str:
+    """A worker's name that no other has."""
+    return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def count_outcomes(ended: list[Ended]) -> str:
+    """A line such as `5 completed, 1 diverged`."""
+    counts = {outcome: sum(e.outcome is outcome for e in ended) for outcome in Outcome}
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "no trial"

@@ -1,0 +1,74 @@
+"""Signals that end a worker, in a process of their own: once, twice at once, twice, and with nobody to tell."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+_PROGRAM = """
+import time
+from anomalyvfm_opt.worker.signals import heed_signals
+from anomalyvfm_opt.trial.outcome import InterruptedTrialError
+from anomalyvfm_opt.trial.pulse import StopRequest
+stop = StopRequest()
+heed_signals(stop)
+print("ready", flush=True)
+deadline = time.monotonic() + 3
+while time.monotonic() < deadline:
+    time.sleep(0.02)
+try:
+    stop.check()
+except InterruptedTrialError as interruption:
+    print("asked", interruption.exit_code, flush=True)
+"""
+
+
+def start(stderr: int) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, stderr=stderr, text=True, process_group=0
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 143)])
+def test_a_group_that_is_signalled_twice_at_once_is_asked_once(number: signal.Signals, code: int) -> None:
+    """As by systemd, and by a launcher that passes the signal on."""
+    process = start(subprocess.PIPE)
+    process.send_signal(number)
+    time.sleep(0.1)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (0, f"asked {code}\n")
+    assert stderr.count("stopping: the trial is given back") == 1
+
+
+def test_a_second_signal_after_a_while_ends_at_once() -> None:
+    process = start(subprocess.DEVNULL)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == -signal.SIGINT
+
+
+def test_a_signal_is_heard_although_nobody_reads_what_is_said() -> None:
+    reading, writing = os.pipe()
+    process = start(writing)
+    os.close(reading)
+    os.close(writing)
+    process.send_signal(signal.SIGTERM)
+    stdout, _ = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (0, "asked 143\n")
+
+
+def test_what_nobody_reads_is_dropped() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = "from anomalyvfm_opt.cli.output import say\nsay('into the void')\nprint('goes on')"
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writing, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, b"goes on\n")
