@@ -107,7 +107,7 @@ def find_finalists(
     finalists = {}
     for name in studies:
         record = load_study(store.engine, name)
-        if summarise(store.storage, store.engine, record).state != "finished":
+        if summarise(store, record).state != "finished":
             raise SystemExit(f"{name} is not finished; run its workers first")
         if list_decisive(record.spec) != list_decisive(spec):
             raise SystemExit(f"{name} has another data, backbone, training or scoring section than the spec")

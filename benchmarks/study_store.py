@@ -21,6 +21,7 @@ from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, StudyRecord, create_study, load_study
 from anomalyvfm_opt.trial.loop import Crew, TrialLoop
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
@@ -105,7 +106,7 @@ def make_study(url: str, trials: int) -> StudyRecord:
     prepare_database(engine)
     storage = open_storage(url)
     images = tuple(StoredImage(key, "search", "good", key, None, "00") for key in KEYS)
-    create_study(storage, engine, NewStudy(spec, "tile", "/data", "split", "weights", images), {})
+    create_study(Store(url, engine), NewStudy(spec, "tile", "/data", "split", "weights", images), {})
     record = load_study(engine, "bench/tile")
     storage.engine.dispose()
     engine.dispose()

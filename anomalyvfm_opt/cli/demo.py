@@ -40,7 +40,7 @@ def demo(
     _prepare(store, spec, folder)
 
     def collect() -> "list[StudySummary]":
-        return [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [spec.name])]
+        return [summarise(store, r) for r in select_studies(store.engine, [spec.name])]
 
     if not all(summary.state == "finished" for summary in collect()):
         _run_workers(store, spec.name, folder, workers)
@@ -61,7 +61,7 @@ def _confirm(store: "Store", name: str, workers: int) -> None:
     campaign = Campaign(store, name, Wishes())
     for _ in take_steps(campaign):
         carry_out(store, campaign, workers)
-    print_verdict(judge_spec(store.storage, store.engine, select_studies(store.engine, [name])))
+    print_verdict(judge_spec(store, select_studies(store.engine, [name])))
     say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
 
 
@@ -91,7 +91,7 @@ def _delete_studies(store: "Store", name: str) -> None:
 
     for study in list_names(store.engine):
         if study.startswith(f"{name}/") and "#" not in study:  # siblings go with it
-            delete_study(store.storage, study)
+            delete_study(store, study)
 
 
 def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:

@@ -70,13 +70,12 @@ def _halt(
 
 def _take_back(store: "Store", record: "StudyRecord", now: bool, by: str) -> str:
     """Give all running trials back; their workers notice with the next heartbeat, and drop them."""
-    import optuna
     from optuna.trial import TrialState
 
     from anomalyvfm_opt.trial.outcome import Outcome
     from anomalyvfm_opt.trial.reap import give_back
 
-    study = optuna.load_study(study_name=record.name, storage=store.storage)
+    study = store.study(record.name)
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     numbers = ", ".join(str(trial.number) for trial in running)
     if not running:

@@ -63,7 +63,7 @@ def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
 
     store = open_store(db)
     records = sorted(select_families(store.engine, []), key=lambda record: record.name)
-    summaries = [summarise(store.storage, store.engine, record) for record in records]
+    summaries = [summarise(store, record) for record in records]
     if as_json:
         keys = ("name", "category", "state", "budget", "trials")
         print_json({"schema": 1, "studies": [{key: to_json(s)[key] for key in keys} for s in summaries]})
@@ -99,11 +99,8 @@ def show(name: StudyArgument, db: DatabaseOption = None, as_json: JsonOption = F
     from anomalyvfm_opt.store.store import open_store
 
     store = open_store(db)
-    summaries = [summarise(store.storage, store.engine, r) for r in select_studies(store.engine, [name])]
-    proxies = [
-        proxy.judge_proxy(store.storage, store.engine, s.record) if s.record.kind == "search" else None
-        for s in summaries
-    ]
+    summaries = [summarise(store, r) for r in select_studies(store.engine, [name])]
+    proxies = [proxy.judge_proxy(store, s.record) if s.record.kind == "search" else None for s in summaries]
     if as_json:
         if len(summaries) != 1:
             known = ", ".join(s.record.name for s in summaries)
@@ -134,5 +131,5 @@ def delete(
     check_may(store.engine, "delete studies")
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"delete {name} with all of its trials?", err=True)):
         raise UsageError(f"{name} is not deleted", "give --yes to delete it without being asked")
-    delete_study(store.storage, name)
+    delete_study(store, name)
     say(f"deleted {name}")

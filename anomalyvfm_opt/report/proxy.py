@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine
 
 from anomalyvfm_opt.data.split import LEAST_SCENES
 from anomalyvfm_opt.evaluation.agreement import RankCorrelation, correlate_ranks, value_of_pick
 from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.scores import read_aurocs
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 
 _NO_RHO = RankCorrelation(None, None, None, 0)
@@ -54,7 +52,7 @@ class Proxy:
     pick: Pick | None
 
 
-def judge_proxy(storage: RDBStorage, engine: Engine, record: StudyRecord) -> Proxy:
+def judge_proxy(store: Store, record: StudyRecord) -> Proxy:
     """Compare the two objectives of a study's trials.
 
     `frozen` is left out: it has fewer scorers to take the best of, and a search does not choose it by its
@@ -62,10 +60,10 @@ def judge_proxy(storage: RDBStorage, engine: Engine, record: StudyRecord) -> Pro
     """
     if record.lock == "all":
         return Proxy(False, _NO_RHO, {}, None)
-    study = optuna.load_study(study_name=record.name, storage=storage)
+    study = store.study(record.name)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     trials = [trial for trial in complete if _has_both(trial)]
-    return _compare(trials, read_aurocs(engine, record.study_id))
+    return _compare(trials, read_aurocs(store.engine, record.study_id))
 
 
 def _has_both(trial: FrozenTrial) -> bool:

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.references import FROZEN, distinct_references
 from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.trial.budget import Usage, count_usage
@@ -102,24 +101,24 @@ class StudySummary:
         return sorted({number for number, finding in self.findings if is_unsound([finding])})
 
 
-def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> StudySummary:
+def summarise(store: Store, record: StudyRecord) -> StudySummary:
     """Collect what the store knows of one study."""
-    study = optuna.load_study(study_name=record.name, storage=storage)
+    study = store.study(record.name)
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     complete = [_summarise_trial(t) for t in trials.values() if t.state is TrialState.COMPLETE]
     is_search = record.kind == "search"
     run_as = distinct_references(record.spec.references, record.category) if is_search else {}
     by_reference = {trial.reference: trial for trial in complete if trial.reference}
-    with engine.connect() as connection:
+    with store.engine.connect() as connection:
         failures = [
             FailureSummary(row.number, row.outcome, row.message, _read_params(trials[row.number]))
             for row in connection.execute(_FAILURES, {"study_id": record.study_id})
         ]
     return StudySummary(
         record=record,
-        usage=count_usage(engine, record.study_id),
-        set_state=read_state(engine, record.study_id),
-        images=count_roles(engine, record.study_id),
+        usage=count_usage(store.engine, record.study_id),
+        set_state=read_state(store.engine, record.study_id),
+        images=count_roles(store.engine, record.study_id),
         references={name: by_reference.get(other) for name, other in run_as.items()},
         same_as={name: other for name, other in run_as.items() if name != other},
         best=max(
@@ -129,9 +128,9 @@ def summarise(storage: RDBStorage, engine: Engine, record: StudyRecord) -> Study
         ),
         failures=failures,
         findings=[(trial.number, finding) for trial in complete for finding in trial.findings],
-        scenes=count_locked_scenes(engine, record.study_id),
-        noise=find_noise(record, list_replicates(storage, engine, record)) if is_search else None,
-        arms=() if is_search else tuple(group_arms(list_runs(storage, engine, record)).values()),
+        scenes=count_locked_scenes(store.engine, record.study_id),
+        noise=find_noise(record, list_replicates(store, record)) if is_search else None,
+        arms=() if is_search else tuple(group_arms(list_runs(store, record)).values()),
     )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from sqlalchemy import Connection, Engine, text
 
 from anomalyvfm_opt.spec.study_name import Kind, StudyName
 from anomalyvfm_opt.store.planned import Planned, enqueue_planned
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord, find_study
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
@@ -28,8 +28,7 @@ Fixed = Sequence[tuple[Planned, Mapping[str, Any]]]  # with the parameters as Op
 
 
 def plan_trials(
-    storage: RDBStorage,
-    engine: Engine,
+    store: Store,
     study: StudyRecord,
     kind: Kind,
     trials: Fixed,
@@ -41,8 +40,7 @@ def plan_trials(
     interrupted call leaves nothing half-planned, and two calls at once plan once.
 
     Args:
-        storage: Optuna's, on the same database as `engine`.
-        engine: of the study store.
+        store: the study store.
         study: that searches.
         kind: of the sibling.
         trials: to plan.
@@ -53,8 +51,10 @@ def plan_trials(
         How many trials are new.
     """
     name = str(StudyName.parse(study.name).sibling(kind))
-    sibling = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-    with engine.begin() as connection:
+    sibling = optuna.create_study(
+        storage=store.storage, study_name=name, direction="maximize", load_if_exists=True
+    )
+    with store.engine.begin() as connection:
         connection.execute(_LOCK, {"name": name})
         connection.execute(_COPY, {"sibling": sibling._study_id, "study_id": study.study_id})
         is_wanted = alongside(connection, sibling._study_id)

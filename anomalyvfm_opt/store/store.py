@@ -3,24 +3,56 @@
 import os
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
-from optuna.storages import RDBStorage
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.engine import URL_VARIABLE, check_connection, make_engine, normalise_url
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.schema import prepare_database
-from anomalyvfm_opt.store.storage import open_storage
+
+if TYPE_CHECKING:
+    import optuna
+
+    from anomalyvfm_opt.store.direct import DirectStorage
 
 
 @dataclass(frozen=True)
 class Store:
-    """The study store as a command uses it: our engine and Optuna's storage on the same database."""
+    """The study store: our engine, and Optuna's storage on the same database, opened when first used.
+
+    Args:
+        url: of the database, without a password.
+        engine: on it.
+    """
 
     url: str
     engine: Engine
-    storage: RDBStorage
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """The store at a URL, before anything of it is looked at."""
+        return cls(url, make_engine(url))
+
+    @cached_property
+    def storage(self) -> "DirectStorage":
+        """Optuna's storage, with plain SQL in it; commands that only read our tables never import Optuna.
+
+        Raises:
+            EnvironmentMissingError: Optuna's tables are missing, or of another version.
+        """
+
+        from anomalyvfm_opt.store.storage import open_storage
+
+        return open_storage(self.url)
+
+    def study(self, name: str) -> "optuna.Study":
+        """A study of that name as Optuna sees it, with its default sampler and no pruner of ours."""
+        import optuna
+
+        return optuna.load_study(study_name=name, storage=self.storage)
 
 
 def open_store(flag: str | None) -> Store:
@@ -35,10 +67,11 @@ def open_store(flag: str | None) -> Store:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     url = resolve_url(flag)
-    engine = make_engine(url)
-    check_connection(engine)
-    prepare_database(engine)
-    return Store(url, engine, open_storage(url))
+    store = Store.at(url)
+    check_connection(store.engine)
+    prepare_database(store.engine)
+    _ = store.storage  # its tables are looked at now
+    return store
 
 
 def resolve_url(flag: str | None) -> str:

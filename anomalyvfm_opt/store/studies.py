@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import ValidationError
@@ -19,6 +18,7 @@ from anomalyvfm_opt.spec.model import Spec, hash_content
 from anomalyvfm_opt.spec.study_name import Kind, StudyName
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.division import StoredImage
+from anomalyvfm_opt.store.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -72,16 +72,13 @@ class NewStudy:
         return self.spec.study_name(self.category)
 
 
-def create_study(
-    storage: RDBStorage, engine: Engine, new: NewStudy, references: Mapping[str, dict[str, Any] | None]
-) -> bool:
+def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str, Any] | None]) -> bool:
     """Create a study with its references waiting first; the same study again is a no-op.
 
     An interrupted creation is completed by the next call, and two calls at once create one study.
 
     Args:
-        storage: Optuna's storage on the same database as `engine`.
-        engine: for our tables.
+        store: the study store.
         new: the study.
         references: name -> parameters to enqueue, or None for one that is run without sampled parameters.
 
@@ -91,7 +88,7 @@ def create_study(
     Raises:
         UsageError: a study of that name exists with another spec, data, masks or weights; the difference is shown.
     """
-    with engine.connect() as connection:
+    with store.engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": new.name})
         try:
             stored = find_study(connection, new.name)
@@ -100,7 +97,7 @@ def create_study(
                 _check_same(stored, new)
                 return False
             study = optuna.create_study(
-                storage=storage, study_name=new.name, direction="maximize", load_if_exists=True
+                storage=store.storage, study_name=new.name, direction="maximize", load_if_exists=True
             )
             trials = study.get_trials(deepcopy=False)
             is_foreign = study.direction is not StudyDirection.MAXIMIZE
@@ -174,7 +171,7 @@ def list_names(engine: Engine) -> list[str]:
         return list(connection.scalars(query.order_by(tables.study.c.study_id)))
 
 
-def delete_study(storage: RDBStorage, name: str) -> None:
+def delete_study(store: Store, name: str) -> None:
     """Delete a study, its siblings, their trials, and all rows of ours that hang on them; workers find them gone.
 
     Looks at locked images stay: they belong to the images.
@@ -182,13 +179,13 @@ def delete_study(storage: RDBStorage, name: str) -> None:
     Raises:
         EnvironmentMissingError: a worker wrote to it at that moment; Optuna then leaves it as it was.
     """
-    there = optuna.get_all_study_names(storage)
+    there = optuna.get_all_study_names(store.storage)
     family = [
         other for other in there if other.startswith(f"{name}#")
     ]  # first: without it they would mean nothing
     for doomed in (*family, name):
-        optuna.delete_study(study_name=doomed, storage=storage)
-    left = set(optuna.get_all_study_names(storage)).intersection((*family, name))
+        optuna.delete_study(study_name=doomed, storage=store.storage)
+    left = set(optuna.get_all_study_names(store.storage)).intersection((*family, name))
     if left:
         raise EnvironmentMissingError(
             f"{', '.join(sorted(left))} is not deleted: a worker writes to it", "stop its workers, then repeat"

@@ -74,10 +74,10 @@ def create_studies(
     judged = len(choose_categories(spec, root, []))  # also if only some of them get a study now
     for name, split in splits.items():
         new = _prepare(spec, name, root, split, backbone.weights_sha256, judged)
-        is_new = create_study(store.storage, store.engine, new, _list_references(spec, name))
+        is_new = create_study(store, new, _list_references(spec, name))
         study = load_study(store.engine, new.name)
         if spec.verdict.noise_seeds:
-            plan_references(store.storage, store.engine, study, spec.verdict.noise_seeds)
+            plan_references(store, study, spec.verdict.noise_seeds)
         _announce(new, split, is_new, say)
     _announce_resolution(spec, list(splits.values()), say)
     if backbone.is_random:

@@ -64,7 +64,7 @@ class Campaign:
         """
         events: list[str] = []
         for study in self._studies:
-            stage = Confirmation(self._store.storage, self._store.engine, study).advance(self._wishes[study.name])
+            stage = Confirmation(self._store, study).advance(self._wishes[study.name])
             if stage.name == "searching":
                 raise EnvironmentMissingError(
                     f"the search of {study.name} is not over: {stage.open} of {study.budget} trials to go",

@@ -14,8 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from optuna.storages import RDBStorage
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.spec.contradictions import LEAST_NOISE_SEEDS
@@ -30,6 +29,7 @@ from anomalyvfm_opt.store.confirmations import (
 from anomalyvfm_opt.store.looks import count_rounds
 from anomalyvfm_opt.store.predictions import insert_predictions
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord, count_categories
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.trial.budget import count_usage
@@ -93,14 +93,12 @@ class Confirmation:
     """The confirmation of one study.
 
     Args:
-        storage: Optuna's, on the same database as `engine`.
-        engine: of the study store.
+        store: the study store.
         study: that searched.
     """
 
-    def __init__(self, storage: RDBStorage, engine: Engine, study: StudyRecord) -> None:
-        self._storage = storage
-        self._engine = engine
+    def __init__(self, store: Store, study: StudyRecord) -> None:
+        self._store = store
         self._study = study
 
     def advance(self, wishes: Wishes) -> Stage:
@@ -110,7 +108,7 @@ class Confirmation:
             UsageError: nothing can be confirmed, or a wish contradicts what is written down.
         """
         rounds = self._list_rounds()
-        last = rounds[-1].round if rounds else count_rounds(self._engine, f"{self._study.name}#confirm")
+        last = rounds[-1].round if rounds else count_rounds(self._store.engine, f"{self._study.name}#confirm")
         if rounds and not wishes.again:
             self._refuse_late(rounds[-1], wishes)
             return self._follow(last)
@@ -124,25 +122,23 @@ class Confirmation:
                 f"{self._study.name} has no confirmation to repeat", f"anomalyvfm-opt confirm {self._study.name}"
             )
         if not self._is_searched():
-            usage = count_usage(self._engine, self._study.study_id)
+            usage = count_usage(self._store.engine, self._study.study_id)
             return Stage("searching", 0, max(0, self._study.budget - usage.used + usage.held))
         self._refuse_early(wishes.finalist)
         added, runs = self._replicate_references()
         # with the noise known, the finalists are always the same ones
         if not any(run.is_open for run in runs if run.planned.arm != FROZEN):
             entering = self._choose_entrants(wishes.finalist, runs)
-            added += plan_replicates(
-                self._storage, self._engine, self._study, entering, self._study.spec.verdict.race_seeds
-            )
-            runs = list_replicates(self._storage, self._engine, self._study)
+            added += plan_replicates(self._store, self._study, entering, self._study.spec.verdict.race_seeds)
+            runs = list_replicates(self._store, self._study)
             if not any(run.is_open for run in runs):
                 added = self._write_plan(self._make_plan(wishes, entering, runs), last + 1, runs)
                 return replace(self._follow(last + 1), planned=added)
         return Stage("replicating", 0, sum(run.is_open for run in runs), added)
 
     def _list_rounds(self) -> list[StoredConfirmation]:
-        sibling = find_sibling(self._engine, self._study, "confirm")
-        return [] if sibling is None else list_confirmations(self._engine, sibling.study_id)
+        sibling = find_sibling(self._store.engine, self._study, "confirm")
+        return [] if sibling is None else list_confirmations(self._store.engine, sibling.study_id)
 
     def _refuse_late(self, stored: StoredConfirmation, wishes: Wishes) -> None:
         """The same wishes again are none."""
@@ -157,22 +153,22 @@ class Confirmation:
             )
 
     def _follow(self, number: int) -> Stage:
-        sibling = find_sibling(self._engine, self._study, "confirm")
-        runs = list_runs(self._storage, self._engine, sibling) if sibling else []
+        sibling = find_sibling(self._store.engine, self._study, "confirm")
+        runs = list_runs(self._store, sibling) if sibling else []
         still_open = sum(run.is_open for run in runs if run.planned.round == number)
         return Stage("confirming" if still_open else "done", number, still_open)
 
     def _is_searched(self) -> bool:
-        usage = count_usage(self._engine, self._study.study_id)
-        is_stopped = read_state(self._engine, self._study.study_id).name == "stopped"
+        usage = count_usage(self._store.engine, self._study.study_id)
+        is_stopped = read_state(self._store.engine, self._study.study_id).name == "stopped"
         return usage.held == 0 and (usage.is_used_up or is_stopped)
 
     def _replicate_references(self) -> tuple[int, list[Run]]:
         """Plan the noise floor and the frozen network where they are not planned yet."""
         terms, study = self._study.spec.verdict, self._study
         seeds = max(terms.noise_seeds, terms.race_seeds, LEAST_NOISE_SEEDS)
-        planned = plan_references(self._storage, self._engine, study, seeds)
-        return planned, list_replicates(self._storage, self._engine, study)
+        planned = plan_references(self._store, study, seeds)
+        return planned, list_replicates(self._store, study)
 
     def _choose_entrants(self, finalist: int | None, runs: Sequence[Run]) -> dict[str, Parameters | None]:
         if finalist is not None:
@@ -183,7 +179,7 @@ class Confirmation:
         """Before anything is trained for it."""
         if finalist is not None:
             self._find_trial(finalist)
-        elif not list_rivals(self._storage, self._study):
+        elif not list_rivals(self._store, self._study):
             raise UsageError(
                 f"{self._study.name} has no trained parameters with a value that can be trusted, but those of"
                 f" {self._study.spec.baseline}: there is nothing to confirm",
@@ -191,7 +187,7 @@ class Confirmation:
             )
 
     def _find_trial(self, number: int) -> Parameters:
-        for observed in list_observed(self._storage, self._study):
+        for observed in list_observed(self._store, self._study):
             if observed.number == number:
                 return observed.parameters
         raise UsageError(
@@ -202,7 +198,7 @@ class Confirmation:
     def _smooth(self, runs: Sequence[Run]) -> Smoother:
         noise = find_noise(self._study, runs)
         sd = None if noise is None else noise.floor.sd
-        return smooth_study(self._storage, self._study, sd or None)  # few seeds may agree by chance
+        return smooth_study(self._store, self._study, sd or None)  # few seeds may agree by chance
 
     def _make_plan(self, wishes: Wishes, entering: Collection[str], runs: Sequence[Run]) -> Plan:
         study, baseline = self._study, name_baseline(self._study)
@@ -224,7 +220,7 @@ class Confirmation:
         return Plan(
             arms=arms,
             seeds=wishes.seeds or study.spec.verdict.seeds,
-            terms=set_terms(study.spec, study.judged or count_categories(self._engine, study.spec.name)),
+            terms=set_terms(study.spec, study.judged or count_categories(self._store.engine, study.spec.name)),
             chosen_by="race" if wishes.finalist is None else name_person(),
             search_value=winner.search_value,
             smoothed=winner.smoothed,
@@ -254,7 +250,7 @@ class Confirmation:
                 insert_predictions(connection, study.study_id, number, predictions)
             return is_first
 
-        return plan_trials(self._storage, self._engine, study, "confirm", fixed, write)
+        return plan_trials(self._store, study, "confirm", fixed, write)
 
     def _predict(self, plan: Plan, runs: Sequence[Run]) -> list[tuple[str, float, str]]:
         """What each source says before the lock is opened; `best trial` is what people believe without a race."""

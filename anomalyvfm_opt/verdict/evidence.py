@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.storages import RDBStorage
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.data.records import BAD, GOOD
@@ -14,6 +13,7 @@ from anomalyvfm_opt.store.confirmations import StoredConfirmation, list_confirma
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.scores import read_all_scores, read_metrics, read_resampled
 from anomalyvfm_opt.store.siblings import find_sibling
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, ArmPlan, Plan
 from anomalyvfm_opt.verdict.runs import Arm, group_arms, list_runs
@@ -111,28 +111,28 @@ class Evidence:
         return {name: len(arm.values) for name, arm in compared.items() if arm.is_drawn or not len(arm.values)}
 
 
-def read_evidence(storage: RDBStorage, engine: Engine, study: StudyRecord, number: int | None = None) -> Evidence:
+def read_evidence(store: Store, study: StudyRecord, number: int | None = None) -> Evidence:
     """A round of a study's confirmation; the latest where none is named.
 
     Raises:
         NotConfirmedError: there is none, or its trainings are not over.
     """
     hint = f"anomalyvfm-opt confirm {study.name}"
-    sibling = find_sibling(engine, study, "confirm")
-    rounds = [] if sibling is None else list_confirmations(engine, sibling.study_id)
+    sibling = find_sibling(store.engine, study, "confirm")
+    rounds = [] if sibling is None else list_confirmations(store.engine, sibling.study_id)
     chosen = [one for one in rounds if number in (None, one.round)]
     if sibling is None or not chosen:
         what = "is not confirmed yet" if number is None else f"has no round {number} of confirmation"
         raise NotConfirmedError(f"{study.name} {what}", hint)
     stored, plan = chosen[-1], Plan.from_json(chosen[-1].plan)
-    runs = [run for run in list_runs(storage, engine, sibling) if run.planned.round == stored.round]
+    runs = [run for run in list_runs(store, sibling) if run.planned.round == stored.round]
     still_open = sum(run.is_open for run in runs)
     if still_open:
         raise NotConfirmedError(f"{still_open} of {len(runs)} trainings of {sibling.name} are not done yet", hint)
-    images = _list_locked(engine, sibling.study_id)
-    scores = read_all_scores(engine, sibling.study_id)
+    images = _list_locked(store.engine, sibling.study_id)
+    scores = read_all_scores(store.engine, sibling.study_id)
     arms = group_arms(runs)
-    found = {name: _read_arm(engine, plan.arms[name], arms[name], images, scores) for name in plan.arms}
+    found = {name: _read_arm(store.engine, plan.arms[name], arms[name], images, scores) for name in plan.arms}
     return Evidence(study, stored, rounds[-1].round, plan, images, found)
 
 

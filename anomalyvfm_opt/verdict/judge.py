@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import optuna
-from optuna.storages import RDBStorage
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.evaluation.lights import LightGain, compare_lights
@@ -14,6 +12,7 @@ from anomalyvfm_opt.evaluation.resample import bootstrap_difference, bootstrap_m
 from anomalyvfm_opt.store.looks import Opening, list_openings, list_searches_on_locked
 from anomalyvfm_opt.store.predictions import list_predictions
 from anomalyvfm_opt.store.siblings import find_sibling
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.compare import Difference, compare_arms
 from anomalyvfm_opt.verdict.decide import LEAST_SCENES, Ruling, decide, smallest_gain
@@ -104,24 +103,22 @@ class CategoryVerdict:
         return self.roi.dearest_ratio
 
 
-def judge_category(
-    storage: RDBStorage, engine: Engine, study: StudyRecord, number: int | None = None
-) -> CategoryVerdict:
+def judge_category(store: Store, study: StudyRecord, number: int | None = None) -> CategoryVerdict:
     """The verdict on one study, from a round of its confirmation; the latest where none is named.
 
     Raises:
         NotConfirmedError: there is none, or it is not over.
     """
-    evidence = read_evidence(storage, engine, study, number)
+    evidence = read_evidence(store, study, number)
     terms, images = evidence.plan.terms, evidence.images
     finalist, baseline = evidence.arms[FINALIST], evidence.arms[BASELINE]
     difference = compare_finalist(evidence)
-    roi = _reckon_roi(storage, engine, evidence)
+    roi = _reckon_roi(store, evidence)
     ruling = decide(difference, terms, roi.dearest_ratio, images.scene_counts, models=evidence.models)
     frozen = evidence.arms.get(FROZEN_ARM)
     against = {name: _compare(evidence.arms[name], frozen, evidence) for name in (FINALIST, BASELINE) if frozen}
     rng = np.random.default_rng(_seed(evidence))
-    noise = find_noise(study, list_replicates(storage, engine, study))
+    noise = find_noise(study, list_replicates(store, study))
     return CategoryVerdict(
         evidence=evidence,
         difference=difference,
@@ -133,10 +130,10 @@ def judge_category(
         frozen={name: found for name, found in against.items() if found is not None},
         roi=roi,
         noise=noise,
-        luck=_reckon_luck(storage, study, evidence, noise),
-        openings=list_openings(engine, study.study_id),
-        searched_on=list_searches_on_locked(engine, study.study_id),
-        predictions=_judge_predictions(engine, evidence, ruling),
+        luck=_reckon_luck(store, study, evidence, noise),
+        openings=list_openings(store.engine, study.study_id),
+        searched_on=list_searches_on_locked(store.engine, study.study_id),
+        predictions=_judge_predictions(store.engine, evidence, ruling),
     )
 
 
@@ -187,13 +184,13 @@ def _seed(evidence: Evidence) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def _reckon_roi(storage: RDBStorage, engine: Engine, evidence: Evidence) -> Roi:
+def _reckon_roi(store: Store, evidence: Evidence) -> Roi:
     study = evidence.study
 
     def spend(record: StudyRecord | None) -> float:
         if record is None:
             return 0.0
-        trials = optuna.load_study(study_name=record.name, storage=storage).get_trials(deepcopy=False)
+        trials = store.study(record.name).get_trials(deepcopy=False)
         ended = [trial for trial in trials if trial.state.is_finished()]
         known = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
         return sum(known)
@@ -204,16 +201,16 @@ def _reckon_roi(storage: RDBStorage, engine: Engine, evidence: Evidence) -> Roi:
 
     return Roi(
         search_s=spend(study),
-        race_s=spend(find_sibling(engine, study, "replicates")),
-        confirmation_s=spend(find_sibling(engine, study, "confirm")),
+        race_s=spend(find_sibling(store.engine, study, "replicates")),
+        confirmation_s=spend(find_sibling(store.engine, study, "confirm")),
         finalist=cost(evidence.arms[FINALIST]),
         baseline=cost(evidence.arms[BASELINE]),
         price_per_gpu_hour=study.spec.verdict.price_per_gpu_hour,
     )
 
 
-def _reckon_luck(storage: RDBStorage, study: StudyRecord, evidence: Evidence, noise: Noise | None) -> Luck:
-    trials = len(list_observed(storage, study))
+def _reckon_luck(store: Store, study: StudyRecord, evidence: Evidence, noise: Noise | None) -> Luck:
+    trials = len(list_observed(store, study))
     finalist = evidence.arms[FINALIST]
     return Luck(
         trials=trials,

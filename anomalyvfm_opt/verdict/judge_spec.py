@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from optuna.storages import RDBStorage
-from sqlalchemy import Engine
-
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.compare import Difference, average
 from anomalyvfm_opt.verdict.decide import Ruling, decide, smallest_gain
@@ -35,14 +33,11 @@ class SpecVerdict:
     categories: Sequence[CategoryVerdict]
 
 
-def judge_spec(
-    storage: RDBStorage, engine: Engine, studies: Sequence[StudyRecord], number: int | None = None
-) -> SpecVerdict:
+def judge_spec(store: Store, studies: Sequence[StudyRecord], number: int | None = None) -> SpecVerdict:
     """The verdict on a spec, once all of its categories are confirmed.
 
     Args:
-        storage: Optuna's.
-        engine: of the study store.
+        store: the study store.
         studies: all of the spec.
         number: of the round; None for the latest of each.
 
@@ -54,7 +49,7 @@ def judge_spec(
     categories: list[CategoryVerdict] = []
     for study in studies:
         try:
-            categories.append(judge_category(storage, engine, study, number))
+            categories.append(judge_category(store, study, number))
         except NotConfirmedError as error:
             missing.append(error.message)
     if missing:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.storages import RDBStorage
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.errors import UsageError
@@ -11,6 +10,7 @@ from anomalyvfm_opt.store.confirmations import list_confirmations, name_person
 from anomalyvfm_opt.store.looks import count_rounds
 from anomalyvfm_opt.store.predictions import StoredPrediction, insert_predictions, list_predictions
 from anomalyvfm_opt.store.siblings import find_sibling
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.decide import decide
 from anomalyvfm_opt.verdict.evidence import NotConfirmedError, read_evidence
@@ -47,22 +47,20 @@ def predict(engine: Engine, study: StudyRecord, gain: float, note: str, source: 
     return number
 
 
-def read_ledger(storage: RDBStorage, engine: Engine, studies: Sequence[StudyRecord]) -> list[Entry]:
+def read_ledger(store: Store, studies: Sequence[StudyRecord]) -> list[Entry]:
     """The predictions for some studies, each with what was confirmed where that is known."""
     entries = []
     for study in studies:
-        made = list_predictions(engine, study.study_id)
-        found = {number: _find_gain(storage, engine, study, number) for number in {one.round for one in made}}
+        made = list_predictions(store.engine, study.study_id)
+        found = {number: _find_gain(store, study, number) for number in {one.round for one in made}}
         entries += [Entry(one, _judge(one, found[one.round])) for one in made]
     return entries
 
 
-def _find_gain(
-    storage: RDBStorage, engine: Engine, study: StudyRecord, number: int
-) -> tuple[float, float, float] | None:
+def _find_gain(store: Store, study: StudyRecord, number: int) -> tuple[float, float, float] | None:
     """Estimate and interval of a round; None before it is over."""
     try:
-        evidence = read_evidence(storage, engine, study, number)
+        evidence = read_evidence(store, study, number)
     except NotConfirmedError:
         return None
     ruling = decide(compare_finalist(evidence), evidence.plan.terms, None, evidence.images.scene_counts)

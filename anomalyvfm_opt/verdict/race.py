@@ -8,13 +8,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.encoding import round_parameters
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
@@ -54,9 +53,9 @@ def name_entrant(number: int) -> str:
     return f"{_PREFIX}{number}"
 
 
-def list_observed(storage: RDBStorage, study: StudyRecord) -> list[Observed]:
+def list_observed(store: Store, study: StudyRecord) -> list[Observed]:
     """All trials that have parameters and a value that can be trusted."""
-    trials = optuna.load_study(study_name=study.name, storage=storage).get_trials(deepcopy=False)
+    trials = store.study(study.name).get_trials(deepcopy=False)
     return [
         Observed(trial.number, Parameters(**trial.user_attrs["parameters"]), trial.value)
         for trial in trials
@@ -67,11 +66,11 @@ def list_observed(storage: RDBStorage, study: StudyRecord) -> list[Observed]:
     ]
 
 
-def list_rivals(storage: RDBStorage, study: StudyRecord) -> list[Observed]:
+def list_rivals(store: Store, study: StudyRecord) -> list[Observed]:
     """Those whose parameters are not the baseline's."""
     baseline = baseline_parameters(study)
     excluded = None if baseline is None else round_parameters(baseline)
-    return [one for one in list_observed(storage, study) if round_parameters(one.parameters) != excluded]
+    return [one for one in list_observed(store, study) if round_parameters(one.parameters) != excluded]
 
 
 def baseline_parameters(study: StudyRecord) -> Parameters | None:
@@ -79,9 +78,9 @@ def baseline_parameters(study: StudyRecord) -> Parameters | None:
     return reference_parameters(study.spec.baseline, study.category, study.spec.reference_size_px)
 
 
-def smooth_study(storage: RDBStorage, study: StudyRecord, noise_sd: float | None) -> Smoother:
+def smooth_study(store: Store, study: StudyRecord, noise_sd: float | None) -> Smoother:
     """The regression over a study's trials, of which there is at least one."""
-    return smooth(list_observed(storage, study), noise_sd)
+    return smooth(list_observed(store, study), noise_sd)
 
 
 def enter(study: StudyRecord, smoother: Smoother) -> dict[str, Parameters]:

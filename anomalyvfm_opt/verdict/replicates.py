@@ -7,13 +7,11 @@ the search is over, and decide which of them is confirmed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.storages import RDBStorage
-from sqlalchemy import Engine
-
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN, distinct_references, reference_parameters
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.trial.space import derive_seed, fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.noise import NoiseFloor, measure_noise
@@ -42,7 +40,7 @@ def name_noise_reference(study: StudyRecord) -> str | None:
     return trained[0] if trained else None
 
 
-def plan_references(storage: RDBStorage, engine: Engine, study: StudyRecord, seeds: int) -> int:
+def plan_references(store: Store, study: StudyRecord, seeds: int) -> int:
     """Plan what a race and a confirmation stand on; how many are new.
 
     That is the baseline under so many seeds, the noise floor, and once the frozen network, which draws nothing.
@@ -51,13 +49,11 @@ def plan_references(storage: RDBStorage, engine: Engine, study: StudyRecord, see
     planned = 0
     if reference is not None:
         parameters = reference_parameters(reference, study.category, study.spec.reference_size_px)
-        planned = plan_replicates(storage, engine, study, {reference: parameters}, seeds)
-    return planned + plan_replicates(storage, engine, study, {FROZEN: None}, 1)
+        planned = plan_replicates(store, study, {reference: parameters}, seeds)
+    return planned + plan_replicates(store, study, {FROZEN: None}, 1)
 
 
-def plan_replicates(
-    storage: RDBStorage, engine: Engine, study: StudyRecord, arms: dict[str, Parameters | None], seeds: int
-) -> int:
+def plan_replicates(store: Store, study: StudyRecord, arms: dict[str, Parameters | None], seeds: int) -> int:
     """Plan `seeds` retrainings of each arm on search data; how many are new. Arms that have more keep them."""
     distributions = list_distributions(study.spec.search.space)
     trials = [
@@ -66,13 +62,13 @@ def plan_replicates(
         for arm, parameters in arms.items()
     ]
     fixed = [(planned, fix_parameters(planned.parameters, distributions) or {}) for planned in trials]
-    return plan_trials(storage, engine, study, "replicates", fixed)
+    return plan_trials(store, study, "replicates", fixed)
 
 
-def list_replicates(storage: RDBStorage, engine: Engine, study: StudyRecord) -> list[Run]:
+def list_replicates(store: Store, study: StudyRecord) -> list[Run]:
     """The runs of a study's `#replicates`; none if there is no such study."""
-    sibling = find_sibling(engine, study, "replicates")
-    return [] if sibling is None else list_runs(storage, engine, sibling)
+    sibling = find_sibling(store.engine, study, "replicates")
+    return [] if sibling is None else list_runs(store, sibling)
 
 
 def find_noise(study: StudyRecord, runs: Sequence[Run]) -> Noise | None:

@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.store.planned import Key, Planned
 from anomalyvfm_opt.store.scores import read_aurocs
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 
 _FINAL = text("""
@@ -78,12 +77,12 @@ class Arm:
         )
 
 
-def list_runs(storage: RDBStorage, engine: Engine, record: StudyRecord) -> list[Run]:
+def list_runs(store: Store, record: StudyRecord) -> list[Run]:
     """The planned trials of a sibling, each by its last try, in the order in which they were planned."""
-    study = optuna.load_study(study_name=record.name, storage=storage)
-    with engine.connect() as connection:
+    study = store.study(record.name)
+    with store.engine.connect() as connection:
         outcomes = {row.trial_id: row.outcome for row in connection.execute(_FINAL, {"study_id": record.study_id})}
-    aurocs = read_aurocs(engine, record.study_id)
+    aurocs = read_aurocs(store.engine, record.study_id)
     last: dict[Key, tuple[Planned, FrozenTrial]] = {}
     for trial in study.get_trials(deepcopy=False):
         planned = Planned.from_attributes(trial.user_attrs)

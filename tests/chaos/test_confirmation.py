@@ -74,7 +74,7 @@ def plan(program: Program, name: str, seeds: int) -> str:
     def write(connection: Any, study_id: int) -> bool:
         return insert_confirmation(connection, study_id, 1, {})
 
-    plan_trials(store.storage, store.engine, record, "confirm", trials, write)
+    plan_trials(store, record, "confirm", trials, write)
     return f"{family}#confirm"
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from anomalyvfm_opt.store.store import Store as Opened
 from tests.chaos.invariants import assert_books_are_right, assert_plan_is_carried_out
-from tests.integration.families import Family, Store, plan_looks
+from tests.integration.families import Families, Family, plan_looks
 
 _NO_FILES = Path("these trials have no files")
 
@@ -15,7 +15,7 @@ _NO_FILES = Path("these trials have no files")
 @pytest.fixture
 def family(database_url: str) -> Family:
     """Three frozen models that looked at locked images, and trials of a search."""
-    family = Store(database_url).found("looked", search={"trials": 1}, references=["frozen"])
+    family = Families(database_url).found("looked", search={"trials": 1}, references=["frozen"])
     family.search()
     plan_looks(family, 3, parameters=None)
     family.work("confirm")

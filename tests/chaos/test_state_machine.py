@@ -23,7 +23,7 @@ from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.store import endings
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
-from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, load_study
 from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
@@ -89,9 +89,9 @@ class Books(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         spec = make_spec(trials=BUDGET).model_copy(update={"name": f"books{next(_number)}"})
-        storage = open_storage(self.url)
-        create_study(storage, self.engine, make_new_study(spec), {"frozen": None})
-        self.bench = Bench(self.engine, storage, load_study(self.engine, f"{spec.name}/tile"))
+        store = Store(self.url, self.engine)
+        create_study(store, make_new_study(spec), {"frozen": None})
+        self.bench = Bench(store, load_study(self.engine, f"{spec.name}/tile"))
         self.workers = [self._hire(f"w{i}") for i in range(WORKERS)]
 
     def _pick(self, i: int, *, is_busy: bool = True) -> Member:

@@ -15,9 +15,8 @@ from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.division import StoredImage
-from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
-from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, StudyRecord, create_study, load_study
 from anomalyvfm_opt.trial.loop import Crew, TrialLoop
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
@@ -26,7 +25,7 @@ from anomalyvfm_opt.trial.settle import Ended
 from anomalyvfm_opt.trial.space import build_pruner, build_sampler
 
 if TYPE_CHECKING:
-    from tests.integration.families import Family, Store
+    from tests.integration.families import Families, Family
 
 KEYS = ("tile/test_public/good/000.png", "tile/test_public/bad/000.png")
 NO_FILES = ArtifactFolder(Path("these trials have no files"))
@@ -73,9 +72,16 @@ def stay(exit_code: int) -> NoReturn:
 class Bench:
     """One study in a fresh database, and loops on it."""
 
-    engine: Engine
-    storage: RDBStorage
+    store: Store
     record: StudyRecord
+
+    @property
+    def engine(self) -> Engine:
+        return self.store.engine
+
+    @property
+    def storage(self) -> RDBStorage:
+        return self.store.storage
 
     def study(self) -> optuna.Study:
         return optuna.load_study(study_name=self.record.name, storage=self.storage)
@@ -102,11 +108,10 @@ class Bench:
 
 @pytest.fixture
 def bench(database_url: str) -> Bench:
-    engine = make_engine(database_url)
-    prepare_database(engine)
-    storage = open_storage(database_url)
-    create_study(storage, engine, make_new_study(make_spec()), REFERENCES)
-    return Bench(engine, storage, load_study(engine, "tiny/tile"))
+    store = Store.at(database_url)
+    prepare_database(store.engine)
+    create_study(store, make_new_study(make_spec()), REFERENCES)
+    return Bench(store, load_study(store.engine, "tiny/tile"))
 
 
 @pytest.fixture
@@ -120,14 +125,14 @@ def small_bench(bench: Bench) -> Bench:
 
 
 @pytest.fixture(scope="module")
-def store(module_database_url: str) -> "Store":
+def store(module_database_url: str) -> "Families":
     """A database in which each test of a module founds families of studies of its own."""
-    from tests.integration.families import Store  # which stands on this file
+    from tests.integration.families import Families  # which stands on this file
 
-    return Store(module_database_url)
+    return Families(module_database_url)
 
 
 @pytest.fixture
-def family(store: "Store", request: pytest.FixtureRequest) -> "Family":
+def family(store: "Families", request: pytest.FixtureRequest) -> "Family":
     """A study that is named after the test; nothing of it has run."""
     return store.found(request.node.name.translate({ord("["): "-", ord("]"): None})[-60:].strip("_"))

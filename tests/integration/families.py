@@ -19,7 +19,7 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
-from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, create_study, delete_study, load_study
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
@@ -92,6 +92,10 @@ class Family:
     trainings: Trainings
 
     @property
+    def store(self) -> Store:
+        return self.bench.store
+
+    @property
     def engine(self) -> Engine:
         return self.bench.engine
 
@@ -115,10 +119,10 @@ class Family:
         run_to_end(self.sibling(kind).loop(self.trainings.run, **options))
 
     def runs(self, kind: Kind) -> list[Run]:
-        return list_runs(self.storage, self.engine, self.sibling(kind).record)
+        return list_runs(self.store, self.sibling(kind).record)
 
     def advance(self, **wishes: Any) -> Stage:
-        return Confirmation(self.storage, self.engine, self.bench.record).advance(Wishes(**wishes))
+        return Confirmation(self.store, self.bench.record).advance(Wishes(**wishes))
 
     def plan(self, **wishes: Any) -> Stage:
         """Up to the plan of a round, with all replicates done."""
@@ -133,7 +137,7 @@ class Family:
         assert self.advance().name == "done"
 
     def delete(self) -> None:
-        delete_study(self.storage, self.name)
+        delete_study(self.store, self.name)
 
     def ask(self, query: str) -> list[Any]:
         with self.engine.connect() as connection:
@@ -144,17 +148,16 @@ class Family:
         return self.ask(query.format(self.name))
 
 
-class Store:
-    """A database in which each test founds families of its own."""
+class Families(Store):
+    """A store in which each test founds families of its own."""
 
     def __init__(self, url: str) -> None:
-        self.engine = make_engine(url)
+        super().__init__(url, make_engine(url))
         prepare_database(self.engine)
-        self.storage = open_storage(url)
 
     def open(self, name: str) -> Family:
         """A family that is there already."""
-        return Family(Bench(self.engine, self.storage, load_study(self.engine, name)), Trainings())
+        return Family(Bench(self, load_study(self.engine, name)), Trainings())
 
     def found(
         self,
@@ -179,9 +182,9 @@ class Store:
             for reference, run_as in distinct_references(spec.references, category).items()
             if reference == run_as
         }
-        create_study(self.storage, self.engine, new, references)
+        create_study(self, new, references)
         record = load_study(self.engine, new.name)
-        return Family(Bench(self.engine, self.storage, record), Trainings(worth, fault))
+        return Family(Bench(self, record), Trainings(worth, fault))
 
 
 def make_images(contents: str, swapped: bool = False) -> tuple[StoredImage, ...]:
@@ -204,4 +207,4 @@ def plan_some(arm: str, count: int, **changes: Any) -> list[tuple[Planned, dict[
 def plan_looks(family: Family, count: int = 1, **changes: Any) -> None:
     """Trials that open the lock, without all that comes before them."""
     trials = plan_some("finalist", count, round=1, scorer="patch_knn", **changes)
-    plan_trials(family.storage, family.engine, family.bench.record, "confirm", trials)
+    plan_trials(family.store, family.bench.record, "confirm", trials)

@@ -47,6 +47,6 @@ def test_scores_are_not_written_without_the_rows_of_the_files(bench: Bench, tria
 
 def test_a_deleted_study_leaves_no_rows(bench: Bench, trial_id: int) -> None:
     write(bench, trial_id, FILES)
-    delete_study(bench.storage, bench.record.name)
+    delete_study(bench.store, bench.record.name)
     with bench.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM anomalyvfm_opt.artifact")).scalar() == 0

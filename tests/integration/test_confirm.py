@@ -17,7 +17,7 @@ from anomalyvfm_opt.verdict.ledger import predict, read_ledger
 from anomalyvfm_opt.verdict.plan import Plan
 from anomalyvfm_opt.verdict.predictions import RULE_PREDICTIONS
 from anomalyvfm_opt.verdict.race import list_observed
-from tests.integration.families import V1_1, Family, Store, better
+from tests.integration.families import V1_1, Families, Family, better
 
 
 def count_arms(family: Family, kind: Any, number: int = 0) -> Counter[str]:
@@ -92,13 +92,13 @@ def test_the_race_is_run_with_fresh_seeds_and_its_winner_is_confirmed(family: Fa
 def test_the_baseline_does_not_race_against_itself(family: Family) -> None:
     family.search()
     family.plan()
-    reference = next(one for one in list_observed(family.storage, family.bench.record) if one.parameters == V1_1)
+    reference = next(one for one in list_observed(family.store, family.bench.record) if one.parameters == V1_1)
     assert f"trial {reference.number}" not in count_arms(family, "replicates")
 
 
 def test_a_finalist_that_a_person_names_needs_no_race(family: Family) -> None:
     family.search()
-    named = list_observed(family.storage, family.bench.record)[-1]
+    named = list_observed(family.store, family.bench.record)[-1]
     family.confirm(finalist=named.number)
     plan = read_plan(family)
     assert plan.arms["finalist"].label == f"trial {named.number}"
@@ -109,7 +109,7 @@ def test_a_finalist_that_a_person_names_needs_no_race(family: Family) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 99])
-def test_a_finalist_that_cannot_be_is_refused_before_anything_is_trained(store: Store, number: int) -> None:
+def test_a_finalist_that_cannot_be_is_refused_before_anything_is_trained(store: Families, number: int) -> None:
     """The first one is the frozen network."""
     family = store.found(f"no-finalist-{number}")
     family.search()
@@ -158,11 +158,11 @@ def test_a_search_that_was_stopped_is_over(family: Family) -> None:
     assert family.advance() == Stage("searching", 0, 2)
     set_state(family.engine, family.bench.record.study_id, "stopped", "by study stop")
     family.confirm()
-    assert len(list_observed(family.storage, family.bench.record)) == 3
+    assert len(list_observed(family.store, family.bench.record)) == 3
 
 
 @pytest.mark.parametrize("references", [["frozen", "v1.1"], ["frozen"]])
-def test_references_alone_leave_nothing_to_confirm(store: Store, references: list[str]) -> None:
+def test_references_alone_leave_nothing_to_confirm(store: Families, references: list[str]) -> None:
     search = {"trials": len(references)}
     family = store.found(f"only-{len(references)}", references=references, search=search)
     family.search()
@@ -171,7 +171,7 @@ def test_references_alone_leave_nothing_to_confirm(store: Store, references: lis
     assert len(family.trainings.ran) == len(references)
 
 
-def test_a_frozen_baseline_is_one_model_and_a_trained_reference_tells_the_noise(store: Store) -> None:
+def test_a_frozen_baseline_is_one_model_and_a_trained_reference_tells_the_noise(store: Families) -> None:
     family = store.found("cold", verdict={"baseline": "frozen"})
     family.search()
     family.confirm()
@@ -182,7 +182,7 @@ def test_a_frozen_baseline_is_one_model_and_a_trained_reference_tells_the_noise(
     assert count_arms(family, "replicates")["v1.1"] == 3
 
 
-def test_a_spec_of_the_frozen_reference_alone_has_no_noise_floor(store: Store) -> None:
+def test_a_spec_of_the_frozen_reference_alone_has_no_noise_floor(store: Families) -> None:
     family = store.found("coldest", references=["frozen"])
     family.search()
     family.confirm()
@@ -190,7 +190,7 @@ def test_a_spec_of_the_frozen_reference_alone_has_no_noise_floor(store: Store) -
     assert count_arms(family, "confirm", 1) == {"finalist": 4, "baseline": 1}
 
 
-def test_a_baseline_that_equals_another_reference_is_trained_under_that_ones_name(store: Store) -> None:
+def test_a_baseline_that_equals_another_reference_is_trained_under_that_ones_name(store: Families) -> None:
     """v1.2 is v1.1 for a can, and not for fabric."""
     for category, label in (("can", "v1.1"), ("fabric", "v1.2")):
         references = ["frozen", "v1.1", "v1.2"]
@@ -203,14 +203,14 @@ def test_a_baseline_that_equals_another_reference_is_trained_under_that_ones_nam
         assert count_arms(family, "replicates")[label] == 3
 
 
-def test_noise_seeds_that_were_left_for_later_are_trained_by_then(store: Store) -> None:
+def test_noise_seeds_that_were_left_for_later_are_trained_by_then(store: Families) -> None:
     family = store.found("later", verdict={"noise_seeds": 0})
     family.search()
     assert family.advance() == Stage("replicating", 0, 4, planned=4)
     assert count_arms(family, "replicates") == {"v1.1": 3, "frozen": 1}
 
 
-def test_predictions_are_written_with_the_plan_and_none_after_the_first_look(store: Store) -> None:
+def test_predictions_are_written_with_the_plan_and_none_after_the_first_look(store: Families) -> None:
     family = store.found("foretold", better, category="fabric")
     study = family.bench.record
     assert predict(family.engine, study, 0.2, "a feeling", "an engineer") == 1
@@ -230,10 +230,10 @@ def test_predictions_are_written_with_the_plan_and_none_after_the_first_look(sto
     family.sibling("confirm").loop(family.trainings.run).take_turn()
     with pytest.raises(UsageError, match="have been opened: a prediction now could know the answer"):
         predict(family.engine, study, 0.1, "")
-    entries = read_ledger(family.storage, family.engine, [study])
+    entries = read_ledger(family.store, [study])
     assert [entry.judged for entry in entries] == [None] * 6
     family.work("confirm")
-    judged = {entry.made.source: entry.judged for entry in read_ledger(family.storage, family.engine, [study])}
+    judged = {entry.made.source: entry.judged for entry in read_ledger(family.store, [study])}
     assert len({one and one.confirmed for one in judged.values()}) == 1
     engineer, pessimist = judged["an engineer"], judged["a pessimist"]
     assert engineer is not None
@@ -252,7 +252,7 @@ def test_a_prediction_for_a_sibling_is_refused(family: Family) -> None:
 
 
 @pytest.mark.parametrize("arm", ["v1.1", "finalists"])
-def test_without_a_replicate_nothing_can_be_planned(store: Store, arm: str) -> None:
+def test_without_a_replicate_nothing_can_be_planned(store: Families, arm: str) -> None:
     def diverge(request: TrialRequest) -> Exception | None:
         is_hit = not request.is_watched and request.parameters is not None
         return DivergedError("nan") if is_hit and (request.parameters == V1_1) is (arm == "v1.1") else None
@@ -265,7 +265,7 @@ def test_without_a_replicate_nothing_can_be_planned(store: Store, arm: str) -> N
     assert family.look_rows() == []
 
 
-def test_an_entrant_that_lost_a_seed_loses_to_one_that_did_not(store: Store) -> None:
+def test_an_entrant_that_lost_a_seed_loses_to_one_that_did_not(store: Families) -> None:
     hit: set[Any] = set()
 
     def diverge_once(request: TrialRequest) -> Exception | None:

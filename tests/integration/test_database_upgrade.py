@@ -16,6 +16,7 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import HEAD, Versions, prepare_database, upgrade_database
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
 from anomalyvfm_opt.store.storage import list_optuna_versions, open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import list_studies, load_study
 from tests.integration.conftest import Bench
 from tests.integration.databases import OPTUNA_2_10, OURS_0001, execute, load, read_versions
@@ -63,7 +64,7 @@ def test_an_older_store_is_upgraded_and_worked_on(program: Program, database_url
     assert (record.method, record.is_spec_intact) == (1, True)
     assert len(read_scores(engine, 1, "mahalanobis")) == 31
     assert read_metrics(engine, 1)["mahalanobis"].image_auroc == pytest.approx(0.8042, abs=1e-4)
-    bench = Bench(engine, open_storage(database_url), record)
+    bench = Bench(Store(database_url, engine), record)
     run_to_end(bench.loop())
     after = finished(database_url, "tiny/brick")
     assert after[:3] == before

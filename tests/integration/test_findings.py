@@ -33,7 +33,7 @@ def find_in(number: int, *findings: Finding, value: float = 1.0) -> RunTrial:
 
 
 def look(bench: Bench) -> StudySummary:
-    return summarise(bench.storage, bench.engine, bench.record)
+    return summarise(bench.store, bench.record)
 
 
 def test_a_broken_trial_is_complete_and_infeasible(bench: Bench) -> None:
@@ -64,7 +64,7 @@ def test_the_best_trial_leaves_out_unsound_ones_and_says_so(
         {"number": 1, "check": "train_mode", "severity": "broken", "message": BROKEN.message},
         {"number": 1, "check": "flat_loss", "severity": "doubtful", "message": DOUBTFUL.message},
     ]
-    print_study(summary, judge_proxy(bench.storage, bench.engine, summary.record))
+    print_study(summary, judge_proxy(bench.store, summary.record))
     shown = capsys.readouterr().out
     assert f"trial 1 train_mode  broken: {BROKEN.message}" in " ".join(shown.split(" "))
     assert "neither the best trial nor the sampler builds on" in shown

@@ -71,8 +71,8 @@ def test_trials_have_both_sizes_and_the_same_images(program: Program, sized: str
 
 def test_what_is_shown_names_the_best_size(program: Program, sized: str, capsys: Any) -> None:
     record, store = program.record(sized), program.store
-    summary = summarise(store.storage, store.engine, record)
-    print_study(summary, judge_proxy(store.storage, store.engine, record))
+    summary = summarise(store, record)
+    print_study(summary, judge_proxy(store, record))
     shown = capsys.readouterr().out
     assert summary.best is not None
     size = summary.best.params.get("image_size_px", 64)

@@ -16,19 +16,19 @@ from anomalyvfm_opt.trial.result import TrialRequest
 from anomalyvfm_opt.verdict.evidence import NotConfirmedError, read_evidence
 from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge_category
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict, judge_spec
-from tests.integration.families import V1_1, Fault, Store, better, list_keys
+from tests.integration.families import V1_1, Families, Fault, better, list_keys
 
 
-def judge(store: Store, name: str, number: int | None = None, **options: Any) -> CategoryVerdict:
+def judge(store: Families, name: str, number: int | None = None, **options: Any) -> CategoryVerdict:
     """Search, confirm and judge."""
     family = store.found(name, **options)
     family.search()
     family.confirm()
-    return judge_category(store.storage, store.engine, family.bench.record, number)
+    return judge_category(store, family.bench.record, number)
 
 
-def judge_all(store: Store, *families: Any) -> SpecVerdict:
-    return judge_spec(store.storage, store.engine, [family.bench.record for family in families])
+def judge_all(store: Families, *families: Any) -> SpecVerdict:
+    return judge_spec(store, [family.bench.record for family in families])
 
 
 def lose(arm: str, count: int) -> Fault:
@@ -55,7 +55,7 @@ def show(found: CategoryVerdict | SpecVerdict) -> str:
     return "\n".join(cell for part in parts for cell in part)
 
 
-def test_a_large_gain_is_adopted(store: Store) -> None:
+def test_a_large_gain_is_adopted(store: Families) -> None:
     found = judge(store, "large", worth=better)
     assert (found.ruling.verdict, found.ruling.reason) == ("ADOPT", "gain")
     assert found.ruling.low is not None
@@ -69,11 +69,11 @@ def test_a_large_gain_is_adopted(store: Store) -> None:
     assert [one["source"] for one in json["predictions"]] == ["best trial", "race", "smoothed", "v1.2 rule"]
 
 
-def test_the_evidence_is_what_the_models_scored(store: Store) -> None:
+def test_the_evidence_is_what_the_models_scored(store: Families) -> None:
     family = store.found("scored", better)
     family.search()
     family.confirm()
-    evidence = read_evidence(store.storage, store.engine, family.bench.record)
+    evidence = read_evidence(store, family.bench.record)
     assert evidence.images.keys == tuple(sorted(list_keys("locked")))
     assert evidence.images.scene_counts == (12, 12)
     finalist, baseline, frozen = (evidence.arms[name] for name in ("finalist", "baseline", "frozen"))
@@ -86,20 +86,20 @@ def test_the_evidence_is_what_the_models_scored(store: Store) -> None:
     assert evidence.models == {"finalist": 4, "baseline": 4}
 
 
-def test_no_effect_is_not_adopted(store: Store) -> None:
+def test_no_effect_is_not_adopted(store: Families) -> None:
     found = judge(store, "nothing")
     assert found.ruling.verdict in ("KEEP_BASELINE", "INCONCLUSIVE")
     assert found.luck.trials == 5
     assert show(found)
 
 
-def test_the_same_evidence_gives_the_same_verdict(store: Store) -> None:
+def test_the_same_evidence_gives_the_same_verdict(store: Families) -> None:
     found = judge(store, "twice", worth=better)
-    again = judge_category(store.storage, store.engine, found.evidence.study)
+    again = judge_category(store, found.evidence.study)
     assert to_json(again) == to_json(found)
 
 
-def test_a_seed_that_failed_for_good_is_a_doubt(store: Store) -> None:
+def test_a_seed_that_failed_for_good_is_a_doubt(store: Families) -> None:
     found = judge(store, "one-failed", worth=better, fault=lose("finalist", 1))
     assert found.ruling.verdict == "ADOPT"
     assert list_doubts([found]) == ["one-failed/tile: 1 of 4 seeds of the finalist failed (diverged)"]
@@ -107,7 +107,7 @@ def test_a_seed_that_failed_for_good_is_a_doubt(store: Store) -> None:
 
 
 @pytest.mark.parametrize("arm", ["finalist", "baseline"])
-def test_an_arm_without_a_model_is_named(store: Store, arm: str) -> None:
+def test_an_arm_without_a_model_is_named(store: Families, arm: str) -> None:
     found = judge(store, f"no-{arm}", worth=better, fault=lose(arm, 4))
     ruling = found.ruling
     assert (ruling.verdict, ruling.reason, ruling.estimate) == ("INCONCLUSIVE", "no_models", None)
@@ -116,14 +116,14 @@ def test_an_arm_without_a_model_is_named(store: Store, arm: str) -> None:
     assert f"4 of 4 seeds of the {arm} failed (diverged)" in show(found)
 
 
-def test_one_model_of_an_arm_does_not_tell_what_its_seeds_do(store: Store) -> None:
+def test_one_model_of_an_arm_does_not_tell_what_its_seeds_do(store: Families) -> None:
     """Found here: with one finalist its seeds counted as if they changed nothing, and it was adopted."""
     found = judge(store, "one-left", worth=better, fault=lose("finalist", 3))
     assert (found.ruling.verdict, found.ruling.reason) == ("INCONCLUSIVE", "too_few_seeds")
     assert show(found)
 
 
-def test_a_frozen_baseline_is_one_model_and_that_is_all_there_is(store: Store) -> None:
+def test_a_frozen_baseline_is_one_model_and_that_is_all_there_is(store: Families) -> None:
     verdict = {"baseline": "frozen"}
     found = judge(store, "cold-judged", worth=better, verdict=verdict)
     assert found.ruling.verdict == "ADOPT"
@@ -135,17 +135,17 @@ def test_a_frozen_baseline_is_one_model_and_that_is_all_there_is(store: Store) -
     assert failed.ruling.reason == "no_models"
 
 
-def test_a_failed_frozen_arm_leaves_the_verdict_as_it_is(store: Store) -> None:
+def test_a_failed_frozen_arm_leaves_the_verdict_as_it_is(store: Families) -> None:
     found = judge(store, "frozen-failed", worth=better, fault=lose("frozen", 1))
     assert (found.ruling.verdict, found.frozen) == ("ADOPT", {})
     assert show(found)
 
 
-def test_there_is_no_verdict_before_the_last_model(store: Store) -> None:
+def test_there_is_no_verdict_before_the_last_model(store: Families) -> None:
     family = store.found("early", better)
 
     def ask() -> CategoryVerdict:
-        return judge_category(store.storage, store.engine, family.bench.record)
+        return judge_category(store, family.bench.record)
 
     with pytest.raises(NotConfirmedError, match="early/tile is not confirmed yet"):
         ask()
@@ -157,34 +157,34 @@ def test_there_is_no_verdict_before_the_last_model(store: Store) -> None:
         family.sibling("confirm").loop(family.trainings.run).take_turn()
     assert ask().ruling.verdict == "ADOPT"
     with pytest.raises(NotConfirmedError, match="has no round 2"):
-        judge_category(store.storage, store.engine, family.bench.record, 2)
+        judge_category(store, family.bench.record, 2)
 
 
-def test_a_further_round_is_marked_and_the_first_one_stays(store: Store) -> None:
+def test_a_further_round_is_marked_and_the_first_one_stays(store: Families) -> None:
     family = store.found("again", better)
     family.search()
     family.confirm()
-    first = judge_category(store.storage, store.engine, family.bench.record)
+    first = judge_category(store, family.bench.record)
     family.confirm(again=True, reason="to be sure")
-    second = judge_category(store.storage, store.engine, family.bench.record)
+    second = judge_category(store, family.bench.record)
     assert second.evidence.stored.round == 2
     doubts = "\n".join(list_doubts([second]))
     assert "again/tile: LOOKED AT 2 TIMES" in doubts
     assert "(18 models scored; also again/tile#confirm round 1)" in doubts
     assert "this is confirmation 2 of 2: to be sure" in doubts
-    old = judge_category(store.storage, store.engine, family.bench.record, 1)
+    old = judge_category(store, family.bench.record, 1)
     assert (old.ruling, old.difference) == (first.ruling, first.difference)
 
 
-def test_a_finalist_that_a_person_chose_is_a_doubt(store: Store) -> None:
+def test_a_finalist_that_a_person_chose_is_a_doubt(store: Families) -> None:
     family = store.found("named", better)
     family.search()
     family.confirm(finalist=3)
-    (doubt,) = list_doubts([judge_category(store.storage, store.engine, family.bench.record)])
+    (doubt,) = list_doubts([judge_category(store, family.bench.record)])
     assert "the finalist was named by" in doubt
 
 
-def test_the_verdict_of_a_spec_needs_all_categories(store: Store) -> None:
+def test_the_verdict_of_a_spec_needs_all_categories(store: Families) -> None:
     first, second = (store.found("both", better, category=name, judged=2) for name in ("tile", "wall"))
     for family in (first, second):
         with pytest.raises(NotConfirmedError, match="of 2 categories of both are not confirmed"):
@@ -203,7 +203,7 @@ def test_the_verdict_of_a_spec_needs_all_categories(store: Store) -> None:
     assert show(found).startswith("ADOPT: both, mean over 2 categories.")
 
 
-def test_a_category_without_models_is_named_in_the_verdict_of_its_spec(store: Store) -> None:
+def test_a_category_without_models_is_named_in_the_verdict_of_its_spec(store: Families) -> None:
     first = store.found("half", better, category="tile", judged=2)
     second = store.found("half", better, lose("finalist", 4), category="wall", judged=2)
     for family in (first, second):

@@ -54,7 +54,7 @@ def plan(program: Program, name: str, kind: Kind, scorer: str | None) -> StudyRe
         return kind != "confirm" or insert_confirmation(connection, study_id, 1, {})
 
     trials = [(Planned("frozen", None, 1, int(kind == "confirm"), scorer), {})]
-    plan_trials(store.storage, store.engine, record, kind, trials, write)
+    plan_trials(store, record, kind, trials, write)
     sibling = find_sibling(store.engine, record, kind)
     assert sibling is not None
     return sibling

@@ -13,7 +13,7 @@ from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.verdict.judge import judge_category
 from anomalyvfm_opt.verdict.ledger import predict
-from tests.integration.families import Family, Store, make_images, plan_looks, plan_some
+from tests.integration.families import Families, Family, make_images, plan_looks, plan_some
 from tests.integration.trial_states import expire_leases, run_to_end
 
 
@@ -52,7 +52,7 @@ def test_a_look_is_written_before_the_images_are_scored(family: Family) -> None:
 def test_only_a_confirmation_has_a_look(family: Family) -> None:
     family.search()
     trials = plan_some("v1.1", 2)
-    plan_trials(family.storage, family.engine, family.bench.record, "replicates", trials)
+    plan_trials(family.store, family.bench.record, "replicates", trials)
     family.work("replicates")
     assert len(family.trainings.ran) == 8
     assert all(request.look is None for request in family.trainings.ran)
@@ -60,11 +60,11 @@ def test_only_a_confirmation_has_a_look(family: Family) -> None:
 
 
 @pytest.mark.parametrize(("kind", "scorer"), [("replicates", "patch_knn"), ("confirm", None)])
-def test_a_trial_in_the_wrong_sibling_is_not_run(store: Store, kind: str, scorer: str | None) -> None:
+def test_a_trial_in_the_wrong_sibling_is_not_run(store: Families, kind: str, scorer: str | None) -> None:
     """A scorer among replicates would be a way to the lock; without one in `#confirm`, nobody chose it."""
     family = store.found(f"wrong-{kind}")
     trials = plan_some("finalist", 1, scorer=scorer)
-    plan_trials(family.storage, family.engine, family.bench.record, kind, trials)  # type: ignore[arg-type]
+    plan_trials(family.store, family.bench.record, kind, trials)  # type: ignore[arg-type]
     bench = family.sibling(kind)  # type: ignore[arg-type]
     assert bench.loop(family.trainings.run).take_turn() is Turn.RAN
     (trial,) = bench.study().get_trials()
@@ -93,7 +93,7 @@ def test_a_retry_after_a_kill_is_a_second_row_and_the_same_opening(family: Famil
     assert count_openings(family) == [Opening(f"{family.name}#confirm", 1, 2)]
 
 
-def test_openings_of_shared_images_are_counted_whoever_opened_them(store: Store) -> None:
+def test_openings_of_shared_images_are_counted_whoever_opened_them(store: Families) -> None:
     ours, others, strangers = (
         store.found("ours", images="shared"),
         store.found("others", images="shared", category="tile2"),
@@ -104,7 +104,7 @@ def test_openings_of_shared_images_are_counted_whoever_opened_them(store: Store)
         family.work("confirm")
     found = [Opening("others/tile2#confirm", 1, 3)]
     assert count_openings(ours) == count_openings(others) == found
-    delete_study(others.storage, others.name)
+    delete_study(others.store, others.name)
     assert count_openings(ours) == found
     plan_looks(ours, 2)
     ours.work("confirm")
@@ -112,7 +112,7 @@ def test_openings_of_shared_images_are_counted_whoever_opened_them(store: Store)
     assert count_openings(strangers) == [Opening("strangers/tile#confirm", 1, 3)]
 
 
-def test_one_shared_image_is_enough(store: Store) -> None:
+def test_one_shared_image_is_enough(store: Families) -> None:
     others = store.found("mostly-others")
     plan_looks(others, 1)
     others.work("confirm")
@@ -122,17 +122,17 @@ def test_one_shared_image_is_enough(store: Store) -> None:
     assert count_openings(ours) == [Opening("mostly-others/tile#confirm", 1, 1)]
 
 
-def test_searches_on_what_is_locked_here_are_found(store: Store) -> None:
+def test_searches_on_what_is_locked_here_are_found(store: Families) -> None:
     searched = store.found("searched", images="the same")
     trials = plan_some("v1.1", 1)
-    plan_trials(store.storage, store.engine, searched.bench.record, "replicates", trials)  # counts with its family
+    plan_trials(store, searched.bench.record, "replicates", trials)  # counts with its family
     ours = _create(store, searched, "late-lock", make_images("the same", swapped=True))
     found = list_searches_on_locked(store.engine, ours.bench.record.study_id)
     assert found == {"searched/tile": 24}
     assert list_searches_on_locked(store.engine, store.found("apart").bench.record.study_id) == {}
 
 
-def test_a_study_that_is_made_anew_has_not_forgotten_that_its_lock_was_opened(store: Store) -> None:
+def test_a_study_that_is_made_anew_has_not_forgotten_that_its_lock_was_opened(store: Families) -> None:
     """Found here: its confirmation was round 1 again, with the same seeds, and counted as the first look."""
     for is_again in (False, True):
         family = store.found("anew")
@@ -142,10 +142,10 @@ def test_a_study_that_is_made_anew_has_not_forgotten_that_its_lock_was_opened(st
         family.search()
         family.confirm()
         seeds = {run.planned.seed for run in family.runs("confirm")}
-        verdict = judge_category(store.storage, store.engine, family.bench.record)
+        verdict = judge_category(store, family.bench.record)
         if not is_again:
             first = seeds
-            delete_study(store.storage, family.name)
+            delete_study(store, family.name)
     assert first.isdisjoint(seeds)
     name = "anew/tile#confirm"
     assert list(verdict.openings) == [Opening(name, 1, 9), Opening(name, 2, 9)]
@@ -155,9 +155,9 @@ def test_a_study_that_is_made_anew_has_not_forgotten_that_its_lock_was_opened(st
     assert "this is confirmation 2 of 2" in doubts
 
 
-def _create(store: Store, like: Family, name: str, images: tuple[object, ...]) -> Family:
+def _create(store: Families, like: Family, name: str, images: tuple[object, ...]) -> Family:
     """A study of other images."""
     spec = like.bench.record.spec.model_copy(update={"name": name})
     new = NewStudy(spec, "tile", "/data", "split", "weights", images)  # type: ignore[arg-type]
-    create_study(store.storage, store.engine, new, {"frozen": None})
+    create_study(store, new, {"frozen": None})
     return replace(like, bench=replace(like.bench, record=load_study(store.engine, new.name)))

@@ -30,7 +30,7 @@ def answer(labelled: float, synthetic: float | None, synthetic_scorer: str = "de
 
 def fill(bench: Bench, run: RunTrial) -> Proxy:
     run_to_end(bench.loop(run))
-    return judge_proxy(bench.storage, bench.engine, bench.record)
+    return judge_proxy(bench.store, bench.record)
 
 
 def say(proxy: Proxy) -> str:
@@ -112,7 +112,7 @@ def test_trials_without_two_objectives_are_passed_over(bench: Bench) -> None:
 
 def test_without_labelled_images_it_is_said_how_to_find_out(bench: Bench) -> None:
     locked = replace(bench, record=replace(bench.record, lock="all"))
-    proxy = judge_proxy(locked.storage, locked.engine, locked.record)
+    proxy = judge_proxy(locked.store, locked.record)
     text = say(proxy)
     assert "nothing can be said" in text
     assert "20 labelled scenes" in text

@@ -17,6 +17,7 @@ from anomalyvfm_opt.store.confirmations import claim_device
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.looks import write_look
 from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, load_study
 from anomalyvfm_opt.trial.budget import count_usage
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
@@ -43,9 +44,9 @@ def study(server: ExternalServer) -> Iterator[Bench]:
     """A study of the owner's, in the hands of a worker."""
     owner = make_engine(server.local_url)
     storage = open_storage(url_of(server, USER))
-    create_study(storage, owner, make_new_study(make_spec()), REFERENCES)
+    create_study(Store(url_of(server, USER), owner), make_new_study(make_spec()), REFERENCES)
     engine = make_engine(url_of(server, ROLES.worker))
-    yield Bench(engine, open_storage(url_of(server, ROLES.worker)), load_study(engine, "tiny/tile"))
+    yield Bench(Store(url_of(server, ROLES.worker), engine), load_study(engine, "tiny/tile"))
     engine.dispose()
     storage.delete_study(storage.get_study_id_from_name("tiny/tile"))
     owner.dispose()

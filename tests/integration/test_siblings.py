@@ -18,12 +18,12 @@ from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 from anomalyvfm_opt.trial.reap import reap
 from anomalyvfm_opt.trial.space import build_sampler
-from tests.integration.families import V1_1, Family, Store, plan_some
+from tests.integration.families import V1_1, Families, Family, plan_some
 from tests.integration.trial_states import die_after_asking, expire_leases, run_to_end
 
 
 def plan(family: Family, trials: list[tuple[Planned, dict[str, object]]]) -> int:
-    return plan_trials(family.storage, family.engine, family.bench.record, "replicates", trials)
+    return plan_trials(family.store, family.bench.record, "replicates", trials)
 
 
 def test_the_same_plan_again_adds_nothing(family: Family) -> None:
@@ -66,7 +66,7 @@ def test_a_plan_that_breaks_off_leaves_nothing(family: Family) -> None:
         )
         raise ZeroDivisionError
 
-    arguments = (family.storage, family.engine, family.bench.record, "confirm", plan_some("finalist", 3))
+    arguments = (family.store, family.bench.record, "confirm", plan_some("finalist", 3))
     with pytest.raises(ZeroDivisionError):
         plan_trials(*arguments, break_off)
     assert find_sibling(family.engine, family.bench.record, "confirm") is None
@@ -76,7 +76,7 @@ def test_a_plan_that_breaks_off_leaves_nothing(family: Family) -> None:
 
 
 def test_what_is_not_wanted_alongside_is_not_planned(family: Family) -> None:
-    arguments = (family.storage, family.engine, family.bench.record, "confirm", plan_some("finalist", 3))
+    arguments = (family.store, family.bench.record, "confirm", plan_some("finalist", 3))
     assert plan_trials(*arguments, lambda _connection, _study_id: False) == 0
     assert family.sibling("confirm").study().get_trials() == []
 
@@ -110,11 +110,11 @@ def test_a_loop_picks_up_what_is_planned_while_it_lives(family: Family) -> None:
     assert [request.seed for request in family.trainings.ran] == [1, 2, 3]
 
 
-def test_a_planned_trial_that_is_given_back_keeps_its_plan(store: Store) -> None:
+def test_a_planned_trial_that_is_given_back_keeps_its_plan(store: Families) -> None:
     errors: list[Exception] = [InterruptedTrialError(143)]
     family = store.found("given-back", fault=lambda _request: errors.pop() if errors else None)
     trial = Planned("finalist", V1_1, 5, 1, "patch_knn")
-    plan_trials(family.storage, family.engine, family.bench.record, "confirm", [(trial, {})])
+    plan_trials(family.store, family.bench.record, "confirm", [(trial, {})])
     loop = family.sibling("confirm").loop(family.trainings.run)
     with pytest.raises(InterruptedTrialError):
         loop.take_turn()
@@ -157,7 +157,7 @@ def test_no_trial_is_made_up_while_a_dead_workers_trial_is_given_back(family: Fa
     assert [request.seed for request in family.trainings.ran] == [1]
 
 
-def test_the_search_never_sees_its_siblings(store: Store) -> None:
+def test_the_search_never_sees_its_siblings(store: Families) -> None:
     """Neither its sampler nor its best trial: they are the same as without siblings."""
     families = [store.found(name, search={"trials": 6, "sampler": "tpe", "startup_trials": 1}) for name in "ab"]
     plan(families[0], plan_some("v1.1", 3))
@@ -183,7 +183,7 @@ def test_deleting_a_study_deletes_its_siblings_and_keeps_the_looks(family: Famil
     assert len(looks) == 9
     names = [name for name in list_names(family.engine) if name.startswith(family.name)]
     assert names == [family.name, f"{family.name}#replicates", f"{family.name}#confirm"]
-    delete_study(family.storage, family.name)
+    delete_study(family.store, family.name)
     assert [name for name in list_names(family.engine) if name.startswith(family.name)] == []
     assert family.look_rows() == looks
     left = family.ask(

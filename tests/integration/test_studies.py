@@ -17,6 +17,7 @@ from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, delete_study, list_studies, load_study
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
 
@@ -51,37 +52,36 @@ def test_several_processes_prepare_a_new_database_at_once(database_url: str) -> 
 
 
 def test_the_same_study_again_is_a_no_op(bench: Bench) -> None:
-    assert create_study(bench.storage, bench.engine, make_new_study(make_spec()), REFERENCES) is False
+    assert create_study(bench.store, make_new_study(make_spec()), REFERENCES) is False
     assert len(bench.study().get_trials()) == 1
 
 
 def test_a_changed_spec_is_refused_with_the_difference(bench: Bench) -> None:
     with pytest.raises(UsageError, match=r"search\.trials: 6 -> 9"):
-        create_study(bench.storage, bench.engine, make_new_study(make_spec(trials=9)), REFERENCES)
+        create_study(bench.store, make_new_study(make_spec(trials=9)), REFERENCES)
     changed = replace(make_new_study(make_spec()), split_sha256="other")
     with pytest.raises(UsageError, match=r"images \(content hash\): split -> other"):
-        create_study(bench.storage, bench.engine, changed, REFERENCES)
+        create_study(bench.store, changed, REFERENCES)
 
 
 def test_changed_masks_are_refused_where_both_sides_are_known(database_url: str) -> None:
     engine = make_engine(database_url)
     prepare_database(engine)
-    storage = open_storage(database_url)
     new = make_new_study(make_spec())
     known = replace(new, masks_sha256="masks", images=tuple(replace(i, mask_sha256="11") for i in new.images))
-    assert create_study(storage, engine, known, REFERENCES)
+    assert create_study(Store(database_url, engine), known, REFERENCES)
     record = load_study(engine, new.name)
     assert record.masks_sha256 == "masks"
     assert {image.mask_sha256 for image in list_images(engine, record.study_id).values()} == {"11"}
-    assert create_study(storage, engine, known, REFERENCES) is False
+    assert create_study(Store(database_url, engine), known, REFERENCES) is False
     with pytest.raises(UsageError, match=r"masks \(content hash\): masks -> other"):
-        create_study(storage, engine, replace(known, masks_sha256="other"), REFERENCES)
+        create_study(Store(database_url, engine), replace(known, masks_sha256="other"), REFERENCES)
 
 
 def test_masks_that_nobody_hashed_are_not_compared(bench: Bench) -> None:
     assert bench.record.masks_sha256 is None
     new = replace(make_new_study(make_spec()), masks_sha256="masks")
-    assert create_study(bench.storage, bench.engine, new, REFERENCES) is False
+    assert create_study(bench.store, new, REFERENCES) is False
 
 
 def test_two_creations_at_once_make_one_study(database_url: str) -> None:
@@ -91,7 +91,7 @@ def test_two_creations_at_once_make_one_study(database_url: str) -> None:
     threads = [
         threading.Thread(
             target=lambda: created.append(
-                create_study(open_storage(database_url), engine, make_new_study(make_spec()), REFERENCES)
+                create_study(Store(database_url, engine), make_new_study(make_spec()), REFERENCES)
             )
         )
         for _ in range(3)
@@ -110,7 +110,7 @@ def test_an_interrupted_creation_is_completed(database_url: str) -> None:
     prepare_database(engine)
     storage = open_storage(database_url)
     optuna.create_study(storage=storage, study_name="tiny/tile", direction="maximize")
-    assert create_study(storage, engine, make_new_study(make_spec()), REFERENCES) is True
+    assert create_study(Store(database_url, engine), make_new_study(make_spec()), REFERENCES) is True
     assert len(optuna.load_study(study_name="tiny/tile", storage=storage).get_trials()) == 1
 
 
@@ -120,7 +120,7 @@ def test_a_foreign_study_of_the_same_name_is_left_alone(database_url: str) -> No
     storage = open_storage(database_url)
     optuna.create_study(storage=storage, study_name="tiny/tile").ask()
     with pytest.raises(UsageError, match="not ours"):
-        create_study(storage, engine, make_new_study(make_spec()), REFERENCES)
+        create_study(Store(database_url, engine), make_new_study(make_spec()), REFERENCES)
 
 
 def test_an_unknown_study_says_which_there_are(bench: Bench) -> None:
@@ -130,7 +130,7 @@ def test_an_unknown_study_says_which_there_are(bench: Bench) -> None:
 
 def test_deleting_a_study_through_optuna_takes_our_rows_along(bench: Bench) -> None:
     bench.loop().take_turn()
-    delete_study(bench.storage, bench.record.name)
+    delete_study(bench.store, bench.record.name)
     assert list_studies(bench.engine) == []
     assert list_images(bench.engine, bench.record.study_id) == {}
     with bench.engine.connect() as connection:
@@ -142,7 +142,7 @@ def test_a_summary_counts_and_names_the_best(bench: Bench) -> None:
     loop = bench.loop()
     loop.take_turn()
     loop.take_turn()
-    summary = summarise(bench.storage, bench.engine, bench.record)
+    summary = summarise(bench.store, bench.record)
     values = [trial.value for trial in bench.study().get_trials()]
     json = to_json(summary)
     assert (json["state"], json["budget"]) == ("active", {"trials": 6, "used": 2})
@@ -152,9 +152,9 @@ def test_a_summary_counts_and_names_the_best(bench: Bench) -> None:
     row = tabulate([summary])[0]
     assert (row.category, row.frozen, row.v1_1) == ("tile", f"{values[0]:.4f}", "-")
     assert row.change == f"{json['best']['value'] - json['references']['frozen']['value']:+.4f}"  # the baseline
-    while summarise(bench.storage, bench.engine, bench.record).state != "finished":
+    while summarise(bench.store, bench.record).state != "finished":
         loop.take_turn()
-    assert to_json(summarise(bench.storage, bench.engine, bench.record))["trials"]["complete"] == 6
+    assert to_json(summarise(bench.store, bench.record))["trials"]["complete"] == 6
 
 
 def test_the_same_weights_in_another_place_are_the_same_study(bench: Bench) -> None:
@@ -162,6 +162,6 @@ def test_the_same_weights_in_another_place_are_the_same_study(bench: Bench) -> N
     new = make_new_study(make_spec())
     backbone = new.spec.backbone.model_copy(update={"weights": "/elsewhere/model.safetensors"})
     moved = replace(new, spec=new.spec.model_copy(update={"backbone": backbone}))
-    assert create_study(bench.storage, bench.engine, moved, REFERENCES) is False
+    assert create_study(bench.store, moved, REFERENCES) is False
     with pytest.raises(UsageError, match=r"backbone.weights: pretrained -> /elsewhere"):
-        create_study(bench.storage, bench.engine, replace(moved, weights_sha256="other"), REFERENCES)
+        create_study(bench.store, replace(moved, weights_sha256="other"), REFERENCES)

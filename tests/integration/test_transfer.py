@@ -241,7 +241,7 @@ def test_a_study_goes_on_in_another_store(program: Program, other_url: str, tmp_
     here, there, file = program.store, open_store(other_url), str(tmp_path / "moved.json.gz")
 
     def show(store: Store) -> dict[str, Any]:
-        return to_json(summarise(store.storage, store.engine, load_study(store.engine, name)))
+        return to_json(summarise(store, load_study(store.engine, name)))
 
     commands = (
         ("worker", "run", "--study", name, "--threads", "1", "--max-trials", "2"),

@@ -17,12 +17,12 @@ from anomalyvfm_opt.store.transfer.file import Header, check_file, read_chunks, 
 from anomalyvfm_opt.store.transfer.move import export_study, import_study
 from anomalyvfm_opt.verdict.judge import judge_category
 from anomalyvfm_opt.verdict.ledger import predict, read_ledger
-from tests.integration.families import Family, Store, better
+from tests.integration.families import Families, Family, better
 from tests.integration.transfers import new_store
 
 
 @pytest.fixture(scope="module")
-def confirmed(store: Store) -> Family:
+def confirmed(store: Families) -> Family:
     family = store.found("moved", worth=better)
     family.search()
     predict(family.engine, family.bench.record, 0.05, "a hope")
@@ -36,9 +36,9 @@ def confirmed(store: Store) -> Family:
 
 
 @pytest.fixture
-def elsewhere(postgres_url: str) -> Iterator[Store]:
+def elsewhere(postgres_url: str) -> Iterator[Families]:
     with new_store(postgres_url) as url:
-        other = Store(url)
+        other = Families(url)
         yield other
         other.engine.dispose()
 
@@ -47,7 +47,7 @@ def send(family: Family, path: Path) -> Header:
     return export_study(family.engine, family.name, partial(write_file, str(path)))
 
 
-def test_the_verdict_on_the_other_side_is_the_same(confirmed: Family, elsewhere: Store, tmp_path: Path) -> None:
+def test_the_verdict_on_the_other_side_is_the_same(confirmed: Family, elsewhere: Families, tmp_path: Path) -> None:
     header = send(confirmed, tmp_path / "s.json.gz")
     counts = [len(confirmed.runs(kind)) for kind in ("replicates", "confirm")]
     assert header.trials == 6 + sum(counts)
@@ -56,27 +56,27 @@ def test_the_verdict_on_the_other_side_is_the_same(confirmed: Family, elsewhere:
     assert [len(there.runs(kind)) for kind in ("replicates", "confirm")] == counts
     scored = there.runs("confirm")[0]
     assert read_resampled(there.engine, scored.trial_id, AU_PRO) == pytest.approx([0.1, 0.3], abs=0)
-    verdicts = [judge_category(one.storage, one.engine, one.bench.record, 1) for one in (confirmed, there)]
+    verdicts = [judge_category(one.store, one.bench.record, 1) for one in (confirmed, there)]
     assert category_to_json(verdicts[0]) == category_to_json(verdicts[1])
 
 
-def test_rounds_looks_and_predictions_arrive(confirmed: Family, elsewhere: Store, tmp_path: Path) -> None:
+def test_rounds_looks_and_predictions_arrive(confirmed: Family, elsewhere: Families, tmp_path: Path) -> None:
     send(confirmed, tmp_path / "s.json")
     assert import_study(elsewhere.engine, check_file(tmp_path / "s.json"))
     there = elsewhere.open(confirmed.name)
     assert there.look_rows() == confirmed.look_rows()
     assert len(there.look_rows()) > 0
-    ledgers = [read_ledger(one.storage, one.engine, [one.bench.record]) for one in (confirmed, there)]
+    ledgers = [read_ledger(one.store, [one.bench.record]) for one in (confirmed, there)]
     assert ledgers[0] == ledgers[1]
     waiting = [run for run in there.runs("confirm") if run.is_open]
     assert {run.planned.round for run in waiting} == {2}
     there.work("confirm")  # workers of the other store go on with it
-    verdict = judge_category(there.storage, there.engine, there.bench.record)
+    verdict = judge_category(there.store, there.bench.record)
     assert category_to_json(verdict)["round"] == 2
 
 
 def test_the_same_again_is_a_no_op_and_looks_are_not_doubled(
-    confirmed: Family, elsewhere: Store, tmp_path: Path
+    confirmed: Family, elsewhere: Families, tmp_path: Path
 ) -> None:
     send(confirmed, tmp_path / "s.json")
     file = check_file(tmp_path / "s.json")
@@ -90,7 +90,7 @@ def test_the_same_again_is_a_no_op_and_looks_are_not_doubled(
 
 
 def test_a_foreign_study_in_a_siblings_place_stops_all_of_it(
-    confirmed: Family, elsewhere: Store, tmp_path: Path
+    confirmed: Family, elsewhere: Families, tmp_path: Path
 ) -> None:
     import optuna
 
@@ -101,7 +101,7 @@ def test_a_foreign_study_in_a_siblings_place_stops_all_of_it(
     assert optuna.get_all_study_names(elsewhere.storage) == [f"{confirmed.name}#replicates"]
 
 
-def test_a_file_of_one_study_reads_as_before(store: Store, elsewhere: Store, tmp_path: Path) -> None:
+def test_a_file_of_one_study_reads_as_before(store: Families, elsewhere: Families, tmp_path: Path) -> None:
     lonely = store.found("lonely")
     lonely.search()
     send(lonely, tmp_path / "s.json")

@@ -18,7 +18,7 @@ import pytest
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
-from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, load_study
 from anomalyvfm_opt.store.transfer.file import Header, StudyFile, check_file, read_chunks, to_lines, write_file
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
@@ -112,11 +112,12 @@ class Place:
 def place(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("transfers")
     with new_store(postgres_url) as url:
-        engine, storage = make_engine(url), open_storage(url)
+        engine = make_engine(url)
+        store = Store(url, engine)
         new = make_new_study(make_spec())
         for category in ("tile", "wood"):
-            create_study(storage, engine, replace(new, category=category), REFERENCES)
-        bench = Bench(engine, storage, load_study(engine, NAME))
+            create_study(store, replace(new, category=category), REFERENCES)
+        bench = Bench(store, load_study(engine, NAME))
         bench.loop().take_turn()
         send(bench, folder / "whole")
         write_files(folder / "whole")

@@ -239,7 +239,7 @@ def test_a_study_that_is_deleted_under_a_worker_ends_it_with_a_clear_line(bench:
     ended: list[Ended] = []
 
     def run(request: TrialRequest, progress: Progress) -> TrialResult:
-        delete_study(bench.storage, bench.record.name)
+        delete_study(bench.store, bench.record.name)
         return run_quickly(request, progress)
 
     loop = bench.loop(run, ended=ended)

@@ -50,8 +50,8 @@ def run_without_room(request: TrialRequest, progress: Progress) -> TrialResult:
 def add_study(bench: Bench, name: str) -> Bench:
     spec = make_spec(trials=TRIALS, startup_trials=STARTUP).model_copy(update={"name": name})
     new: NewStudy = make_new_study(spec)
-    create_study(bench.storage, bench.engine, new, REFERENCES)
-    return Bench(bench.engine, bench.storage, load_study(bench.engine, f"{name}/tile"))
+    create_study(bench.store, new, REFERENCES)
+    return Bench(bench.store, load_study(bench.engine, f"{name}/tile"))
 
 
 def count_large(bench: Bench) -> int:
@@ -75,14 +75,14 @@ def test_a_set_that_does_not_fit_is_pruned_and_the_study_goes_on(bench: Bench, c
     usage = count_usage(bench.engine, bench.record.study_id)
     assert (usage.used, usage.complete, usage.pruned) == (6, 5, 1)
 
-    summary = summarise(bench.storage, bench.engine, bench.record)
+    summary = summarise(bench.store, bench.record)
     shown = to_json(summary)
     assert shown["best"]["peak_memory_mib"] == (512 if summary.best and summary.best.params else None)
     [failure] = shown["failures"]
     assert (failure["number"], failure["outcome"]) == (1, "out_of_memory")
     assert failure["params"]["rank"] == trials[1].params["rank"]
     assert failure["params"]["alpha"] == trials[1].params["alpha_ratio"] * trials[1].params["rank"]
-    print_study(summary, judge_proxy(bench.storage, bench.engine, bench.record))
+    print_study(summary, judge_proxy(bench.store, bench.record))
     line = " ".join(capsys.readouterr().out.split())
     p = trials[1].params
     assert f"{p['adapter']}, rank {p['rank']}, {p['targets']}, adapted blocks {p['adapted_blocks']}: one" in line

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
-from anomalyvfm_opt.store.storage import open_storage
+from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import load_study
 from anomalyvfm_opt.store.transfer.file import Header, check_file, write_file
 from anomalyvfm_opt.store.transfer.move import export_study, import_study
@@ -69,7 +69,7 @@ def receive(url: str, path: Path) -> bool:
 
 def open_bench(url: str) -> Bench:
     engine = make_engine(url)
-    return Bench(engine, open_storage(url), load_study(engine, NAME))
+    return Bench(Store(url, engine), load_study(engine, NAME))
 
 
 def dump(url: str) -> dict[str, list[str]]:

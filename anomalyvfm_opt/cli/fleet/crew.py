@@ -70,7 +70,6 @@ def drain(
 
 def reap_all(db: DatabaseOption = None) -> None:
     """Give back the trials of dead workers now; any running worker does it between its trials as well."""
-    import optuna
 
     from anomalyvfm_opt.store.selection import select_families
     from anomalyvfm_opt.store.store import open_store
@@ -80,7 +79,7 @@ def reap_all(db: DatabaseOption = None) -> None:
     store = open_store(db)
     found = 0
     for record in select_families(store.engine, []):
-        study = optuna.load_study(study_name=record.name, storage=store.storage)
+        study = store.study(record.name)
         for number in reap(study, store.engine, "worker reap"):
             found += 1
             say(f"{record.name} trial {number}: its worker died; given back")

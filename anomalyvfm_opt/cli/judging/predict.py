@@ -49,7 +49,7 @@ def predictions(
     from anomalyvfm_opt.verdict.ledger import read_ledger
 
     store = open_store(db)
-    entries = read_ledger(store.storage, store.engine, select_studies(store.engine, [study] if study else []))
+    entries = read_ledger(store, select_studies(store.engine, [study] if study else []))
     if as_json:
         print_json(ledger_to_json(entries))
         return

@@ -64,5 +64,5 @@ def _judge(name: str, number: int | None, db: str | None) -> "CategoryVerdict | 
     if studies[0].kind != "search":
         raise UsageError(f"{name} is a sibling study", f"ask for what it belongs to: {studies[0].family}")
     if name == studies[0].name:
-        return judge_category(store.storage, store.engine, studies[0], number)
-    return judge_spec(store.storage, store.engine, studies, number)
+        return judge_category(store, studies[0], number)
+    return judge_spec(store, studies, number)
