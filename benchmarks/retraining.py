@@ -30,7 +30,9 @@ def find_best(storage: RDBStorage, study: str, beside: Parameters | None = None)
         beside: parameters that do not count.
     """
     trials = optuna.load_study(study_name=study, storage=storage).get_trials(states=(TrialState.COMPLETE,))
-    rivals = [(t, Parameters(**t.user_attrs["parameters"])) for t in trials if "parameters" in t.user_attrs]
+    rivals = [
+        (t, Parameters.from_json(t.user_attrs["parameters"])) for t in trials if "parameters" in t.user_attrs
+    ]
     rivals = [(trial, parameters) for trial, parameters in rivals if parameters != beside]
     if not rivals:
         raise SystemExit(f"{study} has no complete trial to retrain; run its workers first")

@@ -36,6 +36,19 @@ class Parameters:
         return self.alpha_ratio * self.rank
 
     @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """From what is stored with a trial or a plan; what is younger than it has the value that it had then.
+
+        Raises:
+            TypeError: there is too little, or something that is no parameter.
+        """
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stored with a trial or a plan."""
+        return asdict(self)
+
+    @classmethod
     def from_suggested(cls, suggested: Mapping[str, Any]) -> Self:
         """From what Optuna suggests: the mix arrives as two uniform numbers `mix_u1`, `mix_u2`.
 

@@ -56,7 +56,7 @@ class Planned:
         if found is None:
             return None
         parameters = found["parameters"]
-        return cls(**{**found, "parameters": None if parameters is None else Parameters(**parameters)})
+        return cls(**{**found, "parameters": None if parameters is None else Parameters.from_json(parameters)})
 
 
 @dataclass(frozen=True)

@@ -254,5 +254,5 @@ def _describe(request: TrialRequest) -> dict[str, Any]:
         "texture": p.texture,
         "structural": p.structural,
         "contextual": p.contextual,
-        "parameters": vars(p),
+        "parameters": p.to_json(),
     }

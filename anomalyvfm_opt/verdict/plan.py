@@ -100,7 +100,7 @@ def _read_arm(content: Mapping[str, Any]) -> ArmPlan:
     parameters = content["parameters"]
     return ArmPlan(
         label=content["label"],
-        parameters=None if parameters is None else Parameters(**parameters),
+        parameters=None if parameters is None else Parameters.from_json(parameters),
         scorer=content["scorer"],
         search_values=tuple(content["search_values"]),
     )

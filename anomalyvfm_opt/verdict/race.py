@@ -57,7 +57,7 @@ def list_observed(store: Store, study: StudyRecord) -> list[Observed]:
     """All trials that have parameters and a value that can be trusted."""
     trials = store.study(study.name).get_trials(deepcopy=False)
     return [
-        Observed(trial.number, Parameters(**trial.user_attrs["parameters"]), trial.value)
+        Observed(trial.number, Parameters.from_json(trial.user_attrs["parameters"]), trial.value)
         for trial in trials
         if trial.state is TrialState.COMPLETE
         and trial.value is not None

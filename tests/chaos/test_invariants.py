@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from anomalyvfm_opt.store.store import Store as Opened
 from tests.chaos.invariants import assert_books_are_right, assert_plan_is_carried_out
 from tests.integration.families import Families, Family, plan_looks
 
@@ -23,7 +22,7 @@ def family(database_url: str) -> Family:
 
 
 def check(family: Family, name: str) -> None:
-    opened = Opened("not used", family.engine, family.storage)
+    opened = family.store
     check_one = assert_plan_is_carried_out if "#" in name else assert_books_are_right
     check_one(opened, name, _NO_FILES)
 
