@@ -19,7 +19,7 @@ from anomalyvfm_opt.cli.output import print_json, say
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anomalyvfm_opt.doctor.check import Check, Finding
+    from anomalyvfm_opt.doctor.check import Check, CheckResult
     from anomalyvfm_opt.doctor.database import Database
     from anomalyvfm_opt.doctor.subject import Subject
 
@@ -190,7 +190,7 @@ def _list_worker_checks(subject: "Subject", database: "Database", named: _Named,
     ]
 
 
-def _print_findings(findings: "Mapping[str, Finding]") -> None:
+def _print_findings(findings: "Mapping[str, CheckResult]") -> None:
     """A table on stdout: a line a check, and its fix below; wrapped to a terminal's width."""
     from rich.console import Console
     from rich.table import Table

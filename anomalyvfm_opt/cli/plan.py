@@ -19,7 +19,7 @@ from anomalyvfm_opt.errors import EXIT_TERMINATED
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.data.arrays import ArrayStore
-    from anomalyvfm_opt.plan.reckoning import CategoryPlan, Plan
+    from anomalyvfm_opt.plan.reckoning import CategoryPlan, CostPlan
     from anomalyvfm_opt.trial.cost import Range
     from anomalyvfm_opt.verdict.resolution import Resolution
 
@@ -71,7 +71,7 @@ def _stop(_number: int, _frame: object) -> None:
     raise SystemExit(EXIT_TERMINATED)
 
 
-def print_plan(found: "Plan", unit: str, cache: "ArrayStore") -> None:
+def print_plan(found: "CostPlan", unit: str, cache: "ArrayStore") -> None:
     """The plan as a table on stdout, with what it stands on."""
     rows = [_to_row(study) for study in found.studies]
     print_table(f"time: of one worker on one {unit}, low - high (expected)", _COLUMNS, rows, right=(2, 5))
@@ -94,7 +94,7 @@ def print_plan(found: "Plan", unit: str, cache: "ArrayStore") -> None:
     say(_describe_disk(found.cache_bytes, cache))
 
 
-def to_json(found: "Plan", device: str, folder: Path) -> dict[str, Any]:
+def to_json(found: "CostPlan", device: str, folder: Path) -> dict[str, Any]:
     """The `study plan --json` object (schema 1)."""
     from dataclasses import asdict
 

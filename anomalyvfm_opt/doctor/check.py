@@ -24,7 +24,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What a check saw, and what to do about it."""
 
     status: Status
@@ -32,24 +32,24 @@ class Finding:
     fix: str = ""
 
 
-def ok(detail: str) -> Finding:
+def ok(detail: str) -> CheckResult:
     """Nothing to do."""
-    return Finding(Status.OK, detail)
+    return CheckResult(Status.OK, detail)
 
 
-def warn(detail: str, fix: str) -> Finding:
+def warn(detail: str, fix: str) -> CheckResult:
     """It works, but not well, or not for long."""
-    return Finding(Status.WARN, detail, fix)
+    return CheckResult(Status.WARN, detail, fix)
 
 
-def fail(detail: str, fix: str) -> Finding:
+def fail(detail: str, fix: str) -> CheckResult:
     """A command that needs this will end with an error."""
-    return Finding(Status.FAIL, detail, fix)
+    return CheckResult(Status.FAIL, detail, fix)
 
 
-def skip(detail: str) -> Finding:
+def skip(detail: str) -> CheckResult:
     """Not looked at."""
-    return Finding(Status.SKIP, detail)
+    return CheckResult(Status.SKIP, detail)
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,18 @@ class Check:
     """
 
     name: str
-    look: Callable[[], Finding]
+    look: Callable[[], CheckResult]
     needs: tuple[str, ...] = ()
     limit_s: float = _LIMIT_S
 
 
-def run_checks(checks: Iterable[Check]) -> dict[str, Finding]:
+def run_checks(checks: Iterable[Check]) -> dict[str, CheckResult]:
     """Run each check on its own, in order: whatever happens in one, the others are run.
 
     Returns:
         Name -> finding, in the order of the checks.
     """
-    findings: dict[str, Finding] = {}
+    findings: dict[str, CheckResult] = {}
     for check in checks:
         causes = [name for name in check.needs if findings[name].status in (Status.FAIL, Status.SKIP)]
         if causes:
@@ -86,22 +86,22 @@ def run_checks(checks: Iterable[Check]) -> dict[str, Finding]:
     return findings
 
 
-def summarise(findings: Iterable[Finding]) -> Status:
+def summarise(findings: Iterable[CheckResult]) -> Status:
     """The worst of the findings; one that was skipped counts as ok."""
     found = {finding.status for finding in findings}
     return next((status for status in (Status.FAIL, Status.WARN) if status in found), Status.OK)
 
 
-def _run(check: Check) -> Finding:
+def _run(check: Check) -> CheckResult:
     """Run one check in a thread that may be left behind: a name server or a network disk can hang for ever."""
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     thread = Thread(target=lambda: found.append(_look(check)), name=f"check {check.name}", daemon=True)
     thread.start()
     thread.join(check.limit_s)
     return found[0] if found else fail(f"no answer within {check.limit_s:.0f} s", _FIX_SILENCE)
 
 
-def _look(check: Check) -> Finding:
+def _look(check: Check) -> CheckResult:
     try:
         return check.look()
     except AnomalyVFMOptError as error:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok, warn
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
 from anomalyvfm_opt.doctor.database import Database
 from anomalyvfm_opt.store.engine import engine_options
 
@@ -48,7 +48,7 @@ def count_connections_per_process() -> int:
     return 2 * int(engine_options()["pool_size"])
 
 
-def look_at_connections(database: Database, workers: int) -> Finding:
+def look_at_connections(database: Database, workers: int) -> CheckResult:
     """Whether so many workers and a dashboard find connections, beside what others use now."""
     name = engine_options()["connect_args"]["application_name"]
     row = database.ask(_USAGE, name=name)[0]
@@ -67,7 +67,7 @@ def look_at_connections(database: Database, workers: int) -> Finding:
     return judge_connections(workers, min(limits, key=lambda limit: limit.free))
 
 
-def judge_connections(workers: int, limit: Limit) -> Finding:
+def judge_connections(workers: int, limit: Limit) -> CheckResult:
     """Whether a limit leaves enough.
 
     Args:

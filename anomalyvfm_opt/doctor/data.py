@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from anomalyvfm_opt.data.layout import list_categories, read_category
-from anomalyvfm_opt.doctor.check import Finding, fail, ok, skip
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip
 from anomalyvfm_opt.doctor.subject import Subject
 from anomalyvfm_opt.errors import AnomalyVFMOptError
 
 _SHOWN = 8
 
 
-def look_at_data(subject: Subject, data: Path | None) -> Finding:
+def look_at_data(subject: Subject, data: Path | None) -> CheckResult:
     """The categories that the options name, or else all that are in the folder.
 
     Raises:
@@ -26,7 +26,7 @@ def look_at_data(subject: Subject, data: Path | None) -> Finding:
     return failed[0] if failed else ok("; ".join(found.detail for found in findings))
 
 
-def _look_at_folder(folder: Path, needed: set[str]) -> Finding:
+def _look_at_folder(folder: Path, needed: set[str]) -> CheckResult:
     known = list_categories(folder)
     if missing := sorted(needed - set(known)):
         return fail(

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, Row, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok, skip, warn
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip, warn
 from anomalyvfm_opt.store.engine import (
     URL_VARIABLE,
     check_connection,
@@ -90,14 +90,14 @@ class Database:
             self._engine.dispose()
 
 
-def look_at_connection(database: Database) -> Finding:
+def look_at_connection(database: Database) -> CheckResult:
     """Whether the server answers and lets us in."""
     if database.url is None:
         return skip("the embedded database does not run; it starts by itself when needed")
     return ok(database.connect())
 
 
-def look_at_password(database: Database) -> Finding:
+def look_at_password(database: Database) -> CheckResult:
     """Where the password comes from, and whether others can read it."""
     if database.is_embedded:
         return skip("the embedded database keeps its own password file")
@@ -110,7 +110,7 @@ def look_at_password(database: Database) -> Finding:
     return _look_at_passfile(url)
 
 
-def _look_at_passfile(url: URL) -> Finding:
+def _look_at_passfile(url: URL) -> CheckResult:
     """The password file that libpq would read: passfile= in the URL, else PGPASSFILE, else ~/.pgpass."""
     named = url.query.get("passfile") or os.environ.get("PGPASSFILE")
     path = Path(str(named)) if named else Path.home() / ".pgpass"
@@ -126,7 +126,7 @@ def _look_at_passfile(url: URL) -> Finding:
     return ok(f"{path}, mode {mode:04o}")
 
 
-def look_at_server(database: Database) -> Finding:
+def look_at_server(database: Database) -> CheckResult:
     """Version, encoding, and whether it can be written to at all."""
     row = database.ask(_SERVER)[0]
     detail = f"PostgreSQL {row.version}, encoding {row.encoding}"
@@ -149,7 +149,7 @@ def look_at_server(database: Database) -> Finding:
     return ok(detail)
 
 
-def look_at_latency(database: Database) -> Finding:
+def look_at_latency(database: Database) -> CheckResult:
     """How long one statement takes, there and back."""
     samples = []
     with database.engine.connect() as connection:
@@ -160,7 +160,7 @@ def look_at_latency(database: Database) -> Finding:
     return judge_latency(median(samples))
 
 
-def judge_latency(round_trip_ms: float) -> Finding:
+def judge_latency(round_trip_ms: float) -> CheckResult:
     """Whether a worker's statements would take longer than its user expects."""
     detail = f"{round_trip_ms:.1f} ms a statement"
     if round_trip_ms <= _SLOW_MS:
@@ -172,7 +172,7 @@ def judge_latency(round_trip_ms: float) -> Finding:
     )
 
 
-def look_at_clock(database: Database) -> Finding:
+def look_at_clock(database: Database) -> CheckResult:
     """The server's clock against this host's, from the sample with the shortest way."""
     samples = []
     with database.engine.connect() as connection:
@@ -185,7 +185,7 @@ def look_at_clock(database: Database) -> Finding:
     return judge_clock(skew_s, round_trip_s / 2)
 
 
-def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
+def judge_clock(skew_s: float, uncertainty_s: float) -> CheckResult:
     """A wrong clock is never a failure: leases use the database's clock alone.
 
     Args:

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok, warn
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
 from anomalyvfm_opt.worker.cores import count_cores
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _GIB = 2**30
 _LEAST_FREE = 0.5  # of a GPU's memory: below, somebody else computes on it
 
 
-def look_at_torch(device: str) -> Finding:
+def look_at_torch(device: str) -> CheckResult:
     """Whether torch can be imported, and whether its build fits the driver of this host."""
     import torch
 
@@ -48,7 +48,7 @@ def read_driver(file: Path) -> str:
     return next((word for word in words if word[0].isdigit() and "." in word), "of an unknown version")
 
 
-def look_at_device(name: str) -> Finding:
+def look_at_device(name: str) -> CheckResult:
     """The device that a worker with this `--device` takes; a GPU is asked to compute something small.
 
     Raises:
@@ -72,7 +72,7 @@ def look_at_device(name: str) -> Finding:
     )
 
 
-def _look_at_gpu(device: "torch.device") -> Finding:
+def _look_at_gpu(device: "torch.device") -> CheckResult:
     import torch
 
     known = torch.cuda.get_device_properties(device)
@@ -108,7 +108,7 @@ def _describe_remedy(free: int) -> str:
     return "install a torch whose CUDA knows this GPU, or use --device cpu"
 
 
-def look_at_threads() -> Finding:
+def look_at_threads() -> CheckResult:
     """Threads of torch and of NumPy's BLAS against the cores that this process may use."""
     import torch
     from threadpoolctl import threadpool_info
@@ -118,7 +118,7 @@ def look_at_threads() -> Finding:
     return judge_threads(torch.get_num_threads(), cores, ", ".join(blas))
 
 
-def judge_threads(threads: int, cores: float, libraries: str) -> Finding:
+def judge_threads(threads: int, cores: float, libraries: str) -> CheckResult:
     """Threads that outnumber the cores wait for each other by spinning.
 
     Args:

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from anomalyvfm_opt.doctor.check import Finding, ok, warn
+from anomalyvfm_opt.doctor.check import CheckResult, ok, warn
 from anomalyvfm_opt.doctor.database import Database
 from anomalyvfm_opt.doctor.state import locate_state_folder
 from anomalyvfm_opt.errors import EnvironmentMissingError
@@ -15,7 +15,7 @@ from anomalyvfm_opt.store.embedded.server_user import ServerUser, choose_server_
 _TIMEOUT_S = 10.0
 
 
-def look_at_embedded(database: Database) -> Finding:
+def look_at_embedded(database: Database) -> CheckResult:
     """Whether it runs, or could be started; where it runs, `database` learns its URL.
 
     Raises:

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from json import loads
 from pathlib import Path
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok, skip, warn
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip, warn
 from anomalyvfm_opt.doctor.database import Database
-from anomalyvfm_opt.doctor.subject import Plan, Subject, is_store_empty
+from anomalyvfm_opt.doctor.subject import Subject, Workload, is_store_empty
 from anomalyvfm_opt.errors import AnomalyVFMOptError
 from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE, locate_artifacts
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -23,7 +23,7 @@ _LEFT_ALONE = "give them workers of that version, or restore a backup; --study S
 _SHARE = f"set {ARTIFACTS_VARIABLE} to a folder that all hosts share"
 
 
-def look_at_studies(subject: Subject, database: Database, name: str | None) -> Finding:
+def look_at_studies(subject: Subject, database: Database, name: str | None) -> CheckResult:
     """The studies that have trials left, and whether this program may work on them; the others are not looked at.
 
     Args:
@@ -46,7 +46,7 @@ def look_at_studies(subject: Subject, database: Database, name: str | None) -> F
     problems = _collect(open_ones, check_joinable)
     subject.joined = [record for record in open_ones if record.name not in problems]
     if name is None:
-        subject.plans += [Plan(each.spec, (each.category,), Path(each.data_dir)) for each in subject.joined]
+        subject.workloads += [Workload.of(each) for each in subject.joined]
     elif problems:
         return _fail(problems)
     if problems:
@@ -62,7 +62,7 @@ def look_at_studies(subject: Subject, database: Database, name: str | None) -> F
     return ok(f"{len(open_ones)} with trials left: {', '.join(record.name for record in open_ones)}")
 
 
-def look_at_images(subject: Subject, database: Database, data: Path | None) -> Finding:
+def look_at_images(subject: Subject, database: Database, data: Path | None) -> CheckResult:
     """Whether the images and masks here are those of the studies; all that a worker may read are read."""
     from anomalyvfm_opt.store.division import list_images
     from anomalyvfm_opt.worker.images import find_images
@@ -75,7 +75,7 @@ def look_at_images(subject: Subject, database: Database, data: Path | None) -> F
     return _fail(problems) if problems else ok(f"those of {_count(subject.joined)}, by the hashes of their files")
 
 
-def look_at_weights(subject: Subject, file: Path | None) -> Finding:
+def look_at_weights(subject: Subject, file: Path | None) -> CheckResult:
     """Whether the backbone's weights here are those of the studies.
 
     Args:
@@ -93,7 +93,7 @@ def look_at_weights(subject: Subject, file: Path | None) -> Finding:
     )
 
 
-def look_at_fleet(subject: Subject, database: Database, device: str) -> Finding:
+def look_at_fleet(subject: Subject, database: Database, device: str) -> CheckResult:
     """What the trials so far were computed with, against what is here; a confirmation takes one kind of device."""
     from anomalyvfm_opt.bench.course import name_device
     from anomalyvfm_opt.store.confirmations import find_device
@@ -122,7 +122,7 @@ def look_at_fleet(subject: Subject, database: Database, device: str) -> Finding:
     return ok(f"{ours}, as the trials so far; {mine}")
 
 
-def look_at_artifacts(database: Database) -> Finding:
+def look_at_artifacts(database: Database) -> CheckResult:
     """Whether trials' files can be written, and whether a trial that moves to this host finds its checkpoint."""
     from anomalyvfm_opt.store.workers import list_workers
 
@@ -161,7 +161,7 @@ def _collect(
     return problems
 
 
-def _fail(problems: dict[str, AnomalyVFMOptError]) -> Finding:
+def _fail(problems: dict[str, AnomalyVFMOptError]) -> CheckResult:
     """The same reason may hold for several studies in other words: the first is said in full."""
     first, *others = problems.values()
     more = f"; and so for {', '.join(list(problems)[1:])}" if others else ""

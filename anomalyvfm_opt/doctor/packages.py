@@ -5,12 +5,12 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok, warn
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
 
 _SHOWN = ("torch", "timm", "peft", "optuna")
 
 
-def look_at_packages() -> Finding:
+def look_at_packages() -> CheckResult:
     """Versions of all packages that are needed; those of the extras are looked at where they are used."""
     try:
         needed = [Requirement(line) for line in requires("anomalyvfm-opt") or []]
@@ -19,7 +19,7 @@ def look_at_packages() -> Finding:
     return judge_packages(each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""}))
 
 
-def judge_packages(needed: Iterable[Requirement]) -> Finding:
+def judge_packages(needed: Iterable[Requirement]) -> CheckResult:
     """Compare with what is installed."""
     faults, fixes = [], []
     for requirement in needed:

@@ -6,7 +6,7 @@ import pwd
 import shutil
 from pathlib import Path
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok, warn
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
 from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE, HOME_VARIABLE, locate_artifacts, locate_state_folder
 
 _ELSEWHERE = f"set {HOME_VARIABLE} to a folder that you can write to"
@@ -21,7 +21,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 __all__ = ["find_file_system", "locate_state_folder", "look_at_disk", "look_at_state_folder"]
 
 
-def look_at_state_folder() -> Finding:
+def look_at_state_folder() -> CheckResult:
     """Whether it can be used, or could be made, by this user."""
     folder = locate_state_folder()
     if not os.path.lexists(folder):
@@ -40,7 +40,7 @@ def look_at_state_folder() -> Finding:
     return ok(detail)
 
 
-def _look_at_future(folder: Path) -> Finding:
+def _look_at_future(folder: Path) -> CheckResult:
     """Whether a folder that is not there could be made."""
     parent = _find_existing(folder)
     if not parent.is_dir():
@@ -50,7 +50,7 @@ def _look_at_future(folder: Path) -> Finding:
     return ok(f"{folder}: not there yet; the first command makes it")
 
 
-def look_at_disk(cache_bytes: int) -> Finding:
+def look_at_disk(cache_bytes: int) -> CheckResult:
     """Free space against what the cache may take, inodes, and the kind of file system.
 
     Args:

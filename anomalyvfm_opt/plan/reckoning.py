@@ -63,7 +63,7 @@ class CategoryPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CostPlan:
     """The plans of a spec's studies, and what they were reckoned from."""
 
     studies: tuple[CategoryPlan, ...]
@@ -117,7 +117,7 @@ def plan_studies(
     found: Mapping[str, tuple[Spec, int]],
     weights: Path | None = None,
     say: Callable[[str], None] = lambda _line: None,
-) -> Plan:
+) -> CostPlan:
     """Measure the first category, and reckon the others from it by the number of their tiles.
 
     Args:
@@ -149,7 +149,7 @@ def plan_studies(
         confirm_seconds = reckon_confirmation(spec, subject.category, costs, draws)
         studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), done, cache, judged))
     mean = resolve_mean([study.locked_scenes for study in studies], **_read_terms(spec))
-    return Plan(tuple(studies), measured_on, probe, mean)
+    return CostPlan(tuple(studies), measured_on, probe, mean)
 
 
 def _choose_geometries(spec: Spec, split: Split) -> dict[int, Geometry]:

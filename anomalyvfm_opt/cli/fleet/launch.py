@@ -24,7 +24,7 @@ from anomalyvfm_opt.cli.options import (
 from anomalyvfm_opt.cli.output import say
 
 
-class Engine(StrEnum):
+class EngineName(StrEnum):
     """What places the workers."""
 
     LOCAL = "local"
@@ -34,20 +34,20 @@ class Engine(StrEnum):
 
 # Options that not all engines have: they would change nothing, without a word.
 _ENGINES_OF = {
-    "gpus_per_worker": (Engine.RAY, Engine.SLURM),
-    "detach": (Engine.RAY, Engine.SLURM),
-    "address": (Engine.RAY,),
-    "cpus_per_worker": (Engine.RAY,),
-    "elastic": (Engine.RAY,),
-    "time_limit": (Engine.SLURM,),
-    "partition": (Engine.SLURM,),
-    "sbatch": (Engine.SLURM,),
+    "gpus_per_worker": (EngineName.RAY, EngineName.SLURM),
+    "detach": (EngineName.RAY, EngineName.SLURM),
+    "address": (EngineName.RAY,),
+    "cpus_per_worker": (EngineName.RAY,),
+    "elastic": (EngineName.RAY,),
+    "time_limit": (EngineName.SLURM,),
+    "partition": (EngineName.SLURM,),
+    "sbatch": (EngineName.SLURM,),
 }
 
 
 def launch(
     context: typer.Context,
-    engine: Annotated[Engine, typer.Option("--engine", help="What places the workers.")] = Engine.LOCAL,
+    engine: Annotated[EngineName, typer.Option("--engine", help="What places the workers.")] = EngineName.LOCAL,
     count: Annotated[
         int | None,
         typer.Option("--count", min=1, max=256, metavar="N", help="Workers; else one a GPU, or a single one."),
@@ -93,16 +93,16 @@ def launch(
 
     _refuse_of_another(context, engine)
     request = None
-    if engine is Engine.SLURM:
+    if engine is EngineName.SLURM:
         request = read_request(count or 1, drain_s, time_limit, partition, gpus_per_worker, sbatch)
-    if engine is not Engine.RAY:  # whose nodes have folders of their own
+    if engine is not EngineName.RAY:  # whose nodes have folders of their own
         _refuse_missing(data, weights)
     store = open_store(db)
     names = study or []
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
-    if engine is Engine.RAY:
+    if engine is EngineName.RAY:
         needs = Needs(1.0 if gpus_per_worker is None else gpus_per_worker, cpus_per_worker)
         options = RayOptions(address, needs, count, detach is True, elastic)
         raise typer.Exit(launch_on_ray(context, store, lambda: select_families(store.engine, names), options))
@@ -119,7 +119,7 @@ def launch(
     raise typer.Exit(run_fleet(store, lambda: select_families(store.engine, names), slots, arguments))
 
 
-def _refuse_of_another(context: typer.Context, engine: Engine) -> None:
+def _refuse_of_another(context: typer.Context, engine: EngineName) -> None:
     from anomalyvfm_opt.errors import UsageError
 
     for parameter in context.command.params:

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 from packaging.requirements import Requirement
 
-from anomalyvfm_opt.doctor.check import Check, Finding, Status, fail, ok, run_checks, skip, summarise, warn
+from anomalyvfm_opt.doctor.check import Check, CheckResult, Status, fail, ok, run_checks, skip, summarise, warn
 from anomalyvfm_opt.doctor.connections import Limit, count_connections_per_process, judge_connections
 from anomalyvfm_opt.doctor.database import judge_clock, judge_latency
 from anomalyvfm_opt.doctor.device import judge_threads, read_driver
@@ -25,7 +25,7 @@ MOUNTS = """\
 """
 
 
-def raise_it(error: Exception) -> Finding:
+def raise_it(error: Exception) -> CheckResult:
     raise error
 
 
@@ -66,7 +66,7 @@ def test_whatever_one_check_does_the_others_are_run() -> None:
         ([], "ok"),
     ],
 )
-def test_the_worst_finding_decides(findings: list[Finding], status: str) -> None:
+def test_the_worst_finding_decides(findings: list[CheckResult], status: str) -> None:
     assert summarise(findings) == status
 
 
