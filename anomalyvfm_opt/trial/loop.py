@@ -21,12 +21,12 @@ from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
+from anomalyvfm_opt.store.budget import count_usage, take_ticket
+from anomalyvfm_opt.store.leases import Lease, LeaseLostError
 from anomalyvfm_opt.store.looks import write_look
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
-from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import Lease, LeaseLostError
 from anomalyvfm_opt.trial.outcome import Outcome, PrunedTrialError
 from anomalyvfm_opt.trial.patience import Patience
 from anomalyvfm_opt.trial.pulse import Hold, Pulse

@@ -14,7 +14,7 @@ from anomalyvfm_opt.errors import (
     DoesNotFitError,
 )
 from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
-from anomalyvfm_opt.trial.lease import LeaseLostError
+from anomalyvfm_opt.store.leases import LeaseLostError
 
 
 class Policy(Enum):

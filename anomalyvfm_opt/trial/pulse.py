@@ -17,8 +17,8 @@ from typing import Self
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from anomalyvfm_opt.store.leases import Lease, LeaseLostError
 from anomalyvfm_opt.store.workers import beat
-from anomalyvfm_opt.trial.lease import Lease, LeaseLostError
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
 
 _log = logging.getLogger(__name__)

@@ -15,10 +15,11 @@ from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.store.artifacts import ArtifactFolder, put_all
 from anomalyvfm_opt.store.batch import set_attributes
 from anomalyvfm_opt.store.endings import Ending, close_trial, end_trial
+from anomalyvfm_opt.store.leases import Lease
+from anomalyvfm_opt.store.outcomes import list_last_outcomes
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.store.study_state import list_last_outcomes, set_state
-from anomalyvfm_opt.trial.lease import Lease
+from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.trial.outcome import Failure, Outcome, Policy, classify
 from anomalyvfm_opt.trial.patience import Patience
 from anomalyvfm_opt.trial.pulse import Times

@@ -20,6 +20,7 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.spec.contradictions import LEAST_NOISE_SEEDS
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.confirmations import (
     StoredConfirmation,
     insert_confirmation,
@@ -32,7 +33,6 @@ from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord, count_categories
 from anomalyvfm_opt.store.study_state import read_state
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, Plan, set_terms
 from anomalyvfm_opt.verdict.predictions import predict_by_rule

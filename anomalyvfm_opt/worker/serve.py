@@ -27,6 +27,7 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.confirmations import claim_device, find_device
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.home import artifacts_folder
@@ -34,7 +35,6 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.loop import Crew, TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.patience import Patience

@@ -21,13 +21,13 @@ from sqlalchemy import Engine, text
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DoesNotFitError
 from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.store import endings
+from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.store.engine import make_engine
+from anomalyvfm_opt.store.leases import Lease
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, load_study
 from anomalyvfm_opt.store.study_state import set_state
-from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import Lease
 from anomalyvfm_opt.trial.loop import TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
 from anomalyvfm_opt.trial.patience import Patience

@@ -9,10 +9,10 @@ import pytest
 from optuna.trial import TrialState
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.budget import count_usage, take_ticket
+from anomalyvfm_opt.store.leases import LeaseLostError
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
 from anomalyvfm_opt.store.studies import delete_study
-from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import LeaseLostError
 from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, text
 
 from anomalyvfm_opt.store.engine import autocommit
-from anomalyvfm_opt.trial.lease import Lease
+from anomalyvfm_opt.store.leases import Lease
 
 _COUNT_TEXT = """
     SELECT count(*) FILTER (WHERE t.state = 'COMPLETE') AS complete,
