@@ -7,6 +7,7 @@ from sqlalchemy import Row
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok
 from anomalyvfm_opt.doctor.database import Database
+from anomalyvfm_opt.store.optuna_private import list_tables
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS, advise_role, check_may_create
 from anomalyvfm_opt.store.roles import find_roles
 from anomalyvfm_opt.store.schema import HEAD
@@ -104,9 +105,7 @@ def look_at_optuna_schema(database: Database) -> CheckResult:
 
 def list_optuna_tables() -> set[str]:
     """The names of Optuna's tables."""
-    from optuna.storages._rdb.models import BaseModel
-
-    return {*BaseModel.metadata.tables, "alembic_version"}
+    return {*list_tables(), "alembic_version"}
 
 
 def _join(names: Sequence[str]) -> str:

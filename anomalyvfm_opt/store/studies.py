@@ -18,6 +18,7 @@ from anomalyvfm_opt.spec.model import Spec, hash_content
 from anomalyvfm_opt.spec.study_name import Kind, StudyName
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.division import StoredImage
+from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
             for name, parameters in references.items():
                 if name not in enqueued:
                     study.enqueue_trial(parameters or {}, user_attrs={"reference": name})
-            _insert_study(connection, study._study_id, new)  # the row that makes the creation complete
+            _insert_study(connection, read_study_id(study), new)  # the row that makes the creation complete
             connection.commit()
         finally:
             connection.rollback()

@@ -24,6 +24,7 @@ from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
 from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.store.leases import Lease, LeaseLostError
 from anomalyvfm_opt.store.looks import write_look
+from anomalyvfm_opt.store.optuna_private import read_trial_id
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
@@ -162,7 +163,7 @@ class TrialLoop:
             with ExitStack() as undo:
                 undo.callback(lease.release, self._engine)
                 trial = self._study.ask()
-                lease.attach(self._engine, trial._trial_id)
+                lease.attach(self._engine, read_trial_id(trial))
                 undo.pop_all()
         except LeaseLostError:
             return Turn.RAN  # whoever reaps finds the trial

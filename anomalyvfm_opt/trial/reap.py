@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from anomalyvfm_opt.store.endings import Ending, end_trial
 from anomalyvfm_opt.store.leases import sweep_leases
+from anomalyvfm_opt.store.optuna_private import read_study_id, read_trial_id
 from anomalyvfm_opt.store.planned import PLANNED, Waiting
 from anomalyvfm_opt.trial.outcome import Outcome, Policy
 
@@ -30,10 +31,10 @@ def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
     Returns:
         The numbers of the trials that were found dead, and that nobody else gave back.
     """
-    orphans = sweep_leases(engine, study._study_id)
+    orphans = sweep_leases(engine, read_study_id(study))
     if not orphans:
         return []
-    dead = [trial for trial in study.get_trials(deepcopy=False) if trial._trial_id in orphans]
+    dead = [trial for trial in study.get_trials(deepcopy=False) if read_trial_id(trial) in orphans]
     found = (Outcome.LOST, "its worker died", worker)
     return [trial.number for trial in dead if give_back(engine, trial, *found, waits=False)]
 
@@ -54,7 +55,7 @@ def give_back(
         attributes = {**kept, "retry_of": trial.number, "first_number": first, "times_lost": times_lost}
         retry = Waiting(_fixed_parameters(trial), attributes)
     ending = Ending(TrialState.FAIL, str(outcome), message, worker)
-    return end_trial(engine, trial._trial_id, ending, retry, waits=waits)
+    return end_trial(engine, read_trial_id(trial), ending, retry, waits=waits)
 
 
 def _fixed_parameters(trial: FrozenTrial) -> dict[str, object]:

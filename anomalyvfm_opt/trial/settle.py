@@ -16,6 +16,7 @@ from anomalyvfm_opt.store.artifacts import ArtifactFolder, put_all
 from anomalyvfm_opt.store.batch import set_attributes
 from anomalyvfm_opt.store.endings import Ending, close_trial, end_trial
 from anomalyvfm_opt.store.leases import Lease
+from anomalyvfm_opt.store.optuna_private import find_storage, read_trial_id
 from anomalyvfm_opt.store.outcomes import list_last_outcomes
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -82,13 +83,13 @@ class Settler:
             if is_unsound(result.findings):
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
             labelled = (result.image_keys, result.labels, result.scores)
-            write_scores(self._engine, trial._trial_id, result.metrics, *labelled, files, result.resampled)
+            write_scores(self._engine, read_trial_id(trial), result.metrics, *labelled, files, result.resampled)
             self._study.tell(trial, result.value)
         except UpdateFinishedTrialError:
             if self._read_state(trial) is not TrialState.COMPLETE:
                 raise
             # by an earlier try of ours whose answer was lost: nobody else completes this trial
-        close_trial(self._engine, trial._trial_id, str(Outcome.COMPLETED), self._worker)
+        close_trial(self._engine, read_trial_id(trial), str(Outcome.COMPLETED), self._worker)
         result.discard()
         self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
 
@@ -149,7 +150,7 @@ class Settler:
         match outcome.policy:
             case Policy.NOTHING:
                 if self._read_state(trial) is not TrialState.COMPLETE:  # as it is if its lease expired after it
-                    delete_scores(self._engine, trial._trial_id)  # written just before the lease was lost
+                    delete_scores(self._engine, read_trial_id(trial))  # written just before the lease was lost
                 lease.release(self._engine)
             case Policy.RETRY | Policy.RETRY_FEW:
                 self._give_back(trial, outcome, failure.message)
@@ -164,16 +165,16 @@ class Settler:
 
     def _finish(self, trial: optuna.Trial, state: TrialState, failure: Failure) -> None:
         ending = Ending(state, str(failure.outcome), failure.message, self._worker)
-        end_trial(self._engine, trial._trial_id, ending)
+        end_trial(self._engine, read_trial_id(trial), ending)
 
     def _give_back(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
-        frozen = self._study._storage.get_trial(trial._trial_id)
+        frozen = find_storage(self._study).get_trial(read_trial_id(trial))
         give_back(self._engine, frozen, outcome, message, self._worker)
 
     def _read_state(self, trial: optuna.Trial) -> TrialState | None:
         """None if the study was deleted."""
         try:
-            return self._study._storage.get_trial(trial._trial_id).state
+            return find_storage(self._study).get_trial(read_trial_id(trial)).state
         except KeyError:
             return None
 

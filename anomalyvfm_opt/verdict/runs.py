@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.store.optuna_private import read_trial_id
 from anomalyvfm_opt.store.outcomes import read_final_outcomes
 from anomalyvfm_opt.store.planned import Key, Planned
 from anomalyvfm_opt.store.scores import read_aurocs
@@ -86,11 +87,11 @@ def list_runs(store: Store, record: StudyRecord) -> list[Run]:
         Run(
             planned,
             trial.number,
-            trial._trial_id,
+            read_trial_id(trial),
             trial.state,
-            outcomes.get(trial._trial_id),
+            outcomes.get(read_trial_id(trial)),
             trial.user_attrs,
-            aurocs.get(trial._trial_id, {}),
+            aurocs.get(read_trial_id(trial), {}),
         )
         for planned, trial in last.values()
     ]
