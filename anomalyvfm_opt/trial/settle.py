@@ -22,7 +22,7 @@ from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.trial.outcome import Failure, Outcome, Policy, classify
-from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.patience import wait_out
 from anomalyvfm_opt.trial.pulse import Times
 from anomalyvfm_opt.trial.reap import give_back
 from anomalyvfm_opt.trial.result import TrialResult
@@ -71,7 +71,7 @@ class Settler:
         self._on_end = on_end
 
     def tell(self, trial: optuna.Trial, result: TrialResult) -> None:
-        """Store a result: files, attributes, scores, then the state; twice is as good as once.
+        """Store a result: files, attributes, scores, then the state; safe to repeat after a lost reply.
 
         Raises:
             UpdateFinishedTrialError: the trial was taken over meanwhile.
@@ -109,19 +109,21 @@ class Settler:
             failure = Failure(Outcome.FENCED, "taken over before it was told")
         else:
             failure = classify(error)
-        patience = Patience(times.outage_s if failure.stop is None else times.drain_s, lambda: None)
+        patient = wait_out(self, times.outage_s if failure.stop is None else times.drain_s, lambda: None)
         try:
-            outcome = patience.run(lambda: self._end(trial, lease, failure))
+            outcome = patient.end(trial, lease, failure)
         except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError) as away:
             _log.warning("trial %s could not be settled, a later worker finds it: %s", trial.number, away)
             outcome = failure.outcome
         except KeyError:  # the study was deleted
             outcome = Outcome.FENCED
         self._on_end(Ended(trial.number, outcome, None, failure.message))
+        if failure.stop is error:
+            raise error
         if failure.stop is not None:
-            raise failure.stop
+            raise failure.stop from error
         if outcome is Outcome.BUG:
-            patience.run(lambda: self._stop_on_bugs(error))
+            patient.stop_on_bugs(error)
 
     def give_up(self, trial: optuna.Trial, outcome: Outcome, message: str) -> bool:
         """Give back a trial that no longer answers; False if it has its result, and answers after all.
@@ -142,8 +144,8 @@ class Settler:
         self._on_end(Ended(trial.number, outcome, None, message))
         return True
 
-    def _end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Outcome:
-        """Do what the policy says; twice is as good as once."""
+    def end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Outcome:
+        """Do what the outcome's policy says, and return the outcome; safe to repeat after a lost reply."""
         if failure.outcome is not Outcome.FENCED and not lease.is_held(self._engine):
             failure = replace(failure, outcome=Outcome.FENCED)  # taken over while we were away
         outcome = failure.outcome
@@ -178,7 +180,7 @@ class Settler:
         except KeyError:
             return None
 
-    def _stop_on_bugs(self, error: Exception) -> None:
+    def stop_on_bugs(self, error: Exception) -> None:
         """Stop the study when its last trials all failed by an error of ours, whoever ran them.
 
         Raises:

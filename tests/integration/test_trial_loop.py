@@ -186,7 +186,7 @@ def test_an_interrupt_after_the_lease_was_lost_makes_no_second_copy(bench: Bench
 def test_the_heartbeat_keeps_a_lease_alive_past_its_grace(bench: Bench) -> None:
     lease = take_ticket(bench.engine, bench.record.study_id, "w", 1.2)
     assert lease is not None
-    pulse = Pulse(bench.engine, "w", Times(grace_s=1.2), StopRequest())
+    pulse = Pulse(bench.engine, "w", Times(grace_s=1.2), StopRequest(), die=lambda: None)
     with pulse.hold(lease, lambda *_: None) as hold:
         time.sleep(2.0)
         hold.check()
