@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 from sqlalchemy import Connection, Engine, text
 
-from anomalyvfm_opt.spec.study_name import Kind, StudyName
+from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.planned import Planned, enqueue_planned
 from anomalyvfm_opt.store.store import Store
@@ -51,7 +51,7 @@ def plan_trials(
     Returns:
         How many trials are new.
     """
-    name = str(StudyName.parse(study.name).sibling(kind))
+    name = study.name_sibling(kind)
     sibling = optuna.create_study(
         storage=store.storage, study_name=name, direction="maximize", load_if_exists=True
     )
@@ -66,4 +66,4 @@ def plan_trials(
 def find_sibling(engine: Engine, study: StudyRecord, kind: Kind) -> StudyRecord | None:
     """A study's sibling; None if nothing was planned yet."""
     with engine.connect() as connection:
-        return find_study(connection, str(StudyName.parse(study.name).sibling(kind)))
+        return find_study(connection, study.name_sibling(kind))
