@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.spec.study_name import Kind, StudyName
 from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.selection import select_studies
 from anomalyvfm_opt.store.siblings import find_sibling
@@ -12,7 +13,7 @@ from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes
 
-_DOING = {"replicating": "replicates", "confirming": "confirm"}
+_DOING: dict[str, Kind] = {"replicating": "replicates", "confirming": "confirm"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Campaign:
     def list_open(self) -> list[str]:
         """Names of the siblings whose trainings are waited for."""
         return [
-            f"{name}#{_DOING[stage.name]}"
+            str(StudyName.parse(name).sibling(_DOING[stage.name]))
             for name, stage in self._stages.items()
             if stage.name in _DOING and stage.open
         ]
@@ -103,7 +104,7 @@ class Campaign:
         last = self._stages.get(study.name)
         if last is not None and (last.name, last.open) == (stage.name, stage.open):
             return
-        sibling = f"{study.name}#{_DOING.get(stage.name, 'confirm')}"
+        sibling = study.name_sibling(_DOING.get(stage.name, "confirm"))
         if stage.name == "done":
             yield f"{study.name}: round {stage.round} of its confirmation is done"
         elif last is None or last.name != stage.name:

@@ -107,10 +107,8 @@ class Confirmation:
         Raises:
             UsageError: nothing can be confirmed, or a wish contradicts what is written down.
         """
-        rounds = self._list_rounds()
-        last = (
-            rounds[-1].round if rounds else count_rounds(self._store.engine, self._study.name_sibling("confirm"))
-        )
+        rounds, confirm = self._list_rounds(), self._study.name_sibling("confirm")
+        last = rounds[-1].round if rounds else count_rounds(self._store.engine, confirm)
         if rounds and not wishes.again:
             self._refuse_late(rounds[-1], wishes)
             return self._follow(last)
@@ -143,7 +141,7 @@ class Confirmation:
         return [] if sibling is None else list_confirmations(self._store.engine, sibling.study_id)
 
     def _refuse_late(self, stored: StoredConfirmation, wishes: Wishes) -> None:
-        """The same wishes again are none."""
+        """Refuse wishes that contradict what is written down; to repeat the same ones is safe."""
         plan = Plan.from_json(stored.plan)
         finalist = plan.arms[FINALIST].label
         is_other = wishes.finalist is not None and name_entrant(wishes.finalist) != finalist
