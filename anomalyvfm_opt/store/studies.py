@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import optuna
@@ -58,6 +58,9 @@ class StudyRecord:
         return str(StudyName.parse(self.name).sibling(kind))
 
 
+_FIELDS = {field.name for field in fields(StudyRecord)}
+
+
 @dataclass(frozen=True)
 class NewStudy:
     """A study to be created: a spec, a category, and the hashes of the data and weights that it stands on."""
@@ -75,6 +78,17 @@ class NewStudy:
     def name(self) -> str:
         """`<spec>/<category>`."""
         return self.spec.study_name(self.category)
+
+    def to_row(self) -> dict[str, Any]:
+        """Return its row of the table `study`, without its id: its fields of the same names, and what they say."""
+        return {
+            **{name: value for name, value in vars(self).items() if name in tables.study.c},
+            "spec": self.spec.model_dump(mode="json"),
+            "spec_sha256": self.spec.sha256(),
+            "lock": self.spec.data.lock,
+            "budget": self.spec.search.trials,
+            "method": METHOD,
+        }
 
 
 def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str, Any] | None]) -> bool:
@@ -197,8 +211,11 @@ def delete_study(store: Store, name: str) -> None:
 
 def _select_studies() -> Any:
     join = tables.study.join(tables.optuna_studies, tables.study.c.study_id == tables.optuna_studies.c.study_id)
+    known = [
+        column for column in tables.study.c if column.name in _FIELDS
+    ]  # what changes is asked where it counts
     return (
-        select(tables.study, tables.optuna_studies.c.study_name.label("name"))
+        select(*known, tables.optuna_studies.c.study_name.label("name"))
         .select_from(join)
         .order_by(tables.study.c.study_id)
     )
@@ -206,8 +223,6 @@ def _select_studies() -> Any:
 
 def _to_record(row: Row[Any]) -> StudyRecord:
     values = row._asdict()
-    for name in ("created_at", "state", "state_reason"):  # what changes is asked for where it counts
-        del values[name]
     try:
         spec = Spec.model_validate(values["spec"])
     except ValidationError as error:
@@ -222,22 +237,7 @@ def _to_record(row: Row[Any]) -> StudyRecord:
 
 
 def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
-    connection.execute(
-        insert(tables.study).values(
-            study_id=study_id,
-            category=new.category,
-            spec=new.spec.model_dump(mode="json"),
-            spec_sha256=new.spec.sha256(),
-            data_dir=new.data_dir,
-            lock=new.spec.data.lock,
-            split_sha256=new.split_sha256,
-            weights_sha256=new.weights_sha256,
-            budget=new.spec.search.trials,
-            masks_sha256=new.masks_sha256,
-            judged=new.judged,
-            method=METHOD,
-        )
-    )
+    connection.execute(insert(tables.study).values(study_id=study_id, **new.to_row()))
     rows = [{"study_id": study_id, **vars(image)} for image in new.images]
     connection.execute(insert(tables.study_image), rows)
 
