@@ -211,9 +211,7 @@ def delete_study(store: Store, name: str) -> None:
 
 def _select_studies() -> Any:
     join = tables.study.join(tables.optuna_studies, tables.study.c.study_id == tables.optuna_studies.c.study_id)
-    known = [
-        column for column in tables.study.c if column.name in _FIELDS
-    ]  # what changes is asked where it counts
+    known = [column for column in tables.study.c if column.name in _FIELDS]  # what changes is asked for elsewhere
     return (
         select(*known, tables.optuna_studies.c.study_name.label("name"))
         .select_from(join)

@@ -12,7 +12,14 @@ from anomalyvfm_opt.store.studies import NewStudy, StudyRecord
 
 COLUMNS = set(tables.study.c.keys())
 NEW = NewStudy(
-    spec=Spec.model_validate({"name": "tiny", "data": {"lock": "half"}, "search": {"trials": 6}}),
+    spec=Spec.model_validate(
+        {
+            "name": "tiny",
+            "data": {"image_size_px": 64, "lock": "half"},
+            "references": ["frozen"],
+            "search": {"trials": 6},
+        }
+    ),
     category="tile",
     data_dir="/data",
     split_sha256="split",
