@@ -73,6 +73,6 @@ def plan_trials(
 
 
 def find_sibling(engine: Engine, study: StudyRecord, kind: Kind) -> StudyRecord | None:
-    """A study's sibling; None if nothing was planned yet."""
+    """Return a study's sibling; None if nothing was planned yet."""
     with engine.connect() as connection:
         return find_study(connection, study.name_sibling(kind))

@@ -139,7 +139,7 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
 
 
 def load_study(engine: Engine, name: str) -> StudyRecord:
-    """One study by its full name.
+    """Return one study by its full name.
 
     Raises:
         UsageError: no such study; near names are shown.
@@ -159,13 +159,13 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
 
 
 def find_study(connection: Connection, name: str) -> StudyRecord | None:
-    """One study by its full name; None if it is not there."""
+    """Return one study by its full name; None if it is not there."""
     row = connection.execute(_select_studies().where(tables.optuna_studies.c.study_name == name)).one_or_none()
     return None if row is None else _to_record(row)
 
 
 def list_studies(engine: Engine) -> list[StudyRecord]:
-    """All studies of ours, in the order of their creation; one that cannot be read is named in the log."""
+    """Return all studies of ours, in the order of their creation; one that cannot be read is named in the log."""
     records = []
     with engine.connect() as connection:
         for row in connection.execute(_select_studies()):
@@ -177,12 +177,12 @@ def list_studies(engine: Engine) -> list[StudyRecord]:
 
 
 def count_categories(engine: Engine, spec_name: str) -> int:
-    """How many categories of a spec have a study."""
+    """Return how many categories of a spec have a study."""
     return len({record.category for record in list_studies(engine) if record.spec.name == spec_name})
 
 
 def list_names(engine: Engine) -> list[str]:
-    """Names of all studies of ours, also of those that another version of this program stored."""
+    """Return names of all studies of ours, also of those that another version of this program stored."""
     query = select(tables.optuna_studies.c.study_name).join(
         tables.study, tables.study.c.study_id == tables.optuna_studies.c.study_id
     )

@@ -149,7 +149,7 @@ class TrialStore:
 
 
 def _describe(request: TrialRequest) -> dict[str, Any]:
-    """What Optuna's own parameters do not show: alpha and the three shares beside what they come from."""
+    """Return what Optuna's own parameters do not show: alpha and the three shares beside what they come from."""
     if request.parameters is None:
         return {"training_seed": request.seed}
     p = request.parameters
