@@ -7,6 +7,9 @@ CLUSTERS := $(VENV)/.installed-clusters
 # these take a study or images, so they are run by hand; and what they import
 BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows \
 	study_store virtual_time simulated_scenes simulated_studies
+# tests side by side, each process with a PostgreSQL of its own; the order stays, for the quickest files come last
+PROCESSES ?= 2
+SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow test-ray test-slurm test-all check format bench docs clean
@@ -15,10 +18,10 @@ demo: $(INSTALLED)
 	$(BIN)/anomalyvfm-opt demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow and not gpu and not ray and not slurm" --cov --cov-report=term:skip-covered --cov-fail-under=88
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not gpu and not ray and not slurm" --cov --cov-report=term:skip-covered --cov-fail-under=88
 
 test-slow: $(INSTALLED)
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "slow and not gpu"
 
 test-ray: $(INSTALLED) $(CLUSTERS)
 	$(BIN)/pytest -m ray
