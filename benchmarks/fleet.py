@@ -20,11 +20,11 @@ import optuna
 from sqlalchemy import Engine, text
 
 import study_store as bench
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.workers import beat
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.settle import Ended

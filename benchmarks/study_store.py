@@ -1,10 +1,12 @@
 """A study store of a benchmark's own: a server, databases on it, a study, and trials without work."""
 
+import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +15,7 @@ import optuna
 from sqlalchemy import Engine, create_engine, make_url, text
 from threadpoolctl import threadpool_limits
 
+from anomalyvfm_opt.errors import EXIT_BUG
 from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
@@ -23,7 +26,7 @@ from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, StudyRecord, create_study, load_study
-from anomalyvfm_opt.trial.loop import Crew, TrialLoop
+from anomalyvfm_opt.trial.loop import TrialLoop, WorkerContext
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
 from anomalyvfm_opt.trial.result import Progress, RunTrial, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.settle import Ended
@@ -72,9 +75,9 @@ def open_loop(
     def leave(exit_code: int) -> NoReturn:
         raise SystemExit(f"a trial of {worker} no longer answers ({exit_code})")
 
-    with Pulse(engine, worker, Times(grace_s), StopRequest()) as pulse:
-        crew = Crew(pulse, on_end, ArtifactFolder(Path("no trial here has files")), leave)
-        yield TrialLoop(study, engine, record, lambda: run, crew)
+    with Pulse(engine, worker, Times(grace_s), StopRequest(), partial(os._exit, EXIT_BUG)) as pulse:
+        context = WorkerContext(pulse, on_end, ArtifactFolder(Path("no trial here has files")), leave)
+        yield TrialLoop(study, engine, record, lambda: run, context)
 
 
 def make_database(server_url: str, name: str, template: str = "template1") -> str:

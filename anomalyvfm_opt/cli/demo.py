@@ -87,11 +87,12 @@ def _prepare(store: "Store", spec: "Spec", folder: "Path") -> None:
 
 
 def _delete_studies(store: "Store", name: str) -> None:
+    from anomalyvfm_opt.spec.study_name import StudyName
     from anomalyvfm_opt.store.studies import delete_study, list_names
 
-    for study in list_names(store.engine):
-        if study.startswith(f"{name}/") and "#" not in study:  # siblings go with it
-            delete_study(store, study)
+    for study in map(StudyName.parse, list_names(store.engine)):
+        if study.spec == name and study.kind == "search":  # siblings go with it
+            delete_study(store, str(study))
 
 
 def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:

@@ -9,24 +9,6 @@ from anomalyvfm_opt.store.engine import engine_options
 
 _NEARLY_FULL = 0.8
 
-# Backends are counted by database, since what kind of process a session of another role is, nobody else may see.
-_USAGE = """
-    SELECT current_setting('max_connections')::int AS max_connections,
-           current_setting('superuser_reserved_connections')::int
-               + coalesce(current_setting('reserved_connections', true)::int, 0) AS reserved,
-           (SELECT sum(numbackends)::int FROM pg_stat_database) AS in_use,
-           (SELECT numbackends FROM pg_stat_database WHERE datname = current_database()) AS in_use_here,
-           (SELECT count(*)::int FROM pg_stat_activity WHERE usesysid = r.oid) AS in_use_by_role,
-           (SELECT count(*)::int FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = :name) AS ours,
-           (SELECT count(*)::int FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = :name AND usesysid = r.oid) AS ours_by_role,
-           r.rolsuper AS is_superuser, r.rolconnlimit AS role_limit, quote_ident(r.rolname) AS role,
-           d.datconnlimit AS database_limit, quote_ident(d.datname) AS database
-      FROM pg_roles r, pg_database d
-     WHERE r.rolname = session_user AND d.datname = current_database()
-"""
-
 
 @dataclass(frozen=True)
 class Limit:
@@ -51,7 +33,7 @@ def count_connections_per_process() -> int:
 def look_at_connections(database: Database, workers: int) -> CheckResult:
     """Whether so many workers and a dashboard find connections, beside what others use now."""
     name = engine_options()["connect_args"]["application_name"]
-    row = database.ask(_USAGE, name=name)[0]
+    row = database.probe.count_connections(name)
     reserved = 0 if row.is_superuser else row.reserved
     taken = row.in_use - row.ours + reserved
     fix = "set max_connections = SIZE on the server, and restart it"

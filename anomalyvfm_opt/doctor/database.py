@@ -1,42 +1,26 @@
 """The study store's server: whether it answers, who we are there, and how far away it is."""
 
 import os
-import time
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from sqlalchemy import Engine, Row, create_engine, text
+from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip, warn
-from anomalyvfm_opt.store.engine import (
-    URL_VARIABLE,
-    check_connection,
-    engine_options,
-    explained,
-    normalise_url,
-    shown,
-)
+from anomalyvfm_opt.store.engine import URL_VARIABLE, normalise_url, shown
+from anomalyvfm_opt.store.probe import Probe
 
-_STATEMENT_TIMEOUT_MS = 5000
-_BOUNDS = {"connect_timeout": 5, "tcp_user_timeout": _STATEMENT_TIMEOUT_MS}  # in seconds and in milliseconds
 _OLDEST_VERSION, _RECOMMENDED_VERSION = 13, 16
 _SLOW_MS = 50.0
 _STATEMENTS_PER_TRIAL = 100  # about, with its reports; measured on Optuna's storage
 _CLOCK_TOLERANCE_S = 2.0
 _SAMPLES = 5
 
-_SERVER = """
-    SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
-           pg_is_in_recovery() AS is_standby, current_setting('server_encoding') AS encoding,
-           current_setting('default_transaction_read_only')::bool AS is_read_only
-"""
-
 
 class Database:
-    """The study store as the checks look at it: every statement in a read-only transaction of its own.
+    """The study store as the checks look at it, which read and never write.
 
     Args:
         flag: value of `--db`; None if it was not given.
@@ -46,14 +30,19 @@ class Database:
         self.source = "--db" if flag is not None else URL_VARIABLE
         self.url = flag if flag is not None else os.environ.get(URL_VARIABLE) or None
         self.is_embedded = self.url is None  # then the check of the embedded one sets `url`, if it runs
-        self._engine: Engine | None = None
+        self._probe: Probe | None = None
+
+    @property
+    def probe(self) -> Probe:
+        """What answers questions about the server."""
+        if self._probe is None:
+            raise RuntimeError("no connection: a check lacks `database` among its needs")
+        return self._probe
 
     @property
     def engine(self) -> Engine:
         """For functions of the store that only read."""
-        if self._engine is None:
-            raise RuntimeError("no connection: a check lacks `database` among its needs")
-        return self._engine
+        return self.probe.engine
 
     def connect(self) -> str:
         """Connect, within seconds; returns the URL as it may be shown.
@@ -63,31 +52,13 @@ class Database:
             EnvironmentMissingError: it cannot be used.
         """
         url = normalise_url(self.url or "", self.source)
-        options = engine_options(url, pool_size=1)
-        options["connect_args"] |= _BOUNDS  # which win over the URL's
-        engine = create_engine(url, **options)
-        try:
-            check_connection(engine)
-        except BaseException:
-            engine.dispose()
-            raise
-        self._engine = engine.execution_options(postgresql_readonly=True)
+        self._probe = Probe(url)
         return shown(url)
-
-    def ask(self, query: str, **values: Any) -> list[Row[Any]]:
-        """The rows of a query, which may not take long.
-
-        Raises:
-            EnvironmentMissingError: the database went away.
-        """
-        with explained(self.engine.url), self.engine.connect() as connection:
-            connection.execute(text(f"SET LOCAL statement_timeout = {_STATEMENT_TIMEOUT_MS}"))
-            return list(connection.execute(text(query), values))
 
     def close(self) -> None:
         """Give the connection back."""
-        if self._engine is not None:
-            self._engine.dispose()
+        if self._probe is not None:
+            self._probe.close()
 
 
 def look_at_connection(database: Database) -> CheckResult:
@@ -128,7 +99,7 @@ def _look_at_passfile(url: URL) -> CheckResult:
 
 def look_at_server(database: Database) -> CheckResult:
     """Version, encoding, and whether it can be written to at all."""
-    row = database.ask(_SERVER)[0]
+    row = database.probe.read_server()
     detail = f"PostgreSQL {row.version}, encoding {row.encoding}"
     if row.is_standby:
         return fail(f"{detail}: a standby, which is read-only", "name the primary server, not its standby")
@@ -151,13 +122,7 @@ def look_at_server(database: Database) -> CheckResult:
 
 def look_at_latency(database: Database) -> CheckResult:
     """How long one statement takes, there and back."""
-    samples = []
-    with database.engine.connect() as connection:
-        for _ in range(_SAMPLES):
-            started = time.perf_counter()
-            connection.execute(text("SELECT 1"))
-            samples.append((time.perf_counter() - started) * 1000)
-    return judge_latency(median(samples))
+    return judge_latency(median(database.probe.time_statements(_SAMPLES)))
 
 
 def judge_latency(round_trip_ms: float) -> CheckResult:
@@ -174,14 +139,7 @@ def judge_latency(round_trip_ms: float) -> CheckResult:
 
 def look_at_clock(database: Database) -> CheckResult:
     """The server's clock against this host's, from the sample with the shortest way."""
-    samples = []
-    with database.engine.connect() as connection:
-        for _ in range(_SAMPLES):
-            before = time.time()
-            there = float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")))
-            after = time.time()
-            samples.append((after - before, there - (before + after) / 2))
-    round_trip_s, skew_s = min(samples)
+    round_trip_s, skew_s = min(database.probe.compare_clocks(_SAMPLES))
     return judge_clock(skew_s, round_trip_s / 2)
 
 

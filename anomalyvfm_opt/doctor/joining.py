@@ -4,7 +4,6 @@ import os
 import platform
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
-from json import loads
 from pathlib import Path
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip, warn
@@ -15,10 +14,6 @@ from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE, locate_artifacts
 from anomalyvfm_opt.store.studies import StudyRecord
 
 _LIBRARIES = ("torch", "timm", "peft")
-_VERSIONS = """
-    SELECT a.value_json FROM trial_user_attributes a JOIN trials t USING (trial_id)
-     WHERE t.study_id = :study_id AND a.key = 'versions' ORDER BY t.trial_id DESC LIMIT 1
-"""
 _LEFT_ALONE = "give them workers of that version, or restore a backup; --study S looks at one of them"
 _SHARE = f"set {ARTIFACTS_VARIABLE} to a folder that all hosts share"
 
@@ -102,9 +97,8 @@ def look_at_fleet(subject: Subject, database: Database, device: str) -> CheckRes
     here = {name: version(name) for name in _LIBRARIES}
     others: set[str] = set()
     for record in subject.joined:
-        for row in database.ask(_VERSIONS, study_id=record.study_id):
-            there = loads(row.value_json)
-            others |= {f"{name} {there[name]}" for name in here if there.get(name, here[name]) != here[name]}
+        there = database.probe.read_libraries(record.study_id)
+        others |= {f"{name} {there[name]}" for name in here if there.get(name, here[name]) != here[name]}
     mine = name_device(choose_device(device))
     confirmations = [record for record in subject.joined if record.kind == "confirm"]
     claimed = {record.name: find_device(database.engine, record.study_id) for record in confirmations}
@@ -141,8 +135,8 @@ def look_at_artifacts(database: Database) -> CheckResult:
 
 
 def _has_trials_left(database: Database, record: StudyRecord) -> bool:
+    from anomalyvfm_opt.store.budget import count_usage
     from anomalyvfm_opt.store.study_state import read_state
-    from anomalyvfm_opt.trial.budget import count_usage
 
     is_stopped = read_state(database.engine, record.study_id).name == "stopped"
     return not is_stopped and not count_usage(database.engine, record.study_id).is_used_up

@@ -94,4 +94,4 @@ def look_at_study(subject: Subject, database: Database, name: str) -> CheckResul
 
 def is_store_empty(database: Database) -> bool:
     """Whether our tables are not made yet."""
-    return database.ask("SELECT to_regclass('anomalyvfm_opt.study') IS NULL AS is_empty")[0].is_empty is True
+    return not database.probe.has_table("anomalyvfm_opt.study")

@@ -7,6 +7,7 @@ from sqlalchemy import Row
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok
 from anomalyvfm_opt.doctor.database import Database
+from anomalyvfm_opt.store.optuna_private import list_tables
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS, advise_role, check_may_create
 from anomalyvfm_opt.store.roles import find_roles
 from anomalyvfm_opt.store.schema import HEAD
@@ -16,29 +17,6 @@ from anomalyvfm_opt.store.tables import SCHEMA
 _READS = "it is a role that reads; a worker uses the role of the workers"
 _NOT_MADE = "not made yet; the first command makes them"
 
-_ROLE = """
-    SELECT current_user AS role, to_regnamespace(:ours) IS NOT NULL AS has_ours,
-           coalesce(has_schema_privilege(to_regnamespace(:ours)::oid, 'USAGE'), false) AS may_use_ours
-"""
-_TABLES = """
-    SELECT n.nspname AS schema, c.relname AS name,
-           has_table_privilege(c.oid, 'SELECT') AS may_select, has_table_privilege(c.oid, 'INSERT') AS may_insert,
-           has_any_column_privilege(c.oid, 'UPDATE') AS may_update,
-           has_table_privilege(c.oid, 'DELETE') AS may_delete
-      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind IN ('r', 'p')
-       AND (n.nspname = :ours OR (c.relname = ANY(:optuna) AND pg_table_is_visible(c.oid)))
-"""
-_SEQUENCES = """
-    SELECT s.relname AS name
-      FROM pg_class s
-      JOIN pg_depend d ON d.objid = s.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'a'
-      JOIN pg_class t ON t.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
-     WHERE t.relname = ANY(:optuna) AND pg_table_is_visible(t.oid)
-       AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
-"""
-_HAS_TABLE = "SELECT to_regclass(:name) IS NOT NULL AS is_there"
-
 
 def look_at_rights(database: Database) -> CheckResult:
     """Whether this role may make the tables, or use those that are there.
@@ -47,10 +25,10 @@ def look_at_rights(database: Database) -> CheckResult:
         EnvironmentMissingError: it may not make them.
     """
     optuna = sorted(list_optuna_tables())
-    role = database.ask(_ROLE, ours=SCHEMA)[0]
+    role = database.probe.read_role()
     if role.has_ours and not role.may_use_ours:
         return fail(f"role {role.role} may not use the schema {SCHEMA}", advise_role(role.role))
-    tables = database.ask(_TABLES, ours=SCHEMA, optuna=optuna)
+    tables = database.probe.list_tables(optuna)
     has_optuna = any(table.name == "studies" for table in tables)
     if not has_optuna or all(table.schema != SCHEMA for table in tables):
         with database.engine.connect() as connection:
@@ -86,17 +64,15 @@ def _list_missing_rights(tables: Sequence[Row[Any]]) -> list[str]:
 
 def _list_missing_sequences(database: Database, optuna: Sequence[str]) -> list[str]:
     written = [name for name in optuna if "INSERT" in WORKER_RIGHTS.get(name, ())]
-    names = [row.name for row in database.ask(_SEQUENCES, optuna=written)]
+    names = database.probe.list_closed_sequences(written)
     return [f"USAGE on {_join(names)}"] if names else []
 
 
 def look_at_schema(database: Database) -> CheckResult:
     """The version of our tables against the one that this program needs."""
-    table = f"{SCHEMA}.schema_version"
-    if not database.ask(_HAS_TABLE, name=table)[0].is_there:
+    if not database.probe.has_table(f"{SCHEMA}.schema_version"):
         return ok(_NOT_MADE)
-    rows = database.ask(f"SELECT version_num FROM {table}")  # noqa: S608 - a constant
-    version = rows[0].version_num if rows else None
+    version = database.probe.read_our_version()
     if version == HEAD:
         return ok(f"version {version}")
     detail = f"version {version or '(none)'}, this program needs {HEAD}"
@@ -109,10 +85,8 @@ def look_at_optuna_schema(database: Database) -> CheckResult:
     Asked in SQL: Optuna's own check writes where it finds nothing.
     """
     head, known = list_optuna_versions()
-    has_tables = database.ask(_HAS_TABLE, name="studies")[0].is_there
-    has_version = database.ask(_HAS_TABLE, name="alembic_version")[0].is_there
-    rows = database.ask("SELECT version_num FROM alembic_version") if has_version else []
-    version = rows[0].version_num if rows else None
+    has_tables = database.probe.has_table("studies")
+    version = database.probe.read_optuna_version()
     if version is not None and version not in known and not has_tables:
         return fail(
             f"the table alembic_version holds {version!r}: another program's tables are in this schema",
@@ -131,9 +105,7 @@ def look_at_optuna_schema(database: Database) -> CheckResult:
 
 def list_optuna_tables() -> set[str]:
     """The names of Optuna's tables."""
-    from optuna.storages._rdb.models import BaseModel
-
-    return {*BaseModel.metadata.tables, "alembic_version"}
+    return {*list_tables(), "alembic_version"}
 
 
 def _join(names: Sequence[str]) -> str:

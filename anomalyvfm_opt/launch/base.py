@@ -1,5 +1,6 @@
 """What an engine can do: start a worker in a slot, say how it ended, pass a signal on. Nothing about trials."""
 
+import queue
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -41,14 +42,36 @@ class Exit:
         return f"exit {self.code}" if self.code >= 0 else f"killed by signal {-self.code}"
 
 
+class Exits:
+    """The workers that have ended and that nobody was told of yet, in the order in which they ended.
+
+    Any thread may add one.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Exit] = queue.Queue()
+
+    def add(self, ended: Exit) -> None:
+        """Note that a worker has ended; after its last line."""
+        self._queue.put(ended)
+
+    def wait(self, timeout_s: float) -> Exit | None:
+        """Return the next worker that has ended, once; None if none has within the time."""
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+
 class Launcher(Protocol):
     """An engine that places worker processes."""
 
+    @property
+    def exits(self) -> Exits:
+        """The workers that have ended."""
+
     def start(self, slot: Slot, arguments: Sequence[str]) -> None:
         """Start `anomalyvfm-opt worker run` with these arguments in an empty slot, now or when it has a place."""
-
-    def wait(self, timeout_s: float) -> Exit | None:
-        """The next worker that has ended; None if none has within the time."""
 
     def signal(self, number: int) -> None:
         """Pass a signal on to all workers that live; called from a signal's handler, so it takes no lock."""

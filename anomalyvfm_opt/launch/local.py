@@ -1,14 +1,13 @@
 """Workers as processes of this host."""
 
 import os
-import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from anomalyvfm_opt.launch.base import Exit, Slot
+from anomalyvfm_opt.launch.base import Exit, Exits, Slot
 
 
 class LocalLauncher:
@@ -24,7 +23,7 @@ class LocalLauncher:
     def __init__(self, on_line: Callable[[Slot, str], None], is_tied: bool = False) -> None:
         self._on_line = on_line
         self._is_tied = is_tied
-        self._ended: queue.Queue[Exit] = queue.Queue()
+        self.exits = Exits()
         self._processes: dict[int, subprocess.Popen[str]] = {}
 
     def start(self, slot: Slot, arguments: Sequence[str]) -> None:
@@ -45,13 +44,6 @@ class LocalLauncher:
         self._processes[slot.number] = process
         threading.Thread(target=self._follow, args=(slot, process), daemon=True).start()
 
-    def wait(self, timeout_s: float) -> Exit | None:
-        """The next worker that has ended, after its last line; None if none has within the time."""
-        try:
-            return self._ended.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-
     def signal(self, number: int) -> None:
         """Pass a signal on to all workers that live."""
         for process in list(self._processes.values()):
@@ -64,4 +56,4 @@ class LocalLauncher:
                 with suppress(OSError):  # nobody may read ours any more; the worker's must be read all the same
                     self._on_line(slot, line.rstrip("\n"))
         finally:
-            self._ended.put(Exit(slot, process.wait()))
+            self.exits.add(Exit(slot, process.wait()))

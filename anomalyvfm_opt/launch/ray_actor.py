@@ -44,7 +44,7 @@ class HeldWorker:
 
         An answer may get lost on its way: then some lines are, but not the exit code.
         """
-        ended = self._local.wait(_READ_S) if self._code is None else None
+        ended = self._local.exits.wait(_READ_S) if self._code is None else None
         if ended is not None:
             self._code = ended.code
         lines = []

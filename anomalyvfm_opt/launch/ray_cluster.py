@@ -4,7 +4,6 @@ Ray finds the places; which worker is started again, and when, is decided as for
 its GPUs and cores as long as its worker lives, so a worker that is started again may land on another node.
 """
 
-import queue
 import signal
 import threading
 import time
@@ -13,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from anomalyvfm_opt.launch.base import Exit, Slot
+from anomalyvfm_opt.launch.base import Exit, Exits, Slot
 from anomalyvfm_opt.launch.places import Needs
 from anomalyvfm_opt.launch.ray_actor import DetachedWorker, HeldWorker
 from anomalyvfm_opt.launch.ray_connection import NAMESPACE
@@ -37,20 +36,13 @@ class RayLauncher:
     def __init__(self, on_line: Callable[[Slot, str], None], needs: Needs) -> None:
         self._on_line = on_line
         self._needs = needs
-        self._ended: queue.Queue[Exit] = queue.Queue()
+        self.exits = Exits()
         self._signals: dict[int, deque[int]] = {}
 
     def start(self, slot: Slot, arguments: Sequence[str]) -> None:
         """Ask for an actor; its worker starts where and when there is room."""
         signals = self._signals[slot.number] = deque()
         threading.Thread(target=self._follow, args=(slot, list(arguments), signals), daemon=True).start()
-
-    def wait(self, timeout_s: float) -> Exit | None:
-        """The next worker that has ended, after its last line; None if none has within the time."""
-        try:
-            return self._ended.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
 
     def signal(self, number: int) -> None:
         """Pass a signal on to all workers that live; one that has no place yet is not started."""
@@ -71,7 +63,7 @@ class RayLauncher:
         except (RayError, OSError, RuntimeError, ValueError) as error:  # Ray's own, and a lost connection's
             ended = Exit(slot, -signal.SIGKILL, describe_loss(error))
         finally:  # whatever else was raised: who waits for it would wait for ever
-            self._ended.put(ended)
+            self.exits.add(ended)
 
     def _hold(self, slot: Slot, actor: Any, arguments: list[str], signals: deque[int]) -> int:
         """From the actor's place to its worker's exit code."""

@@ -17,7 +17,7 @@ _STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
 
 @dataclass
 class SlotState:
-    """What a slot is at; `note` says it to people. Of a lost worker nobody knows yet that it is dead."""
+    """The state of a slot, which `note` tells to people. Of a lost worker nobody knows yet that it is dead."""
 
     slot: Slot
     restarts: Restarts = field(default_factory=Restarts)
@@ -73,7 +73,7 @@ class Supervisor:
             if self._stop_code is None:
                 self._start(state)
         while any(state.is_running or state.start_again_at is not None for state in self.states):
-            ended = self._launcher.wait(_LOOK_S)
+            ended = self._launcher.exits.wait(_LOOK_S)
             if ended is not None:
                 self._note_exit(ended)
             for state in self.states:

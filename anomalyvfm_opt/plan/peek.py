@@ -3,13 +3,13 @@
 import os
 
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.engine import URL_VARIABLE, check_connection, explained, make_engine
 from anomalyvfm_opt.store.home import locate_state_folder
 from anomalyvfm_opt.store.schema import is_prepared
 from anomalyvfm_opt.store.store import resolve_url
 from anomalyvfm_opt.store.studies import list_studies
-from anomalyvfm_opt.trial.budget import count_usage
 
 
 def peek_studies(flag: str | None) -> dict[str, tuple[Spec, int]]:

@@ -12,6 +12,7 @@ from optuna.storages import RDBStorage
 from anomalyvfm_opt.durable import written_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.report.guard import Application, Guard
+from anomalyvfm_opt.store.optuna_private import put_cache_before
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")  # what stands in a URL as it is
 _SILENT_S = 60.0
@@ -51,9 +52,8 @@ def make_application(storage: RDBStorage, token: str | None = None, *, may_write
         may_write: whether studies may be changed and deleted.
     """
     import optuna_dashboard
-    from optuna.storages import _CachedStorage
 
-    return Guard(optuna_dashboard.wsgi(_CachedStorage(storage)), token, may_write=may_write)
+    return Guard(optuna_dashboard.wsgi(put_cache_before(storage)), token, may_write=may_write)
 
 
 def serve_dashboard(application: Application, host: str, port: int) -> None:

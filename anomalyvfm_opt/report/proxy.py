@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from anomalyvfm_opt.data.split import LEAST_SCENES
 from anomalyvfm_opt.evaluation.agreement import RankCorrelation, correlate_ranks, value_of_pick
 from anomalyvfm_opt.spec.references import FROZEN
+from anomalyvfm_opt.store.optuna_private import read_trial_id
 from anomalyvfm_opt.store.scores import read_aurocs
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -76,7 +77,7 @@ def _compare(trials: list[FrozenTrial], aurocs: Mapping[int, Mapping[str, float]
     synthetic, labelled = (
         [trial.user_attrs["objectives"][name] for trial in trials] for name in ("synthetic", "labelled")
     )
-    blind = [aurocs[trial._trial_id][trial.user_attrs["synthetic_scorer"]] for trial in trials]
+    blind = [aurocs[read_trial_id(trial)][trial.user_attrs["synthetic_scorer"]] for trial in trials]
     scorers = list(trials[0].user_attrs["synthetic_auroc"]) if trials else []
     return Proxy(
         has_labels=True,
@@ -84,7 +85,7 @@ def _compare(trials: list[FrozenTrial], aurocs: Mapping[int, Mapping[str, float]
         scorers={
             name: correlate_ranks(
                 [trial.user_attrs["synthetic_auroc"][name] for trial in trials],
-                [aurocs[trial._trial_id][name] for trial in trials],
+                [aurocs[read_trial_id(trial)][name] for trial in trials],
             )
             for name in scorers
         },

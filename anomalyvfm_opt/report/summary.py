@@ -5,24 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import text
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.references import FROZEN, distinct_references
+from anomalyvfm_opt.store.budget import Usage, count_usage
 from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
+from anomalyvfm_opt.store.outcomes import list_failures
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
-from anomalyvfm_opt.trial.budget import Usage, count_usage
 from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates, name_baseline
 from anomalyvfm_opt.verdict.resolution import resolve
 from anomalyvfm_opt.verdict.runs import Arm, group_arms, list_runs
-
-_FAILURES = text("""
-    SELECT t.number, o.outcome, o.message FROM anomalyvfm_opt.trial_outcome o
-      JOIN trials t ON t.trial_id = o.trial_id
-     WHERE t.study_id = :study_id AND o.is_final AND o.outcome <> 'completed' ORDER BY t.number
-""")
 
 
 @dataclass(frozen=True)
@@ -109,11 +103,10 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
     is_search = record.kind == "search"
     run_as = distinct_references(record.spec.references, record.category) if is_search else {}
     by_reference = {trial.reference: trial for trial in complete if trial.reference}
-    with store.engine.connect() as connection:
-        failures = [
-            FailureSummary(row.number, row.outcome, row.message, _read_params(trials[row.number]))
-            for row in connection.execute(_FAILURES, {"study_id": record.study_id})
-        ]
+    failures = [
+        FailureSummary(failed.number, failed.outcome, failed.message, _read_params(trials[failed.number]))
+        for failed in list_failures(store.engine, record.study_id)
+    ]
     return StudySummary(
         record=record,
         usage=count_usage(store.engine, record.study_id),

@@ -20,10 +20,11 @@ def _list_doubts(one: CategoryVerdict) -> Iterator[str]:
     evidence = one.evidence
     looks, scorings = count_looks(one)
     if looks > 1:
+        ours = (evidence.study.name_sibling("confirm"), evidence.stored.round)
         others = [
             f"{opening.study_name} round {opening.round}"
             for opening in one.openings
-            if (opening.study_name, opening.round) != (f"{evidence.study.name}#confirm", evidence.stored.round)
+            if (opening.study_name, opening.round) != ours
         ]
         yield (
             f"LOOKED AT {looks} TIMES: these locked images were opened by {looks} confirmations ({scorings} models"

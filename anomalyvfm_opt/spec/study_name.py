@@ -1,9 +1,15 @@
-"""Names of studies: `<spec>/<category>`, and beside it the siblings that only retrain with other seeds."""
+"""Names of studies: `<spec>/<category>`, and beside it the siblings that only retrain with other seeds.
+
+The one place that knows how they are spelled: everybody else builds and reads them here.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal, Self, cast, get_args
 
 Kind = Literal["search", "replicates", "confirm"]
+
+_SLASH, _MARK = "/", "#"
+SIBLINGS_LIKE = f"%{_MARK}%"  # what SQL's LIKE finds in the names of siblings alone
 
 
 @dataclass(frozen=True)
@@ -22,8 +28,8 @@ class StudyName:
     kind: Kind = "search"
 
     def __str__(self) -> str:
-        suffix = "" if self.kind == "search" else f"#{self.kind}"
-        return f"{self.spec}/{self.category}{suffix}"
+        suffix = "" if self.kind == "search" else f"{_MARK}{self.kind}"
+        return f"{self.spec}{_SLASH}{self.category}{suffix}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -32,8 +38,8 @@ class StudyName:
         Raises:
             ValueError: it is no study's name.
         """
-        family, mark, kind = text.partition("#")
-        spec, slash, category = family.partition("/")
+        family, mark, kind = text.partition(_MARK)
+        spec, slash, category = family.partition(_SLASH)
         kind = kind if mark else "search"
         if not (spec and slash and category) or kind not in get_args(Kind) or (mark and kind == "search"):
             raise ValueError(
@@ -47,5 +53,20 @@ class StudyName:
         return str(replace(self, kind="search"))
 
     def sibling(self, kind: Kind) -> Self:
-        """The study of the same spec and category that does something else."""
+        """Return the study of the same spec and category that does something else."""
         return replace(self, kind=kind)
+
+    @property
+    def siblings(self) -> tuple[Self, ...]:
+        """The studies that may stand beside the one that searches."""
+        return tuple(self.sibling(kind) for kind in get_args(Kind) if kind != "search")
+
+
+def is_sibling_of(name: str, family: str) -> bool:
+    """Return whether a name, which need not be one of ours, is that of a study beside another."""
+    return name.startswith(f"{family}{_MARK}")
+
+
+def guess_spec(text: str) -> str:
+    """Return what somebody who typed this, which need not be a study's name, may have meant as the spec's."""
+    return text.partition(_SLASH)[0]

@@ -10,6 +10,15 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from anomalyvfm_opt.store.direct import DirectStorage
+from anomalyvfm_opt.store.optuna_private import (
+    find_uncached,
+    note_attributes,
+    read_study_id,
+    read_trial_id,
+    reading_from,
+    replace_state,
+    suggest,
+)
 
 
 def suggest_all(trial: optuna.Trial, distributions: Mapping[str, BaseDistribution]) -> None:
@@ -25,15 +34,12 @@ def suggest_all(trial: optuna.Trial, distributions: Mapping[str, BaseDistributio
         UpdateFinishedTrialError: the trial was taken over meanwhile.
         ValueError: a distribution does not go with the study's.
     """
-    study, cache = trial.study, trial.storage
-    reading = _OneReading(cache)
-    trial.storage = study._storage = reading  # type: ignore[assignment]
-    try:
+    reading = _OneReading(trial.storage)
+    with reading_from(trial, reading):
         for name, distribution in distributions.items():
-            trial._suggest(name, distribution)
-    finally:
-        trial.storage = study._storage = cache
-    find_storage(study).set_suggested(study._study_id, trial._trial_id, reading.parameters)
+            suggest(trial, name, distribution)
+    storage = find_direct(trial.study)
+    storage.set_suggested(read_study_id(trial.study), read_trial_id(trial), reading.parameters)
 
 
 def set_attributes(trial: optuna.Trial, attributes: Mapping[str, Any]) -> None:
@@ -42,22 +48,22 @@ def set_attributes(trial: optuna.Trial, attributes: Mapping[str, Any]) -> None:
     Raises:
         UpdateFinishedTrialError: the trial was taken over meanwhile.
     """
-    find_storage(trial.study).set_trial_user_attrs(trial._trial_id, attributes)
-    trial._cached_frozen_trial.user_attrs.update(attributes)  # as Trial.set_user_attr does
+    find_direct(trial.study).set_trial_user_attrs(read_trial_id(trial), attributes)
+    note_attributes(trial, attributes)
 
 
 def reload(trial: optuna.Trial) -> None:
     """Read anew what the store knows of a trial, after a write of which nobody knows whether it arrived."""
-    trial._cached_frozen_trial = find_storage(trial.study).get_trial(trial._trial_id)
+    replace_state(trial, find_direct(trial.study).get_trial(read_trial_id(trial)))
 
 
-def find_storage(study: optuna.Study) -> DirectStorage:
+def find_direct(study: optuna.Study) -> DirectStorage:
     """The study store beneath the cache that `optuna.load_study` puts before it.
 
     Raises:
         TypeError: the study lies in another kind of storage.
     """
-    storage = getattr(study._storage, "_backend", study._storage)
+    storage = find_uncached(study)
     if not isinstance(storage, DirectStorage):
         raise TypeError(f"a study in {type(storage).__name__}, not in the study store")
     return storage

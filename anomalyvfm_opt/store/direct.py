@@ -16,18 +16,19 @@ from typing import Any
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import NOT_FOUND_MSG
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, TextClause
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from anomalyvfm_opt.store import trial_writes as writes
 from anomalyvfm_opt.store.engine import autocommit
+from anomalyvfm_opt.store.optuna_private import describe_missing, hooked, number_trial
 from anomalyvfm_opt.store.trial_rows import SELECT_TRIAL, build_trial, read_distribution, select_trials, to_utc
 
 _ATTEMPTS = 5  # as Optuna: a trial's creation outlives a short outage
 
 
+@hooked
 class DirectStorage(RDBStorage):
     """Optuna's storage on PostgreSQL, with few statements a trial. Arguments are those of `RDBStorage`."""
 
@@ -35,7 +36,8 @@ class DirectStorage(RDBStorage):
         super().__init__(*arguments, **options)
         self._distributions: dict[int, dict[str, BaseDistribution]] = {}  # study -> what its parameters go by
 
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+    def insert_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        """Store a new trial, a running one or as a template stands, and return it with its number and id."""
         # A new trial of an answer that was lost is found without a lease; a second copy of a template would run.
         attempts = _ATTEMPTS if template_trial is None else 1
         for attempt in range(1, attempts + 1):
@@ -59,11 +61,11 @@ class DirectStorage(RDBStorage):
             content = writes.describe_trial(trial, parameters)
             created = connection.execute(statement, {"study_id": study_id, **content}).one_or_none()
         if created is None:
-            raise KeyError(NOT_FOUND_MSG)
-        trial.number, trial._trial_id = created.number, created.trial_id
+            raise KeyError(describe_missing())
+        number_trial(trial, created.number, created.trial_id)
         return trial
 
-    def _set_trial_param(
+    def set_trial_parameter(
         self,
         trial_id: int,
         param_name: str,
@@ -71,6 +73,7 @@ class DirectStorage(RDBStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None,
     ) -> None:
+        """Write one parameter of a trial; see `set_trial_params`."""
         known = {} if previous_distribution is None else {param_name: previous_distribution}
         self.set_trial_params(trial_id, {param_name: (param_value_internal, distribution)}, known)
 
@@ -94,7 +97,7 @@ class DirectStorage(RDBStorage):
             if not _are_known(known, parameters):
                 row = connection.execute(writes.READ_STATE, {"trial_id": trial_id}).one_or_none()
                 if row is None:
-                    raise KeyError(NOT_FOUND_MSG)
+                    raise KeyError(describe_missing())
                 self._check_updatable(trial_id, row.state)  # comes first, as in Optuna
                 self._check_distributions(connection, row.study_id, parameters, known)
             self._write(connection, writes.SET_PARAMETERS, trial_id, writes.describe_parameters(parameters))
@@ -181,16 +184,21 @@ class DirectStorage(RDBStorage):
         with self._connect() as connection:
             row = connection.execute(SELECT_TRIAL, {"trial_id": trial_id}).one_or_none()
         if row is None:
-            raise KeyError(NOT_FOUND_MSG)
+            raise KeyError(describe_missing())
         return build_trial(row)
 
-    def _get_trials(
+    def read_trials(
         self,
         study_id: int,
         states: Container[TrialState] | None,
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
+        """Return trials of a study: those with greater ids, and those listed, as far as they are in the states.
+
+        Raises:
+            KeyError: no such study.
+        """
         listed = [trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than]
         names = None if states is None else [state.name for state in TrialState if state in states]
         statement = select_trials(
@@ -200,7 +208,7 @@ class DirectStorage(RDBStorage):
         with self._connect() as connection:
             rows = connection.execute(statement, wanted).all()
         if not rows:
-            raise KeyError(NOT_FOUND_MSG)
+            raise KeyError(describe_missing())
         return [build_trial(row) for row in rows if row.trial_id is not None]
 
     def _write(
@@ -216,7 +224,7 @@ class DirectStorage(RDBStorage):
 
     def _check_updatable(self, trial_id: int, state: str | None) -> str:
         if state is None:
-            raise KeyError(NOT_FOUND_MSG)
+            raise KeyError(describe_missing())
         self.check_trial_is_updatable(trial_id, TrialState[state])
         return state
 

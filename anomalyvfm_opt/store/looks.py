@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, text
 
+from anomalyvfm_opt.spec.study_name import SIBLINGS_LIKE
 from anomalyvfm_opt.store.engine import autocommit
 
 _LOCKED = text("""
@@ -30,14 +31,14 @@ _COUNT = text("""
      GROUP BY l.study_name, l.round ORDER BY first, l.study_name, l.round
 """)
 # Images that are locked here and that trials of another study were scored on.
-_SEEN = text("""
+_SEEN = text(f"""
     SELECT s.study_name, count(DISTINCT mine.sha256) AS images
       FROM anomalyvfm_opt.study_image mine
       JOIN anomalyvfm_opt.study_image theirs ON theirs.sha256 = mine.sha256 AND theirs.role = 'search'
       JOIN studies s ON s.study_id = theirs.study_id
-     WHERE mine.study_id = :study_id AND mine.role = 'locked' AND s.study_name NOT LIKE '%#%'
+     WHERE mine.study_id = :study_id AND mine.role = 'locked' AND s.study_name NOT LIKE '{SIBLINGS_LIKE}'
      GROUP BY s.study_name ORDER BY s.study_name
-""")
+""")  # noqa: S608 - our own
 
 _ROUNDS = text("SELECT coalesce(max(round), 0) FROM anomalyvfm_opt.look WHERE study_name = :study_name")
 

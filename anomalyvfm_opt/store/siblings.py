@@ -6,7 +6,8 @@ from typing import Any
 import optuna
 from sqlalchemy import Connection, Engine, text
 
-from anomalyvfm_opt.spec.study_name import Kind, StudyName
+from anomalyvfm_opt.spec.study_name import Kind
+from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.planned import Planned, enqueue_planned
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord, find_study
@@ -50,18 +51,19 @@ def plan_trials(
     Returns:
         How many trials are new.
     """
-    name = str(StudyName.parse(study.name).sibling(kind))
+    name = study.name_sibling(kind)
     sibling = optuna.create_study(
         storage=store.storage, study_name=name, direction="maximize", load_if_exists=True
     )
+    sibling_id = read_study_id(sibling)
     with store.engine.begin() as connection:
         connection.execute(_LOCK, {"name": name})
-        connection.execute(_COPY, {"sibling": sibling._study_id, "study_id": study.study_id})
-        is_wanted = alongside(connection, sibling._study_id)
-        return enqueue_planned(connection, sibling._study_id, trials) if is_wanted else 0
+        connection.execute(_COPY, {"sibling": sibling_id, "study_id": study.study_id})
+        is_wanted = alongside(connection, sibling_id)
+        return enqueue_planned(connection, sibling_id, trials) if is_wanted else 0
 
 
 def find_sibling(engine: Engine, study: StudyRecord, kind: Kind) -> StudyRecord | None:
     """A study's sibling; None if nothing was planned yet."""
     with engine.connect() as connection:
-        return find_study(connection, str(StudyName.parse(study.name).sibling(kind)))
+        return find_study(connection, study.name_sibling(kind))

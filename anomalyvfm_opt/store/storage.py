@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
@@ -11,6 +10,7 @@ from sqlalchemy.engine import make_url
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.direct import DirectStorage
 from anomalyvfm_opt.store.engine import engine_options, explain_database_error, explained
+from anomalyvfm_opt.store.optuna_private import find_migrations
 
 UPGRADE_OURS = "run `anomalyvfm-opt db upgrade`, while no worker runs"
 UPGRADE_PROGRAM = "upgrade this program: they were made by a newer one"
@@ -65,8 +65,7 @@ def make_optuna_tables(url: str, *, and_upgrade: bool) -> None:
 
 def list_optuna_versions() -> tuple[str, set[str]]:
     """The version of the tables that the installed Optuna needs, and all that it knows."""
-    import optuna.storages._rdb as rdb
     from alembic.script import ScriptDirectory
 
-    script = ScriptDirectory(str(Path(rdb.__path__[0]) / "alembic"))
+    script = ScriptDirectory(str(find_migrations()))
     return script.get_current_head() or "", {revision.revision for revision in script.walk_revisions()}

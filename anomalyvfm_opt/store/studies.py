@@ -15,9 +15,10 @@ from anomalyvfm_opt import METHOD
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec, hash_content
-from anomalyvfm_opt.spec.study_name import Kind, StudyName
+from anomalyvfm_opt.spec.study_name import Kind, StudyName, guess_spec, is_sibling_of
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.division import StoredImage
+from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,10 @@ class StudyRecord:
     def family(self) -> str:
         """The name of the study that searches, which this one is or stands beside."""
         return StudyName.parse(self.name).family
+
+    def name_sibling(self, kind: Kind) -> str:
+        """Return the name of the study beside it that does something else, whether it is there or not."""
+        return str(StudyName.parse(self.name).sibling(kind))
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
             for name, parameters in references.items():
                 if name not in enqueued:
                     study.enqueue_trial(parameters or {}, user_attrs={"reference": name})
-            _insert_study(connection, study._study_id, new)  # the row that makes the creation complete
+            _insert_study(connection, read_study_id(study), new)  # the row that makes the creation complete
             connection.commit()
         finally:
             connection.rollback()
@@ -130,7 +135,7 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
     if found is not None:
         return found
     known = list_names(engine)
-    near = [other for other in known if name.split("/")[0] in other] or known
+    near = [other for other in known if guess_spec(name) in other] or known
     raise UsageError(
         f"no study {name!r}",
         f"studies here: {', '.join(near[:8])}"
@@ -180,9 +185,7 @@ def delete_study(store: Store, name: str) -> None:
         EnvironmentMissingError: a worker wrote to it at that moment; Optuna then leaves it as it was.
     """
     there = optuna.get_all_study_names(store.storage)
-    family = [
-        other for other in there if other.startswith(f"{name}#")
-    ]  # first: without it they would mean nothing
+    family = [other for other in there if is_sibling_of(other, name)]  # first: without it they would mean nothing
     for doomed in (*family, name):
         optuna.delete_study(study_name=doomed, storage=store.storage)
     left = set(optuna.get_all_study_names(store.storage)).intersection((*family, name))

@@ -13,12 +13,6 @@ _SET = text("""
     UPDATE anomalyvfm_opt.study SET state = :state, state_reason = :reason
      WHERE study_id = :study_id AND state <> :state
 """)
-# By the database's clock; a trial that was given back says nothing about its study.
-_LAST = text("""
-    SELECT o.outcome FROM anomalyvfm_opt.trial_outcome o JOIN trials t ON t.trial_id = o.trial_id
-     WHERE t.study_id = :study_id AND o.is_final
-     ORDER BY o.ended_at DESC, t.number DESC LIMIT :count
-""")
 
 
 @dataclass(frozen=True)
@@ -48,9 +42,3 @@ def set_state(engine: Engine, study_id: int, state: State, reason: str = "") -> 
     with engine.begin() as connection:
         done = connection.execute(_SET, {"study_id": study_id, "state": state, "reason": reason[-1000:]})
     return done.rowcount > 0
-
-
-def list_last_outcomes(engine: Engine, study_id: int, count: int) -> list[str]:
-    """How the last trials of a study ended that were not given back, latest first."""
-    with engine.connect() as connection:
-        return list(connection.scalars(_LAST, {"study_id": study_id, "count": count}))

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
 from optuna.trial import FrozenTrial
 from sqlalchemy import TextClause, text
 
+from anomalyvfm_opt.store.optuna_private import split_step, split_value
 from anomalyvfm_opt.store.trial_rows import to_utc
 
 Suggested = Mapping[str, tuple[float, BaseDistribution]]  # name -> value in internal form, distribution
@@ -156,14 +156,13 @@ def describe_system_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe_values(values: Sequence[float]) -> dict[str, Any]:
     """What `SET_STATE` takes of the values of a trial's objectives."""
-    numbers, kinds = _split(TrialValueModel.value_to_stored_repr(value) for value in values)
+    numbers, kinds = _split(split_value(value) for value in values)
     return {"values": numbers, "value_kinds": kinds}
 
 
 def describe_steps(values: Mapping[int, float]) -> dict[str, Any]:
     """What `SET_STEPS` takes beside the trial."""
-    store = TrialIntermediateValueModel.intermediate_value_to_stored_repr
-    numbers, kinds = _split(store(value) for value in values.values())
+    numbers, kinds = _split(split_step(value) for value in values.values())
     return {"steps": list(values), "step_values": numbers, "step_kinds": kinds}
 
 
@@ -172,7 +171,7 @@ def _describe_attributes(kind: str, attributes: Mapping[str, Any]) -> dict[str, 
     return {f"{kind}_keys": list(attributes), f"{kind}_values": texts}
 
 
-def _split(pairs: Iterable[tuple[float | None, Any]]) -> tuple[list[float | None], list[str]]:
+def _split(pairs: Iterable[tuple[float | None, str]]) -> tuple[list[float | None], list[str]]:
     """Numbers and the names of their kinds; an infinite number, and NaN at a step, is NULL with a kind."""
     stored = list(pairs)
-    return [None if number is None else float(number) for number, _ in stored], [kind.name for _, kind in stored]
+    return [None if number is None else float(number) for number, _ in stored], [kind for _, kind in stored]

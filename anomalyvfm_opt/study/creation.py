@@ -25,6 +25,7 @@ from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.spec.study_name import StudyName
 from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.store import Store
@@ -139,7 +140,8 @@ def _announce(new: NewStudy, split: Split, is_new: bool, say: Callable[[str], No
         f" {len(split.search)} to search on, {len(split.locked)} locked"
     )
     if is_new and new.spec.verdict.noise_seeds:
-        say(f"{new.name}#replicates: {new.spec.verdict.noise_seeds} more seeds of the baseline: the noise floor")
+        replicates = StudyName(new.spec.name, new.category, "replicates")
+        say(f"{replicates}: {new.spec.verdict.noise_seeds} more seeds of the baseline: the noise floor")
 
 
 def _announce_resolution(spec: Spec, splits: Sequence[Split], say: Callable[[str], None]) -> None:

@@ -4,51 +4,29 @@ It is handed what it runs. The study stays a native Optuna study: any Optuna too
 docs/trial.md draws the states of a trial.
 """
 
-import logging
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import optuna
-from optuna.distributions import BaseDistribution
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
-from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
-from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
-from anomalyvfm_opt.store.looks import write_look
+from anomalyvfm_opt.store.leases import Lease, LeaseLostError
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.store.study_state import read_state
-from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import Lease, LeaseLostError
-from anomalyvfm_opt.trial.outcome import Outcome, PrunedTrialError
-from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.outcome import Outcome, PrunedTrialError, catch
+from anomalyvfm_opt.trial.patience import wait_out
 from anomalyvfm_opt.trial.pulse import Hold, Pulse
-from anomalyvfm_opt.trial.reap import reap
-from anomalyvfm_opt.trial.result import Look, RunTrial, TrialRequest
+from anomalyvfm_opt.trial.result import Look, RunTrial
 from anomalyvfm_opt.trial.settle import Ended, Settler
-from anomalyvfm_opt.trial.space import derive_seed, is_inside, list_distributions
-
-_log = logging.getLogger(__name__)
-
-
-class Turn(Enum):
-    """What one turn of the loop came to."""
-
-    RAN = "ran"
-    WAIT = "wait"  # the rest of the budget is out with other workers, who may give it back
-    PAUSED = "paused"  # until `study resume`
-    DONE = "done"  # the budget is used up, or the study was stopped
+from anomalyvfm_opt.trial.trial_store import TrialStore, Turn
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerContext:
     """What the loops of one worker share.
 
     Args:
@@ -70,16 +48,16 @@ class _Progress:
 
     trial: optuna.Trial
     hold: Hold
-    patience: Patience
+    store: TrialStore
     may_be_pruned: bool
 
     def check(self) -> None:
         self.hold.check()
 
     def report(self, epoch: int, value: float) -> None:
-        self.patience.run(lambda: self.trial.report(value, step=epoch))
+        self.store.report(self.trial, epoch, value)
         self.check()
-        if self.may_be_pruned and self.patience.run(self.trial.should_prune):
+        if self.may_be_pruned and self.store.should_prune(self.trial):
             raise PrunedTrialError(epoch, value)
 
 
@@ -91,7 +69,7 @@ class TrialLoop:
         engine: on the same database.
         record: what the store knows of the study.
         prepare: gives what a trial does; called once, before this worker takes its first ticket.
-        crew: what this worker's loops share.
+        context: what this worker's loops share.
     """
 
     def __init__(
@@ -100,16 +78,15 @@ class TrialLoop:
         engine: Engine,
         record: StudyRecord,
         prepare: Callable[[], RunTrial],
-        crew: Crew,
+        context: WorkerContext,
     ) -> None:
-        self._study = study
-        self._engine = engine
         self._record = record
         self._prepare = cache(prepare)
-        self._crew = crew
-        self._pulse = crew.pulse
-        self._settler = Settler(study, engine, record, crew.artifacts, crew.pulse.worker, crew.on_end)
-        self._distributions: Mapping[str, BaseDistribution] = list_distributions(record.spec.search.space)
+        self._context = context
+        self._pulse = context.pulse
+        worker, grace_s = context.pulse.worker, context.pulse.times.grace_s
+        self._store = TrialStore(study, engine, record, worker, grace_s)
+        self._settler = Settler(study, engine, record, context.artifacts, worker, context.on_end)
 
     def prepare(self) -> None:
         """Get ready for trials now, which `take_turn` does when there is one to take.
@@ -137,53 +114,37 @@ class TrialLoop:
         """
         stop, times = self._pulse.stop, self._pulse.times
         stop.check_between_trials()
-        found = Patience(times.outage_s, stop.check_between_trials).run(self._find_trial)
+        found = wait_out(self._store, times.outage_s, stop.check_between_trials).find_trial(self._get_ready)
         if isinstance(found, Turn):
             return found
         self._run_trial(*found)
         return Turn.RAN
 
-    def _find_trial(self) -> Turn | tuple[optuna.Trial, Lease]:
-        """Steps 1-4 up to the trial's number. If it fails half-way, what it took is found by a later reaper."""
-        for number in reap(self._study, self._engine, self._pulse.worker):
-            _log.warning("trial %s of %s: its worker died; given back", number, self._record.name)
-        state = read_state(self._engine, self._record.study_id)
-        usage = count_usage(self._engine, self._record.study_id)
-        if state.name == "stopped" or usage.is_used_up:
-            return Turn.WAIT if usage.held and state.name != "stopped" else Turn.DONE
-        if state.name == "paused":
-            return Turn.PAUSED
+    def _get_ready(self) -> None:
         self._prepare()
         self._pulse.stop.check_between_trials()  # it may have taken minutes
-        lease = take_ticket(self._engine, self._record.study_id, self._pulse.worker, self._pulse.times.grace_s)
-        if lease is None:
-            return Turn.WAIT
-        try:
-            with ExitStack() as undo:
-                undo.callback(lease.release, self._engine)
-                trial = self._study.ask()
-                lease.attach(self._engine, trial._trial_id)
-                undo.pop_all()
-        except LeaseLostError:
-            return Turn.RAN  # whoever reaps finds the trial
-        return trial, lease
 
     def _run_trial(self, trial: optuna.Trial, lease: Lease) -> None:
         with self._pulse.hold(lease, partial(self._abandon, trial)) as hold:
-            patience = Patience(self._pulse.times.outage_s, hold.check)
-            untiring = Patience(self._pulse.times.outage_s, hold.touch)
-            has_pruner = self._record.spec.search.pruner != "none"  # else Optuna's default would be asked
-            may_be_pruned = has_pruner and self._record.kind == "search" and "reference" not in trial.user_attrs
-            progress = _Progress(trial, hold, patience, may_be_pruned)
-            try:
-                request = patience.run(lambda: self._suggest(trial, patience), partial(reload, trial))
-                result = self._prepare()(request, progress)
-                if hold.is_lost:
-                    raise LeaseLostError
-                # a signal no longer costs a trial that has its result
-                untiring.run(lambda: self._settler.tell(trial, result))
-            except Exception as error:  # the type is the policy: see outcome.classify
+            error = catch(partial(self._run_and_tell, trial, hold))
+            if error is not None:
                 self._settler.settle(trial, lease, error, self._pulse.times)
+
+    def _run_and_tell(self, trial: optuna.Trial, hold: Hold) -> None:
+        outage_s = self._pulse.times.outage_s
+        store = wait_out(self._store, outage_s, hold.check)
+        has_pruner = self._record.spec.search.pruner != "none"  # else Optuna's default would be asked
+        may_be_pruned = has_pruner and self._record.kind == "search" and "reference" not in trial.user_attrs
+        request = store.describe(trial)
+        planned = Planned.from_attributes(trial.user_attrs)
+        if planned is not None and planned.scorer is not None:
+            look = Look(planned.scorer, partial(store.write_look, trial, planned))
+            request = replace(request, look=look)
+        result = self._prepare()(request, _Progress(trial, hold, store, may_be_pruned))
+        if hold.is_lost:
+            raise LeaseLostError
+        # a signal no longer costs a trial that has its result
+        wait_out(self._settler, outage_s, hold.touch).tell(trial, result)
 
     def _abandon(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
         """Give back a trial that no longer answers, and end the process, which cannot be had back from it.
@@ -192,67 +153,4 @@ class TrialLoop:
         """
         if self._settler.give_up(trial, outcome, message):
             stop = self._pulse.stop
-            self._crew.leave(EXIT_ENVIRONMENT if outcome is Outcome.HUNG else stop.exit_code)
-
-    def _suggest(self, trial: optuna.Trial, patience: Patience) -> TrialRequest:
-        """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
-        if self._record.kind != "search":
-            return self._take_planned(trial, patience)
-        if self._is_sampled(trial):
-            suggest_all(trial, self._distributions)
-        first_number = trial.user_attrs.get("first_number", trial.number)
-        request = TrialRequest(
-            number=trial.number,
-            parameters=self._read_parameters(trial),
-            seed=derive_seed("trial", self._record.spec.search.seed, self._record.name, first_number),
-        )
-        set_attributes(trial, _describe(request))  # now, so that a trial that does not fit shows them as well
-        return request
-
-    def _take_planned(self, trial: optuna.Trial, patience: Patience) -> TrialRequest:
-        """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
-        planned = Planned.from_attributes(trial.user_attrs)
-        if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
-            raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
-        if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
-            suggest_all(trial, self._distributions)
-        look = None
-        if planned.scorer is not None:
-            where = (self._engine, self._record.study_id, self._record.name)
-            write = partial(write_look, *where, planned.key, trial.number, self._pulse.worker)
-            look = Look(planned.scorer, partial(patience.run, write))
-        request = TrialRequest(trial.number, planned.parameters, planned.seed, is_watched=False, look=look)
-        set_attributes(trial, _describe(request))
-        return request
-
-    def _is_sampled(self, trial: optuna.Trial) -> bool:
-        """A reference outside the space (`frozen` always) is run without sampled parameters."""
-        reference = trial.user_attrs.get("reference")
-        if reference is None:
-            return True
-        parameters = self._read_reference(reference)
-        return parameters is not None and is_inside(parameters, dict(self._distributions))
-
-    def _read_parameters(self, trial: optuna.Trial) -> Parameters | None:
-        reference = trial.user_attrs.get("reference")
-        if reference is not None:
-            return self._read_reference(reference)
-        return Parameters.from_suggested(trial.params)
-
-    def _read_reference(self, name: str) -> Parameters | None:
-        return reference_parameters(name, self._record.category, self._record.spec.reference_size_px)
-
-
-def _describe(request: TrialRequest) -> dict[str, Any]:
-    """What Optuna's own parameters do not show: alpha and the three shares beside what they come from."""
-    if request.parameters is None:
-        return {"training_seed": request.seed}
-    p = request.parameters
-    return {
-        "training_seed": request.seed,
-        "alpha": p.alpha,
-        "texture": p.texture,
-        "structural": p.structural,
-        "contextual": p.contextual,
-        "parameters": p.to_json(),
-    }
+            self._context.leave(EXIT_ENVIRONMENT if outcome is Outcome.HUNG else stop.exit_code)

@@ -1,6 +1,7 @@
 """How a trial ended, and what follows from it: docs/trial.md has the table."""
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -14,7 +15,7 @@ from anomalyvfm_opt.errors import (
     DoesNotFitError,
 )
 from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
-from anomalyvfm_opt.trial.lease import LeaseLostError
+from anomalyvfm_opt.store.leases import LeaseLostError
 
 
 class Policy(Enum):
@@ -95,6 +96,19 @@ class Failure:
     outcome: Outcome
     message: str
     stop: BaseException | None = None  # what ends the worker, after the trial is put in order
+
+
+def catch(act: Callable[[], None]) -> Exception | None:
+    """Do something, and return the exception that it raised; None if it raised none.
+
+    The one place where every kind of exception is caught: for a trial, whose end is read from the exception's type
+    (see `classify`), and for a loop that must live, which logs it and goes on.
+    """
+    try:
+        act()
+    except Exception as error:
+        return error
+    return None
 
 
 def classify(error: Exception) -> Failure:

@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,13 +29,12 @@ class Patience:
         self._limit_s = limit_s
         self._check = check
 
-    def run(self, act: Callable[[], _T], before_another_try: Callable[[], None] = lambda: None) -> _T:
-        """What `act` returns, once it gets through.
+    def run(self, act: Callable[[], _T]) -> _T:
+        """Return what `act` returns, once it gets through.
 
         Args:
             act: may be called several times, and may have had its effect although it failed: the connection can
-                break after the commit. So what it does twice must come to the same as once.
-            before_another_try: what must be put right for that.
+                break after the commit. So it must be idempotent.
 
         Raises:
             EnvironmentMissingError: the database was away for longer than the limit.
@@ -44,8 +43,6 @@ class Patience:
         delay_s = _FIRST_S
         while True:
             try:
-                if deadline is not None:
-                    before_another_try()
                 return act()
             except (SQLAlchemyError, StorageInternalError) as error:
                 if not is_outage(error):
@@ -64,3 +61,37 @@ class Patience:
         while (left := end - time.monotonic()) > 0:
             self._check()
             time.sleep(min(left, _LOOK_S))
+
+
+class PatientStore:
+    """Has the operations of the store behind it, and repeats each until the database answers.
+
+    Args:
+        store: an object whose methods are idempotent.
+        patience: with which it waits.
+    """
+
+    def __init__(self, store: object, patience: Patience) -> None:
+        self._store = store
+        self._patience = patience
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        operation = getattr(self._store, name)
+
+        def repeat(*arguments: Any, **options: Any) -> Any:
+            return self._patience.run(lambda: operation(*arguments, **options))
+
+        return repeat
+
+
+def wait_out(store: _T, limit_s: float, check: Callable[[], None]) -> _T:
+    """Return a store with the same operations, which waits out an outage: whoever calls it need not know.
+
+    Args:
+        store: an object whose methods are idempotent.
+        limit_s: how long the database may be away.
+        check: called while waiting; what it raises ends the wait.
+
+    Each operation raises EnvironmentMissingError when the database was away for longer than the limit.
+    """
+    return cast(_T, PatientStore(store, Patience(limit_s, check)))

@@ -17,9 +17,9 @@ from typing import Self
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from anomalyvfm_opt.store.leases import Lease, LeaseLostError
 from anomalyvfm_opt.store.workers import beat
-from anomalyvfm_opt.trial.lease import Lease, LeaseLostError
-from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
+from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome, catch
 
 _log = logging.getLogger(__name__)
 _LONGEST_INTERVAL_S = 5.0  # a worker that is asked to leave hears of it this late
@@ -125,21 +125,26 @@ class Hold:
 class Pulse:
     """Beats for the length of a `with`, and while a trial is held.
 
-    A database that is away for a while does not end it: it tries again at the next beat. If the lease is gone by
-    then, the hold says so.
+    Whatever one beat raises is logged, and the next one comes: a database that is away for a while does not end
+    it. If the lease is gone by then, the hold says so. Should the thread end all the same, so does the process:
+    nobody would keep its lease, hear what it is asked, or see its trial hang.
 
     Args:
         engine: on the study store; two connections are in use at once, this thread's and the loop's.
         worker: its name, as registered.
         times: how patient it is.
         stop: what a request in the store sets.
+        die: ends the process; called from the pulse's thread when that cannot go on.
     """
 
-    def __init__(self, engine: Engine, worker: str, times: Times, stop: StopRequest) -> None:
+    def __init__(
+        self, engine: Engine, worker: str, times: Times, stop: StopRequest, die: Callable[[], None]
+    ) -> None:
         self.worker = worker
         self.times = times
         self.stop = stop
         self._engine = engine
+        self._die = die
         self._interval_s = min(_LONGEST_INTERVAL_S, times.grace_s / 6)
         self._held: Hold | None = None
         self._users = 0
@@ -150,7 +155,7 @@ class Pulse:
         self._users += 1
         if self._users == 1:
             self._quit.clear()
-            self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+            self._thread = threading.Thread(target=self._live, name="pulse", daemon=True)
             self._thread.start()
         return self
 
@@ -181,6 +186,16 @@ class Pulse:
             finally:
                 self._held = None
 
+    def _live(self) -> None:
+        has_quit = False
+        try:
+            self._run()
+            has_quit = True
+        finally:
+            if not has_quit:
+                _log.critical("the heartbeat cannot go on, so the worker ends", exc_info=True)
+                self._die()
+
     def _run(self) -> None:
         looked_at = time.monotonic()
         next_beat = looked_at + self._interval_s
@@ -189,18 +204,21 @@ class Pulse:
             if slept_s > _ASLEEP_S and self._held is not None:
                 self._held.touch()  # the whole process was stopped: the trial could not move
             if time.monotonic() >= next_beat:
-                self._beat()
+                self._try_to_beat()
                 next_beat = time.monotonic() + self._interval_s
             self._look_for_stuck()
+
+    def _try_to_beat(self) -> None:
+        error = catch(self._beat)
+        if isinstance(error, SQLAlchemyError):
+            _log.warning("heartbeat failed, will be tried again: %s", str(error).splitlines()[0])
+        elif error is not None:
+            _log.error("heartbeat failed, will be tried again; this is a bug", exc_info=error)
 
     def _beat(self) -> None:
         held = self._held
         lease_id = held.lease.lease_id if held is not None and not held.is_lost else None
-        try:
-            answer = beat(self._engine, self.worker, lease_id, self.times.grace_s)
-        except SQLAlchemyError as error:
-            _log.warning("heartbeat failed, will be tried again: %s", str(error).splitlines()[0])
-            return
+        answer = beat(self._engine, self.worker, lease_id, self.times.grace_s)
         if held is not None and lease_id is not None:
             held.is_lost = not answer.has_lease
         if answer.drain == "now":

@@ -10,34 +10,16 @@ reap at once, and one that is stopped in the middle holds up that one trial only
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from anomalyvfm_opt.store.endings import Ending, end_trial
-from anomalyvfm_opt.store.engine import autocommit
+from anomalyvfm_opt.store.leases import sweep_leases
+from anomalyvfm_opt.store.optuna_private import read_study_id, read_trial_id
 from anomalyvfm_opt.store.planned import PLANNED, Waiting
 from anomalyvfm_opt.trial.outcome import Outcome, Policy
 
 MAX_LOSSES = 3  # a trial that took this many workers down with it is not tried again
 _KEPT_ATTRIBUTES = ("reference", PLANNED)
-
-_ORPHANS = text("""
-    SELECT t.trial_id FROM trials t
-      LEFT JOIN anomalyvfm_opt.lease l ON l.trial_id = t.trial_id
-      LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
-     WHERE t.study_id = :study_id AND (t.state = 'RUNNING' OR (t.state = 'FAIL' AND o.trial_id IS NULL))
-       AND (l.expires_at < now()
-            OR (l.lease_id IS NULL AND NOT EXISTS (
-                SELECT 1 FROM anomalyvfm_opt.lease open
-                 WHERE open.study_id = :study_id AND open.trial_id IS NULL AND open.expires_at > now())))
-""")
-# of no trial, or of one that came to its end before its lease was let go
-_DROP_EXPIRED = text("""
-    DELETE FROM anomalyvfm_opt.lease l
-     WHERE l.study_id = :study_id AND l.expires_at < now()
-       AND (l.trial_id IS NULL
-            OR EXISTS (SELECT FROM trials t WHERE t.trial_id = l.trial_id AND t.state IN ('COMPLETE', 'PRUNED'))
-            OR EXISTS (SELECT FROM anomalyvfm_opt.trial_outcome o WHERE o.trial_id = l.trial_id))
-""")
 
 
 def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
@@ -49,12 +31,10 @@ def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
     Returns:
         The numbers of the trials that were found dead, and that nobody else gave back.
     """
-    with autocommit(engine) as connection:
-        connection.execute(_DROP_EXPIRED, {"study_id": study._study_id})
-        orphans = set(connection.scalars(_ORPHANS, {"study_id": study._study_id}))
+    orphans = sweep_leases(engine, read_study_id(study))
     if not orphans:
         return []
-    dead = [trial for trial in study.get_trials(deepcopy=False) if trial._trial_id in orphans]
+    dead = [trial for trial in study.get_trials(deepcopy=False) if read_trial_id(trial) in orphans]
     found = (Outcome.LOST, "its worker died", worker)
     return [trial.number for trial in dead if give_back(engine, trial, *found, waits=False)]
 
@@ -75,7 +55,7 @@ def give_back(
         attributes = {**kept, "retry_of": trial.number, "first_number": first, "times_lost": times_lost}
         retry = Waiting(_fixed_parameters(trial), attributes)
     ending = Ending(TrialState.FAIL, str(outcome), message, worker)
-    return end_trial(engine, trial._trial_id, ending, retry, waits=waits)
+    return end_trial(engine, read_trial_id(trial), ending, retry, waits=waits)
 
 
 def _fixed_parameters(trial: FrozenTrial) -> dict[str, object]:

@@ -15,12 +15,14 @@ from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.store.artifacts import ArtifactFolder, put_all
 from anomalyvfm_opt.store.batch import set_attributes
 from anomalyvfm_opt.store.endings import Ending, close_trial, end_trial
+from anomalyvfm_opt.store.leases import Lease
+from anomalyvfm_opt.store.optuna_private import find_storage, read_trial_id
+from anomalyvfm_opt.store.outcomes import list_last_outcomes
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.store.study_state import list_last_outcomes, set_state
-from anomalyvfm_opt.trial.lease import Lease
+from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.trial.outcome import Failure, Outcome, Policy, classify
-from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.patience import wait_out
 from anomalyvfm_opt.trial.pulse import Times
 from anomalyvfm_opt.trial.reap import give_back
 from anomalyvfm_opt.trial.result import TrialResult
@@ -69,7 +71,7 @@ class Settler:
         self._on_end = on_end
 
     def tell(self, trial: optuna.Trial, result: TrialResult) -> None:
-        """Store a result: files, attributes, scores, then the state; twice is as good as once.
+        """Store a result: files, attributes, scores, then the state; safe to repeat after a lost reply.
 
         Raises:
             UpdateFinishedTrialError: the trial was taken over meanwhile.
@@ -81,13 +83,13 @@ class Settler:
             if is_unsound(result.findings):
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
             labelled = (result.image_keys, result.labels, result.scores)
-            write_scores(self._engine, trial._trial_id, result.metrics, *labelled, files, result.resampled)
+            write_scores(self._engine, read_trial_id(trial), result.metrics, *labelled, files, result.resampled)
             self._study.tell(trial, result.value)
         except UpdateFinishedTrialError:
             if self._read_state(trial) is not TrialState.COMPLETE:
                 raise
             # by an earlier try of ours whose answer was lost: nobody else completes this trial
-        close_trial(self._engine, trial._trial_id, str(Outcome.COMPLETED), self._worker)
+        close_trial(self._engine, read_trial_id(trial), str(Outcome.COMPLETED), self._worker)
         result.discard()
         self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
 
@@ -107,19 +109,21 @@ class Settler:
             failure = Failure(Outcome.FENCED, "taken over before it was told")
         else:
             failure = classify(error)
-        patience = Patience(times.outage_s if failure.stop is None else times.drain_s, lambda: None)
+        patient = wait_out(self, times.outage_s if failure.stop is None else times.drain_s, lambda: None)
         try:
-            outcome = patience.run(lambda: self._end(trial, lease, failure))
+            outcome = patient.end(trial, lease, failure)
         except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError) as away:
             _log.warning("trial %s could not be settled, a later worker finds it: %s", trial.number, away)
             outcome = failure.outcome
         except KeyError:  # the study was deleted
             outcome = Outcome.FENCED
         self._on_end(Ended(trial.number, outcome, None, failure.message))
+        if failure.stop is error:
+            raise error
         if failure.stop is not None:
-            raise failure.stop
+            raise failure.stop from error
         if outcome is Outcome.BUG:
-            patience.run(lambda: self._stop_on_bugs(error))
+            patient.stop_on_bugs(error)
 
     def give_up(self, trial: optuna.Trial, outcome: Outcome, message: str) -> bool:
         """Give back a trial that no longer answers; False if it has its result, and answers after all.
@@ -140,15 +144,15 @@ class Settler:
         self._on_end(Ended(trial.number, outcome, None, message))
         return True
 
-    def _end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Outcome:
-        """Do what the policy says; twice is as good as once."""
+    def end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Outcome:
+        """Do what the outcome's policy says, and return the outcome; safe to repeat after a lost reply."""
         if failure.outcome is not Outcome.FENCED and not lease.is_held(self._engine):
             failure = replace(failure, outcome=Outcome.FENCED)  # taken over while we were away
         outcome = failure.outcome
         match outcome.policy:
             case Policy.NOTHING:
                 if self._read_state(trial) is not TrialState.COMPLETE:  # as it is if its lease expired after it
-                    delete_scores(self._engine, trial._trial_id)  # written just before the lease was lost
+                    delete_scores(self._engine, read_trial_id(trial))  # written just before the lease was lost
                 lease.release(self._engine)
             case Policy.RETRY | Policy.RETRY_FEW:
                 self._give_back(trial, outcome, failure.message)
@@ -163,20 +167,20 @@ class Settler:
 
     def _finish(self, trial: optuna.Trial, state: TrialState, failure: Failure) -> None:
         ending = Ending(state, str(failure.outcome), failure.message, self._worker)
-        end_trial(self._engine, trial._trial_id, ending)
+        end_trial(self._engine, read_trial_id(trial), ending)
 
     def _give_back(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
-        frozen = self._study._storage.get_trial(trial._trial_id)
+        frozen = find_storage(self._study).get_trial(read_trial_id(trial))
         give_back(self._engine, frozen, outcome, message, self._worker)
 
     def _read_state(self, trial: optuna.Trial) -> TrialState | None:
         """None if the study was deleted."""
         try:
-            return self._study._storage.get_trial(trial._trial_id).state
+            return find_storage(self._study).get_trial(read_trial_id(trial)).state
         except KeyError:
             return None
 
-    def _stop_on_bugs(self, error: Exception) -> None:
+    def stop_on_bugs(self, error: Exception) -> None:
         """Stop the study when its last trials all failed by an error of ours, whoever ran them.
 
         Raises:

@@ -14,6 +14,7 @@ from optuna.distributions import (
 from anomalyvfm_opt.spec.model import SearchSection
 from anomalyvfm_opt.spec.parameters import Parameters, join_stick
 from anomalyvfm_opt.spec.space import Shares, Space
+from anomalyvfm_opt.store.optuna_private import is_contained
 
 
 def list_distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -72,7 +73,7 @@ def is_inside(parameters: Parameters, distributions: dict[str, BaseDistribution]
 def _contains(distribution: BaseDistribution, value: object) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
-    return bool(distribution._contains(distribution.to_internal_repr(value)))
+    return is_contained(distribution, value)
 
 
 def build_sampler(search: SearchSection, study_name: str, worker: str) -> optuna.samplers.BaseSampler:

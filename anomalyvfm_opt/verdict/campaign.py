@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.selection import select_studies
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes
 
 _DOING = {"replicating": "replicates", "confirming": "confirm"}

@@ -20,6 +20,7 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.spec.contradictions import LEAST_NOISE_SEEDS
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.confirmations import (
     StoredConfirmation,
     insert_confirmation,
@@ -32,7 +33,6 @@ from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord, count_categories
 from anomalyvfm_opt.store.study_state import read_state
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, Plan, set_terms
 from anomalyvfm_opt.verdict.predictions import predict_by_rule
@@ -108,7 +108,9 @@ class Confirmation:
             UsageError: nothing can be confirmed, or a wish contradicts what is written down.
         """
         rounds = self._list_rounds()
-        last = rounds[-1].round if rounds else count_rounds(self._store.engine, f"{self._study.name}#confirm")
+        last = (
+            rounds[-1].round if rounds else count_rounds(self._store.engine, self._study.name_sibling("confirm"))
+        )
         if rounds and not wishes.again:
             self._refuse_late(rounds[-1], wishes)
             return self._follow(last)
@@ -208,7 +210,7 @@ class Confirmation:
         if not entrants:
             raise UsageError(
                 f"no finalist of {study.name} could be retrained",
-                f"look at what happened: anomalyvfm-opt study show {study.name}#replicates",
+                f"look at what happened: anomalyvfm-opt study show {study.name_sibling('replicates')}",
             )
         winner, by_arm = entrants[0], group_arms(runs)
         arms = {
@@ -234,7 +236,7 @@ class Confirmation:
         if scorer is None:
             raise UsageError(
                 f"no replicate of {name} in {self._study.name} came to its end: nothing can be compared with it",
-                f"look at what happened: anomalyvfm-opt study show {self._study.name}#replicates",
+                f"look at what happened: anomalyvfm-opt study show {self._study.name_sibling('replicates')}",
             )
         return ArmPlan(name, arm.parameters, scorer, arm.list_values(scorer))
 

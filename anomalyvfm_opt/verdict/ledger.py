@@ -34,7 +34,7 @@ def predict(engine: Engine, study: StudyRecord, gain: float, note: str, source: 
     """
     if study.kind != "search":
         raise UsageError(f"{study.name} is a sibling study", f"predict for what it belongs to: {study.family}")
-    if count_rounds(engine, f"{study.name}#confirm"):
+    if count_rounds(engine, study.name_sibling("confirm")):
         raise UsageError(
             f"the locked images of {study.name} have been opened: a prediction now could know the answer",
             f"what was predicted before: anomalyvfm-opt predictions {study.name}",

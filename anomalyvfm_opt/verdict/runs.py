@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import text
 
 from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.store.optuna_private import read_trial_id
+from anomalyvfm_opt.store.outcomes import read_final_outcomes
 from anomalyvfm_opt.store.planned import Key, Planned
 from anomalyvfm_opt.store.scores import read_aurocs
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
-
-_FINAL = text("""
-    SELECT t.trial_id, o.outcome FROM anomalyvfm_opt.trial_outcome o JOIN trials t ON t.trial_id = o.trial_id
-     WHERE t.study_id = :study_id AND o.is_final
-""")
 
 
 @dataclass(frozen=True)
@@ -80,8 +76,7 @@ class Arm:
 def list_runs(store: Store, record: StudyRecord) -> list[Run]:
     """The planned trials of a sibling, each by its last try, in the order in which they were planned."""
     study = store.study(record.name)
-    with store.engine.connect() as connection:
-        outcomes = {row.trial_id: row.outcome for row in connection.execute(_FINAL, {"study_id": record.study_id})}
+    outcomes = read_final_outcomes(store.engine, record.study_id)
     aurocs = read_aurocs(store.engine, record.study_id)
     last: dict[Key, tuple[Planned, FrozenTrial]] = {}
     for trial in study.get_trials(deepcopy=False):
@@ -92,11 +87,11 @@ def list_runs(store: Store, record: StudyRecord) -> list[Run]:
         Run(
             planned,
             trial.number,
-            trial._trial_id,
+            read_trial_id(trial),
             trial.state,
-            outcomes.get(trial._trial_id),
+            outcomes.get(read_trial_id(trial)),
             trial.user_attrs,
-            aurocs.get(trial._trial_id, {}),
+            aurocs.get(read_trial_id(trial), {}),
         )
         for planned, trial in last.values()
     ]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-import optuna
 import torch
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,26 +22,24 @@ from anomalyvfm_opt.bench.benches import Benches
 from anomalyvfm_opt.bench.course import name_device
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
-from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.errors import EXIT_BUG, UsageError
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
-from anomalyvfm_opt.store.confirmations import claim_device, find_device
-from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.home import artifacts_folder
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.workers import WorkerIdentity, end_worker, register_worker
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
-from anomalyvfm_opt.trial.budget import count_usage
-from anomalyvfm_opt.trial.loop import Crew, TrialLoop, Turn
+from anomalyvfm_opt.trial.loop import TrialLoop, WorkerContext
 from anomalyvfm_opt.trial.outcome import Outcome
-from anomalyvfm_opt.trial.patience import Patience
+from anomalyvfm_opt.trial.patience import wait_out
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
 from anomalyvfm_opt.trial.settle import Ended
-from anomalyvfm_opt.trial.space import build_pruner, build_sampler
+from anomalyvfm_opt.trial.trial_store import Turn
 from anomalyvfm_opt.worker.images import find_images
 from anomalyvfm_opt.worker.joining import check_joinable
+from anomalyvfm_opt.worker.worker_store import WorkerStore
 
 _log = logging.getLogger(__name__)
 _POLL_S = 1.0
@@ -86,16 +83,17 @@ class Worker:
         stop: StopRequest,
         say: Callable[[str], None],
     ) -> None:
-        self._store = store
+        self._engine = store.engine
         self._options = options
-        self._select = select
+        operations = WorkerStore(store, options.name, select)
+        self._store = wait_out(operations, options.times.outage_s, stop.check_between_trials)
         self._stop = stop
         self._say = say
         self._loops: dict[int, TrialLoop] = {}
         self._paused: set[str] = set()
         self._left_alone: set[str] = set()
         self._backbones = Backbones(options.device, options.weights)
-        self._pulse = Pulse(store.engine, options.name, options.times, stop)
+        self._pulse = Pulse(store.engine, options.name, options.times, stop, self._die)
         self.ended: list[Ended] = []
 
     def run(self) -> None:
@@ -107,7 +105,7 @@ class Worker:
         """
         options = self._options
         identity = WorkerIdentity(options.name, platform.node(), os.getpid(), str(options.device), __version__)
-        register_worker(self._store.engine, identity, options.times.grace_s)
+        register_worker(self._engine, identity, options.times.grace_s)
         try:
             with self._pulse:
                 self._serve()
@@ -117,9 +115,9 @@ class Worker:
 
     def _serve(self) -> None:
         self._options.checkpoints.sweep()
-        patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
         while True:
-            turns = [self._take_turn(r) for r in self._in_turn(patience.run(self._select)) if not self._is_full()]
+            records = self._in_turn(self._store.list_studies())
+            turns = [self._take_turn(record) for record in records if not self._is_full()]
             if self._is_full():
                 return
             if all(turn is Turn.DONE for turn in turns) and not self._options.keep_running:
@@ -137,13 +135,12 @@ class Worker:
         return self._options.max_trials is not None and len(self.ended) >= self._options.max_trials
 
     def _take_turn(self, record: StudyRecord) -> Turn:
-        patience = Patience(self._options.times.outage_s, self._stop.check_between_trials)
-        if not self._options.is_choosy and not patience.run(lambda: self._may_join(record)):
+        if not self._options.is_choosy and not self._may_join(record):
             return Turn.DONE
         if record.study_id not in self._loops:
-            self._loops[record.study_id] = patience.run(lambda: self._build_loop(record))
+            self._loops[record.study_id] = self._build_loop(record)
         loop = self._loops[record.study_id]
-        if record.kind == "confirm" and not patience.run(lambda: self._may_confirm(record, loop)):
+        if record.kind == "confirm" and not self._may_confirm(record, loop):
             return Turn.DONE
         turn = loop.take_turn()
         if turn is not Turn.PAUSED:
@@ -158,10 +155,7 @@ class Worker:
         try:
             check_joinable(record)
         except UsageError as error:
-            if (
-                record.name not in self._left_alone
-                and not count_usage(self._store.engine, record.study_id).is_used_up
-            ):
+            if record.name not in self._left_alone and not self._store.is_used_up(record):
                 self._left_alone.add(record.name)
                 self._say(f"{error.message}; {error.hint}")
             return False
@@ -169,27 +163,19 @@ class Worker:
 
     def _may_confirm(self, record: StudyRecord, loop: TrialLoop) -> bool:
         """A confirmation runs all of its arms on one kind of device: that of the first worker that can do it."""
-        if count_usage(self._store.engine, record.study_id).is_used_up:
+        if self._store.is_used_up(record):
             return True  # nothing to claim; the loop knows what is left to wait for
         mine = name_device(self._options.device)
-        claimed = find_device(self._store.engine, record.study_id)
+        claimed = self._store.find_device(record)
         if not claimed:
             loop.prepare()  # one that lacks the images finds out before it claims anything
-            claimed = claim_device(self._store.engine, record.study_id, mine)
+            claimed = self._store.claim_device(record, mine)
         if claimed != mine and record.name not in self._left_alone:
             self._left_alone.add(record.name)
             self._say(f"{record.name} runs on {claimed}, so this worker on {mine} leaves it alone")
         return claimed == mine
 
     def _build_loop(self, record: StudyRecord) -> TrialLoop:
-        search = record.spec.search
-        study = optuna.load_study(
-            study_name=record.name,
-            storage=self._store.storage,
-            sampler=build_sampler(search, record.name, self._options.name),
-            pruner=build_pruner(search),
-        )
-
         def announce(ended: Ended) -> None:
             self.ended.append(ended)
             is_shown = ended.value is not None and record.kind != "confirm"  # half a confirmation says nothing
@@ -198,13 +184,14 @@ class Worker:
             findings = f" ({name_checks(ended.findings)})" if ended.findings else ""
             self._say(f"{record.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}")
 
-        crew = Crew(self._pulse, announce, self._options.artifacts, self._leave)
-        return TrialLoop(study, self._store.engine, record, lambda: self._build_benches(record).run, crew)
+        study = self._store.open_study(record)
+        context = WorkerContext(self._pulse, announce, self._options.artifacts, self._leave)
+        return TrialLoop(study, self._engine, record, lambda: self._build_benches(record).run, context)
 
     def _build_benches(self, record: StudyRecord) -> Benches:
         check_joinable(record)
         root = (self._options.data or Path(record.data_dir)).expanduser()
-        split = find_images(record, list_images(self._store.engine, record.study_id), root)
+        split = find_images(record, self._store.list_images(record), root)
 
         def build(spec: Spec) -> Workbench:
             backbone = self._backbones.open_for(record, spec)
@@ -215,15 +202,22 @@ class Worker:
 
     def _leave(self, exit_code: int) -> NoReturn:
         """End the process although its trial hangs; called from another thread than the trial's."""
+        self._end_at_once(exit_code, "its trial no longer answers", "its trial no longer answered")
+
+    def _die(self) -> NoReturn:
+        """End the process because its heartbeat stopped; its trial is found by a later reaper."""
+        self._end_at_once(EXIT_BUG, "its heartbeat stopped", "its heartbeat stopped")
+
+    def _end_at_once(self, exit_code: int, why: str, reason: str) -> NoReturn:
         try:
-            self._say(f"worker ends with exit {exit_code}: its trial no longer answers")
-            self._sign_off("its trial no longer answered")
+            self._say(f"worker ends with exit {exit_code}: {why}")
+            self._sign_off(reason)
         finally:
             os._exit(exit_code)
 
     def _sign_off(self, reason: str) -> None:
         try:
-            end_worker(self._store.engine, self._options.name, reason)
+            end_worker(self._engine, self._options.name, reason)
         except (SQLAlchemyError, StorageInternalError) as error:  # then its silence says it
             _log.warning("could not sign off: %s", str(error).splitlines()[0])
 

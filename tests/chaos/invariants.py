@@ -8,9 +8,9 @@ import optuna
 from sqlalchemy import Engine, text
 
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import load_study
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.reap import reap
 
 _UNLEASED = """

@@ -21,16 +21,15 @@ from sqlalchemy import Engine, text
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DoesNotFitError
 from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.store import endings
+from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.store.engine import make_engine
+from anomalyvfm_opt.store.leases import Lease
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, load_study
 from anomalyvfm_opt.store.study_state import set_state
-from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import Lease
 from anomalyvfm_opt.trial.loop import TrialLoop, Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
-from anomalyvfm_opt.trial.patience import Patience
 from anomalyvfm_opt.trial.pulse import Times
 from anomalyvfm_opt.trial.reap import reap
 from anomalyvfm_opt.trial.result import TrialResult
@@ -107,7 +106,7 @@ class Books(RuleBasedStateMachine):
     @rule(i=st.integers(0, WORKERS - 1))
     def take_ticket_and_ask(self, i: int) -> None:
         worker = self._pick(i, is_busy=False)
-        found = worker.loop._find_trial()
+        found = worker.loop._store.find_trial(worker.loop._get_ready)
         if isinstance(found, Turn):
             assert found in (Turn.WAIT, Turn.DONE, Turn.PAUSED)
             return
@@ -118,7 +117,7 @@ class Books(RuleBasedStateMachine):
     def suggest(self, i: int) -> None:
         worker = self._pick(i)
         if worker.held is not None and self._is_ours(worker.held):
-            worker.loop._suggest(worker.held.trial, Patience(1.0, lambda: None))
+            worker.loop._store.describe(worker.held.trial)
 
     @precondition(lambda self: any(worker.held for worker in self.workers))
     @rule(i=st.integers(0, WORKERS - 1))

@@ -12,10 +12,10 @@ import torch
 from sqlalchemy import text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.engine import check_connection, make_engine
 from anomalyvfm_opt.store.schema import HEAD
 from anomalyvfm_opt.store.studies import load_study
-from anomalyvfm_opt.trial.budget import count_usage
 from tests.deploy.conftest import find_ports
 from tests.deploy.deployment import Deployment
 from tests.integration.program import CATEGORY, assert_one_error, finish, wait_for, write_spec

@@ -18,7 +18,7 @@ from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, StudyRecord, create_study, load_study
-from anomalyvfm_opt.trial.loop import Crew, TrialLoop
+from anomalyvfm_opt.trial.loop import TrialLoop, WorkerContext
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
 from anomalyvfm_opt.trial.result import Progress, RunTrial, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.settle import Ended
@@ -102,8 +102,9 @@ class Bench:
             pruner=build_pruner(self.record.spec.search),
         )
         notes = [] if ended is None else ended
-        pulse = Pulse(self.engine, worker, times, stop or StopRequest())
-        return TrialLoop(study, self.engine, self.record, lambda: run, Crew(pulse, notes.append, NO_FILES, leave))
+        pulse = Pulse(self.engine, worker, times, stop or StopRequest(), die=lambda: None)
+        context = WorkerContext(pulse, notes.append, NO_FILES, leave)
+        return TrialLoop(study, self.engine, self.record, lambda: run, context)
 
 
 @pytest.fixture

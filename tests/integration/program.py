@@ -21,11 +21,11 @@ import torch
 
 from anomalyvfm_opt.cli.main import run
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.budget import Usage, count_usage
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.store import Store, open_store
 from anomalyvfm_opt.store.studies import StudyRecord, list_studies, load_study
 from anomalyvfm_opt.study.creation import create_studies
-from anomalyvfm_opt.trial.budget import Usage, count_usage
 
 CATEGORY = "brick"
 Finished = subprocess.CompletedProcess[str]

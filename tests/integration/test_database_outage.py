@@ -10,8 +10,8 @@ from functools import cached_property
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from anomalyvfm_opt.store.budget import Usage
 from anomalyvfm_opt.store.store import Store, open_store
-from anomalyvfm_opt.trial.budget import Usage
 from tests.integration.databases import execute
 from tests.integration.external_server import ExternalServer
 from tests.integration.program import CATEGORY, Program, assert_one_error, finish, wait_for

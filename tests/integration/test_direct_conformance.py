@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import create_engine, make_url, text
 
-from anomalyvfm_opt.store.batch import find_storage
+from anomalyvfm_opt.store.batch import find_direct
 from anomalyvfm_opt.store.direct import DirectStorage
 
 
@@ -44,7 +44,7 @@ def test_the_private_names_of_optuna_that_we_lean_on(tables_url: str) -> None:
     storage = DirectStorage(tables_url, skip_table_creation=True)
     study = optuna.create_study(storage=storage)
     assert isinstance(study._storage, _CachedStorage)
-    assert find_storage(study) is storage
+    assert find_direct(study) is storage
     trial = study.ask()
     assert trial.storage is study._storage
     assert callable(trial._suggest)

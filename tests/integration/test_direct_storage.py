@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 
-from anomalyvfm_opt.store.batch import find_storage, set_attributes, suggest_all
+from anomalyvfm_opt.store.batch import find_direct, set_attributes, suggest_all
 from anomalyvfm_opt.store.direct import DirectStorage
 from anomalyvfm_opt.store.engine import is_database_fault, make_engine
 from anomalyvfm_opt.trial.space import build_sampler
@@ -195,7 +195,7 @@ def test_a_distribution_of_another_kind_is_refused(direct: DirectStorage) -> Non
 
 
 def make_again(study: optuna.Study) -> optuna.Study:
-    return optuna.load_study(study_name=study.study_name, storage=find_storage(study))
+    return optuna.load_study(study_name=study.study_name, storage=find_direct(study))
 
 
 def test_numbers_have_no_gaps_and_a_waiting_trial_is_taken_once(direct: DirectStorage) -> None:

@@ -10,7 +10,7 @@ from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
 from anomalyvfm_opt.report.proxy import judge_proxy
 from anomalyvfm_opt.report.summary import StudySummary, summarise, tabulate, to_json
-from anomalyvfm_opt.trial.budget import count_usage
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.result import Progress, RunTrial, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.settle import Ended

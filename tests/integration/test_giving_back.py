@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import LeaseLostError
+from anomalyvfm_opt.store.budget import count_usage, take_ticket
+from anomalyvfm_opt.store.leases import LeaseLostError
 from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.reap import MAX_LOSSES, give_back, reap

@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from anomalyvfm_opt import METHOD
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.store import open_store
 from anomalyvfm_opt.store.studies import load_study
 from anomalyvfm_opt.study.creation import create_studies
-from anomalyvfm_opt.trial.budget import count_usage
 from tests.integration.doctor_answer import Answer, ask
 from tests.integration.program import CATEGORY, Program, assert_one_error, make_tiny
 

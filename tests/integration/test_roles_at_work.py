@@ -13,13 +13,13 @@ import pytest
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError
 from anomalyvfm_opt.report.dashboard import make_application
 from anomalyvfm_opt.report.guard import Application
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.confirmations import claim_device
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.looks import write_look
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, load_study
-from anomalyvfm_opt.trial.budget import count_usage
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
 from tests.integration.external_server import DATABASE, USER, ExternalServer
 from tests.integration.program import CATEGORY, Finished, Program, assert_one_error, finish, wait_for, write_spec

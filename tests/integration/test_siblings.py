@@ -9,11 +9,11 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.studies import delete_study, list_names
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 from anomalyvfm_opt.trial.reap import reap

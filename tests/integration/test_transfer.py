@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from anomalyvfm_opt.errors import DoesNotFitError, UsageError
 from anomalyvfm_opt.report.summary import summarise, to_json
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.store import Store, open_store
@@ -25,7 +26,6 @@ from anomalyvfm_opt.store.studies import load_study
 from anomalyvfm_opt.store.transfer.file import check_file, read_chunks, write_file
 from anomalyvfm_opt.store.transfer.move import export_study
 from anomalyvfm_opt.store.transfer.rows import TABLES
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import derive_seed

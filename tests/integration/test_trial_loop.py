@@ -9,10 +9,10 @@ import pytest
 from optuna.trial import TrialState
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.store.budget import count_usage, take_ticket
+from anomalyvfm_opt.store.leases import LeaseLostError
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
 from anomalyvfm_opt.store.studies import delete_study
-from anomalyvfm_opt.trial.budget import count_usage, take_ticket
-from anomalyvfm_opt.trial.lease import LeaseLostError
 from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError, Outcome
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
@@ -186,7 +186,7 @@ def test_an_interrupt_after_the_lease_was_lost_makes_no_second_copy(bench: Bench
 def test_the_heartbeat_keeps_a_lease_alive_past_its_grace(bench: Bench) -> None:
     lease = take_ticket(bench.engine, bench.record.study_id, "w", 1.2)
     assert lease is not None
-    pulse = Pulse(bench.engine, "w", Times(grace_s=1.2), StopRequest())
+    pulse = Pulse(bench.engine, "w", Times(grace_s=1.2), StopRequest(), die=lambda: None)
     with pulse.hold(lease, lambda *_: None) as hold:
         time.sleep(2.0)
         hold.check()

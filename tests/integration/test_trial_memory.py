@@ -18,8 +18,8 @@ from anomalyvfm_opt.model.memory import read_status_mib, release_cached_memory
 from anomalyvfm_opt.report.proxy import judge_proxy
 from anomalyvfm_opt.report.summary import summarise, to_json
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
-from anomalyvfm_opt.trial.budget import count_usage
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.settle import Ended

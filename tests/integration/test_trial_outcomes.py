@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import TrialState
 
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, DoesNotFitError
-from anomalyvfm_opt.trial.budget import count_usage, take_ticket
+from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.settle import Ended

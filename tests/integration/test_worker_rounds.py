@@ -5,10 +5,10 @@ import signal
 from unittest.mock import patch
 
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.store import open_store
 from anomalyvfm_opt.store.studies import load_study
 from anomalyvfm_opt.study.creation import create_studies
-from anomalyvfm_opt.trial.budget import count_usage
 from tests.integration.databases import execute
 from tests.integration.program import CATEGORY, Program, finish, make_tiny, wait_for
 

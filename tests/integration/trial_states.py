@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from anomalyvfm_opt.trial.budget import take_ticket
+from anomalyvfm_opt.store.budget import take_ticket
 from anomalyvfm_opt.trial.loop import TrialLoop, Turn
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from tests.integration.conftest import Bench

@@ -19,12 +19,12 @@ from anomalyvfm_opt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TE
 from anomalyvfm_opt.launch.base import Launcher, Slot
 from anomalyvfm_opt.launch.local import LocalLauncher
 from anomalyvfm_opt.launch.supervise import SlotState, Supervisor
-from anomalyvfm_opt.report.retries import list_retries, read_clock
+from anomalyvfm_opt.store.budget import count_usage
+from anomalyvfm_opt.store.retries import list_retries, read_clock
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.store.workers import bury_worker
-from anomalyvfm_opt.trial.budget import count_usage
 
 _STUDIES_S = 2.0
 _SIGNALS = {

@@ -25,7 +25,7 @@ _NEW = text("INSERT INTO studies (study_name) VALUES (:name) ON CONFLICT DO NOTH
 
 def list_family(connection: Connection, name: str) -> dict[str, int]:
     """A study and its siblings, as far as they are there: name -> id."""
-    names = (name, *(str(StudyName.parse(name).sibling(kind)) for kind in ("replicates", "confirm")))
+    names = (name, *map(str, StudyName.parse(name).siblings))
     found = {one: connection.scalar(_FIND, {"name": one}) for one in names}
     return {one: study_id for one, study_id in found.items() if study_id is not None}
 

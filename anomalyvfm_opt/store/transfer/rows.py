@@ -16,11 +16,11 @@ from math import isfinite
 from typing import Any
 
 from optuna.distributions import json_to_distribution
-from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Select, String, Table, TextClause, and_, collate, false, or_, select, text
 
 from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.optuna_private import list_tables
 from anomalyvfm_opt.store.planned import PLANNED
 from anomalyvfm_opt.store.transfer.file import Content
 
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 CHUNK_ROWS = 500
 _IDS = ("study_id", "trial_id")
-_optuna = models.BaseModel.metadata.tables
+_optuna = list_tables()
 _trials: Table = _optuna["trials"]
 _study_notes: Table = _optuna["study_system_attributes"]
 _trial_notes: Table = _optuna["trial_system_attributes"]

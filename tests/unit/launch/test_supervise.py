@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from anomalyvfm_opt.launch import restart
-from anomalyvfm_opt.launch.base import Exit, Launcher, Slot
+from anomalyvfm_opt.launch.base import Exit, Exits, Launcher, Slot
 from anomalyvfm_opt.launch.supervise import SlotState, Supervisor
 
 
@@ -17,22 +17,20 @@ class Scripted:
         self.codes = codes
         self.started: list[list[str]] = []
         self.signals: list[int] = []
-        self._ready: list[Exit] = []
+        self.exits = Exits()
         self._alive: list[Slot] = []
 
     def start(self, slot: Slot, arguments: Sequence[str]) -> None:
         self.started.append(list(arguments))
         if codes := self.codes[slot.number]:
-            self._ready.append(Exit(slot, codes.pop(0)))
+            self.exits.add(Exit(slot, codes.pop(0)))
         else:
             self._alive.append(slot)
 
-    def wait(self, timeout_s: float) -> Exit | None:
-        return self._ready.pop(0) if self._ready else None
-
     def signal(self, number: int) -> None:
         self.signals.append(number)
-        self._ready += [Exit(slot, 143) for slot in self._alive]
+        for slot in self._alive:
+            self.exits.add(Exit(slot, 143))
         self._alive.clear()
 
 

@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import make_url
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.store import engine
+from anomalyvfm_opt.store import store
 from anomalyvfm_opt.store.engine import URL_VARIABLE, make_engine, normalise_url, shown
 from anomalyvfm_opt.store.store import resolve_url
 
@@ -91,7 +91,7 @@ def test_without_either_the_embedded_one_is_started(monkeypatch, tmp_path, value
             return f"embedded in {self.home}"
 
     monkeypatch.setenv("ANOMALYVFM_OPT_HOME", str(tmp_path))
-    monkeypatch.setattr(engine, "EmbeddedCluster", Fake)
+    monkeypatch.setattr(store, "EmbeddedCluster", Fake)
     monkeypatch.delenv(URL_VARIABLE, raising=False)
     if value is not None:
         monkeypatch.setenv(URL_VARIABLE, value)

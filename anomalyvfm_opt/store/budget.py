@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, text
 
+from anomalyvfm_opt.spec.study_name import SIBLINGS_LIKE
 from anomalyvfm_opt.store.engine import autocommit
-from anomalyvfm_opt.trial.lease import Lease
+from anomalyvfm_opt.store.leases import Lease
 
 _COUNT_TEXT = """
     SELECT count(*) FILTER (WHERE t.state = 'COMPLETE') AS complete,
@@ -41,7 +42,7 @@ _TAKE = text(f"""
       FROM anomalyvfm_opt.study s, ({_COUNT_TEXT}) AS c
      WHERE s.study_id = :study_id AND s.state = 'active' AND c.complete + c.pruned + c.failed + c.held < s.budget
        AND (c.waiting > c.asking
-            OR EXISTS (SELECT FROM studies n WHERE n.study_id = s.study_id AND n.study_name NOT LIKE '%#%'))
+            OR EXISTS (SELECT FROM studies n WHERE n.study_id = s.study_id AND n.study_name NOT LIKE '{SIBLINGS_LIKE}'))
     RETURNING lease_id
 """)  # noqa: S608
 

@@ -1,0 +1,163 @@
+"""What the loop of one study does with the study store, from the ticket to the last report of a trial."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from enum import Enum
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from sqlalchemy import Engine
+
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
+from anomalyvfm_opt.store.budget import count_usage, take_ticket
+from anomalyvfm_opt.store.leases import Lease, LeaseLostError
+from anomalyvfm_opt.store.looks import write_look
+from anomalyvfm_opt.store.optuna_private import read_trial_id
+from anomalyvfm_opt.store.planned import Planned
+from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.study_state import read_state
+from anomalyvfm_opt.trial.reap import reap
+from anomalyvfm_opt.trial.result import TrialRequest
+from anomalyvfm_opt.trial.space import derive_seed, is_inside, list_distributions
+
+_log = logging.getLogger(__name__)
+
+
+class Turn(Enum):
+    """What one turn of the loop came to."""
+
+    RAN = "ran"
+    WAIT = "wait"  # the rest of the budget is out with other workers, who may give it back
+    PAUSED = "paused"  # until `study resume`
+    DONE = "done"  # the budget is used up, or the study was stopped
+
+
+class TrialStore:
+    """The operations of one study's loop, each of them idempotent: safe to repeat after a lost reply.
+
+    Args:
+        study: the Optuna study, with the sampler and the pruner of this worker.
+        engine: on the same database.
+        record: what the store knows of the study.
+        worker: this worker's name.
+        grace_s: how long a lease lives without a heartbeat.
+    """
+
+    def __init__(
+        self, study: optuna.Study, engine: Engine, record: StudyRecord, worker: str, grace_s: float
+    ) -> None:
+        self._study = study
+        self._engine = engine
+        self._record = record
+        self._worker = worker
+        self._grace_s = grace_s
+        self._distributions: Mapping[str, BaseDistribution] = list_distributions(record.spec.search.space)
+        self._described: int | None = None  # the trial that `describe` was last called for
+
+    def find_trial(self, get_ready: Callable[[], None]) -> Turn | tuple[optuna.Trial, Lease]:
+        """Reap, take a ticket and ask for a trial, as far as there is one to run.
+
+        If it fails half-way, what it took is found by a later reaper.
+
+        Args:
+            get_ready: called before a ticket is taken; what it raises is passed on.
+        """
+        for number in reap(self._study, self._engine, self._worker):
+            _log.warning("trial %s of %s: its worker died; given back", number, self._record.name)
+        state = read_state(self._engine, self._record.study_id)
+        usage = count_usage(self._engine, self._record.study_id)
+        if state.name == "stopped" or usage.is_used_up:
+            return Turn.WAIT if usage.held and state.name != "stopped" else Turn.DONE
+        if state.name == "paused":
+            return Turn.PAUSED
+        get_ready()
+        lease = take_ticket(self._engine, self._record.study_id, self._worker, self._grace_s)
+        if lease is None:
+            return Turn.WAIT
+        try:
+            with ExitStack() as undo:
+                undo.callback(lease.release, self._engine)
+                trial = self._study.ask()
+                lease.attach(self._engine, read_trial_id(trial))
+                undo.pop_all()
+        except LeaseLostError:
+            return Turn.RAN  # whoever reaps finds the trial
+        return trial, lease
+
+    def describe(self, trial: optuna.Trial) -> TrialRequest:
+        """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
+        if self._described == read_trial_id(trial):
+            reload(trial)  # an earlier try may have written although it failed
+        self._described = read_trial_id(trial)
+        request = self._take_planned(trial) if self._record.kind != "search" else self._suggest(trial)
+        set_attributes(trial, _describe(request))  # now, so that a trial that does not fit shows them as well
+        return request
+
+    def report(self, trial: optuna.Trial, epoch: int, value: float) -> None:
+        """Store the value of a trial after an epoch."""
+        trial.report(value, step=epoch)
+
+    def should_prune(self, trial: optuna.Trial) -> bool:
+        """Return whether the pruner would end the trial after its last report."""
+        return trial.should_prune()
+
+    def write_look(self, trial: optuna.Trial, planned: Planned) -> None:
+        """Write down that a trial is about to look at the locked images; another try is another look."""
+        write_look(self._engine, self._record.study_id, self._record.name, planned.key, trial.number, self._worker)
+
+    def _suggest(self, trial: optuna.Trial) -> TrialRequest:
+        if self._is_sampled(trial):
+            suggest_all(trial, self._distributions)
+        first_number = trial.user_attrs.get("first_number", trial.number)
+        return TrialRequest(
+            number=trial.number,
+            parameters=self._read_parameters(trial),
+            seed=derive_seed("trial", self._record.spec.search.seed, self._record.name, first_number),
+        )
+
+    def _take_planned(self, trial: optuna.Trial) -> TrialRequest:
+        """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
+        planned = Planned.from_attributes(trial.user_attrs)
+        if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
+            raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
+        if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
+            suggest_all(trial, self._distributions)
+        return TrialRequest(
+            number=trial.number, parameters=planned.parameters, seed=planned.seed, is_watched=False
+        )
+
+    def _is_sampled(self, trial: optuna.Trial) -> bool:
+        """A reference outside the space (`frozen` always) is run without sampled parameters."""
+        reference = trial.user_attrs.get("reference")
+        if reference is None:
+            return True
+        parameters = self._read_reference(reference)
+        return parameters is not None and is_inside(parameters, dict(self._distributions))
+
+    def _read_parameters(self, trial: optuna.Trial) -> Parameters | None:
+        reference = trial.user_attrs.get("reference")
+        if reference is not None:
+            return self._read_reference(reference)
+        return Parameters.from_suggested(trial.params)
+
+    def _read_reference(self, name: str) -> Parameters | None:
+        return reference_parameters(name, self._record.category, self._record.spec.reference_size_px)
+
+
+def _describe(request: TrialRequest) -> dict[str, Any]:
+    """What Optuna's own parameters do not show: alpha and the three shares beside what they come from."""
+    if request.parameters is None:
+        return {"training_seed": request.seed}
+    p = request.parameters
+    return {
+        "training_seed": request.seed,
+        "alpha": p.alpha,
+        "texture": p.texture,
+        "structural": p.structural,
+        "contextual": p.contextual,
+        "parameters": p.to_json(),
+    }
