@@ -4,21 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CLUSTERS := $(VENV)/.installed-clusters
+SITE := $(VENV)/.installed-site
 # these take a study or images, so they are run by hand; and what they import
 BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows \
 	study_store virtual_time simulated_scenes simulated_studies
+# tests side by side, each process with a PostgreSQL of its own; the order stays, for the quickest files come last
+PROCESSES ?= 2
+SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
-.PHONY: demo test test-slow test-ray test-slurm test-all check format bench docs clean
+.PHONY: demo test test-slow test-ray test-slurm test-all check format bench docs site clean
 
 demo: $(INSTALLED)
 	$(BIN)/anomalyvfm-opt demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow and not gpu and not ray and not slurm" --cov --cov-report=term:skip-covered --cov-fail-under=88
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not gpu and not ray and not slurm" --cov --cov-report=term:skip-covered --cov-fail-under=88
 
 test-slow: $(INSTALLED)
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "slow and not gpu"
 
 test-ray: $(INSTALLED) $(CLUSTERS)
 	$(BIN)/pytest -m ray
@@ -41,8 +45,12 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file || exit; done
 
-docs: $(INSTALLED)
+docs: site
 	$(BIN)/pytest tests/docs
+
+# into build/site; strict: a dead link, a page that no list names, or a diagram that cannot be drawn fails
+site: $(INSTALLED) $(SITE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -57,4 +65,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 # 79 MB to load and 240 MB on disk, which only the tests of Ray need
 $(CLUSTERS): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	touch $@
+
+$(SITE): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@

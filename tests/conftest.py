@@ -1,5 +1,6 @@
 """A real PostgreSQL for the tests that need one."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -7,6 +8,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Set before torch and NumPy are loaded: test processes side by side would fight for the cores, and so would the
+# programs that they start. One number of threads also gives the same bits wherever a test runs.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -98,7 +103,7 @@ def external_server() -> Iterator[ExternalServer]:
 def empty_store(program: Program, external_server: ExternalServer) -> ExternalServer:
     """That server with the tables of an empty store in its database."""
     external_server.empty()
-    made = program.run("study", "list", **external_server.environment)
+    made = program.run_here("study", "list", **external_server.environment)
     assert made.returncode == 0, made.stderr
     return external_server
 

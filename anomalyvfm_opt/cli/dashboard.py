@@ -28,7 +28,7 @@ def dashboard(
         typer.Option(
             "--token-file",
             metavar="FILE",
-            help="Of mode 0600, with the token to ask for; else one is kept in the state folder.",
+            help="File of mode 0600 that holds the token; else one is kept in the state folder.",
         ),
     ] = None,
     allow_write: Annotated[

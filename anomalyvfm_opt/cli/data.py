@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Folders of images: MVTec AD 2, MVT
 @app.command("demo")
 def write_demo_data(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Other crops and other defects.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the crops and the defects.")] = 0,
 ) -> None:
     """Write demo categories, cut from real photographs, with defects and masks."""
     from anomalyvfm_opt.data.demo import write_demo

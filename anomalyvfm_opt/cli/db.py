@@ -17,13 +17,13 @@ _MAY = {
     "viewer": "reads: dashboard, study show, verdict",
 }
 OwnerOption = Annotated[
-    str | None, typer.Option("--owner", metavar="NAME", help="Has the tables; else the role that has them.")
+    str | None, typer.Option("--owner", metavar="NAME", help="Role that owns the tables; else the one that does.")
 ]
 WorkerOption = Annotated[
-    str | None, typer.Option("--worker", metavar="NAME", help="For workers; else anomalyvfm_opt_worker.")
+    str | None, typer.Option("--worker", metavar="NAME", help="Role for workers; else anomalyvfm_opt_worker.")
 ]
 ViewerOption = Annotated[
-    str | None, typer.Option("--viewer", metavar="NAME", help="For readers; else anomalyvfm_opt_viewer.")
+    str | None, typer.Option("--viewer", metavar="NAME", help="Role for readers; else anomalyvfm_opt_viewer.")
 ]
 app = typer.Typer(no_args_is_help=True, help="The study store: start, stop, look, upgrade.")
 
@@ -109,7 +109,7 @@ def url(db: DatabaseOption = None) -> None:
 
 @app.command()
 def upgrade(db: DatabaseOption = None) -> None:
-    """Bring the tables, Optuna's and ours, to this program's version; the same again is a no-op.
+    """Bring the tables, Optuna's and ours, to this program's version; repeating it changes nothing.
 
     Do it while no worker runs. It may be interrupted and repeated: nothing is left half-done.
     """
@@ -133,7 +133,7 @@ def roles(
     viewer: ViewerOption = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Make three roles with just the rights they need: owner, worker, viewer; the same again is a no-op.
+    """Make three roles with just the rights they need: owner, worker, viewer; it is idempotent.
 
     Run it as the administrator, or as the owner of the tables if the roles are there. It sets no password.
     """

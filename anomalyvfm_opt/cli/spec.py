@@ -31,7 +31,7 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="S
 
 @app.command()
 def schema(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is stdout.")] = Path(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; - is stdout.")] = Path(
         "schema/study.json"
     ),
 ) -> None:

@@ -37,7 +37,7 @@ def create(
     cache_gib: CacheOption = 64.0,
     db: DatabaseOption = None,
 ) -> None:
-    """Create one study for each category of a spec; the same again is a no-op."""
+    """Create one study for each category of a spec; idempotent: repeating it changes nothing."""
     from anomalyvfm_opt.study.preparation import read_spec
 
     spec, folder = read_spec(file, data, category or [])

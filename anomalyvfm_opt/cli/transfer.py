@@ -60,10 +60,10 @@ def export_one(
 
 
 def import_one(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="From `study export`.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File that `study export` wrote.")],
     db: DatabaseOption = None,
 ) -> None:
-    """Put an exported study into this store, all of it or nothing; the same again is a no-op."""
+    """Put an exported study into this store, all of it or nothing; repeating it changes nothing."""
     from anomalyvfm_opt.store.transfer.file import check_file
 
     whole = check_file(file)  # before the database is asked for anything

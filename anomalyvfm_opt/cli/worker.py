@@ -47,7 +47,7 @@ def run_worker(
     outage_s: OutageOption = 900.0,
     name: Annotated[
         str | None,
-        typer.Option("--name", metavar="NAME", help="Of this worker, unique; else by host and process."),
+        typer.Option("--name", metavar="NAME", help="Unique name of this worker; else from host and process."),
     ] = None,
     db: DatabaseOption = None,
 ) -> None:

@@ -17,7 +17,7 @@ from tests.integration.program import finish
 NEEDS_NAMESPACES = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces take root and iproute2"
 )
-_NET = "10.213.77"
+_NET = f"10.213.{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw')}"  # one each, side by side
 _LINK = "eth0"
 
 

@@ -39,9 +39,9 @@ class Team(Program):
     def store(self) -> Store:
         return open_store(self.server.local_url)
 
-    def start(self, *arguments: str, **environment: str) -> Any:
+    def surround(self, environment: dict[str, str]) -> dict[str, str]:
         ours = {**self.server.environment, "ANOMALYVFM_OPT_ARTIFACTS": str(self.artifacts)}
-        return super().start(*arguments, **{**ours, **environment})
+        return super().surround({**ours, **environment})
 
     def wait_for_training(self, worker: "subprocess.Popen[str]") -> None:
         wait_for(lambda: worker.poll() is not None or execute(self.server.local_url, _RUNNING)[0][0] > 0)
@@ -62,7 +62,7 @@ def create(team: Team, trials: int, steps: int = 6) -> None:
 
 def end_the_study(team: Team) -> None:
     assert_books_are_right(team.store, _NAME, team.artifacts)
-    done = team.run(*_WORK)
+    done = team.run_here(*_WORK)
     assert done.returncode == 0, done.stderr
     assert_study_is_whole(team.store, _NAME, team.artifacts)
 
@@ -74,7 +74,7 @@ def test_a_worker_that_sleeps_past_its_grace_is_taken_over_and_drops_its_trial(t
     team.wait_for_training(sleeper)
     sleeper.send_signal(signal.SIGSTOP)
     try:
-        rival = team.run(*_WORK)
+        rival = team.run_here(*_WORK)
         assert rival.returncode == 0, rival.stderr
         assert "its worker died; given back" in rival.stderr
     finally:
@@ -113,7 +113,7 @@ def test_a_worker_that_is_cut_off_past_its_grace(team: Team) -> None:
         cut_off = team.start(*_WORK, **far)
         team.wait_for_training(cut_off)
         cable.pull()
-        rival = team.run(*_WORK)
+        rival = team.run_here(*_WORK)
         assert rival.returncode == 0, rival.stderr
         assert "its worker died; given back" in rival.stderr
         cable.plug()

@@ -25,7 +25,7 @@ class Block:
 
 
 def list_pages() -> list[Path]:
-    return [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def list_blocks(page: Path) -> list[Block]:

@@ -1,13 +1,14 @@
-"""The program as its users run it: a process of its own, on one state folder and one small data folder."""
+"""The program as its users run it, on one state folder and one small data folder."""
 
 import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from unittest.mock import patch
 
 import optuna
 import pytest
+import torch
 
 from anomalyvfm_opt.cli.main import run
 from anomalyvfm_opt.spec.model import Spec
@@ -86,44 +88,39 @@ class Program:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a command and leave it running."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        ours = {f"{_OURS}HOME": str(self.cluster.home), **environment}
         return subprocess.Popen(
             [sys.executable, "-m", "anomalyvfm_opt", *arguments],
-            env={**kept, **ours},
+            env=self.surround(environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
     def run(self, *arguments: str, **environment: str) -> Finished:
-        """Run a command to its end."""
+        """Run a command to its end in a process of its own, for what only a process shows.
+
+        That is: signals, several at once, variables that Python reads at its start, stdin, files left open.
+        """
         return finish(self.start(*arguments, **environment))
 
     def run_here(self, *arguments: str, **environment: str) -> Finished:
         """Run a command in this process: the same, without the seconds that importing torch takes."""
+        return run_in_process(arguments, self.surround(environment))
+
+    def surround(self, environment: dict[str, str]) -> dict[str, str]:
+        """All variables that a command finds."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        ours = {f"{_OURS}HOME": str(self.cluster.home), **environment}
-        stdout, stderr = io.StringIO(), io.StringIO()
-        with (
-            patch.dict(os.environ, {**kept, **ours}, clear=True),
-            patch.object(sys, "argv", ["anomalyvfm-opt", *arguments]),
-            contextlib.redirect_stdout(stdout),
-            contextlib.redirect_stderr(stderr),
-            pytest.raises(SystemExit) as ended,
-        ):
-            run()
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, stdout.getvalue(), stderr.getvalue())
+        return {**kept, f"{_OURS}HOME": str(self.cluster.home), **environment}
 
     def run_json(self, *arguments: str) -> Any:
         """Run a command that prints JSON."""
-        done = self.run(*arguments, "--json")
+        done = self.run_here(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def create(self, spec_file: Path, data: Path | None = None) -> Finished:
         """Create the study of a spec's one category."""
-        return self.run(
+        return self.run_here(
             "study", "create", str(spec_file), "--data", str(data or self.data), "--category", CATEGORY
         )
 
@@ -158,6 +155,34 @@ class FinishedStudy:
     spec_file: Path
     created: Finished
     workers: tuple[Finished, ...]
+
+
+def run_in_process(arguments: Sequence[str], environment: dict[str, str]) -> Finished:
+    """Run a command here, with these variables alone."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with (
+        _left_as_it_was(),
+        patch.dict(os.environ, environment, clear=True),
+        patch.object(sys, "argv", ["anomalyvfm-opt", *arguments]),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        pytest.raises(SystemExit) as ended,
+    ):
+        run()
+    return subprocess.CompletedProcess(arguments, ended.value.code or 0, stdout.getvalue(), stderr.getvalue())
+
+
+@contextlib.contextmanager
+def _left_as_it_was() -> Iterator[None]:
+    """Put back what a worker changes of its process: who hears its signals, and torch's threads."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def finish(process: subprocess.Popen[str], limit_s: float = _LIMIT_S) -> Finished:

@@ -72,12 +72,12 @@ def create(program: Program, server: ExternalServer, folder: Path, name: str, ep
     changes = {"training": {"steps_per_epoch": 20}, "search": {"trials": trials, "space": space}}
     spec = write_spec(folder, name, references=["frozen"], **changes)
     data = ("--data", str(program.data), "--category", CATEGORY)
-    made = program.run("study", "create", str(spec), *data, **server.environment)
+    made = program.run_here("study", "create", str(spec), *data, **server.environment)
     assert made.returncode == 0, made.stderr
 
 
 def work(program: Program, server: ExternalServer, study: str, *options: str) -> str:
-    done = program.run("worker", "run", "--study", study, "--threads", "1", *options, **server.environment)
+    done = program.run_here("worker", "run", "--study", study, "--threads", "1", *options, **server.environment)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
@@ -112,7 +112,7 @@ def test_a_store_that_is_worked_on_is_dumped_and_restored_elsewhere_and_workers_
     assert read_trials(other_server, WHOLE) == before[WHOLE]
     assert read_trials(other_server, HALF)[:2] == before[HALF][:2]
     assert read_usage(other_server, HALF).running == 1  # in the hands of nobody
-    listed = program.run("study", "list", "--json", **other_server.environment)
+    listed = program.run_here("study", "list", "--json", **other_server.environment)
     budgets = {study["name"]: study["budget"] for study in json.loads(listed.stdout)["studies"]}
     assert budgets[WHOLE] == {"trials": 2, "used": 2}
 

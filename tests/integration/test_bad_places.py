@@ -105,7 +105,7 @@ def test_a_file_system_without_room_is_no_matter_where_nothing_is_kept(program: 
         environment = {_HOME: str(place.folder / "small/home"), "ANOMALYVFM_OPT_CACHE_GIB": "0"}
         done = place.create(program, environment, is_apart=True)
         assert done.returncode == 0, done.stderr
-    deleted = program.run("study", "delete", "bad/brick", "--yes", **place.server.environment)
+    deleted = program.run_here("study", "delete", "bad/brick", "--yes", **place.server.environment)
     assert deleted.returncode == 0, deleted.stderr
 
 

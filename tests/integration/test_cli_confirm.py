@@ -116,7 +116,7 @@ def confirmed(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Con
     created = program.run_here("study", "create", str(spec), "--data", str(program.data))
     assert created.returncode == 0, created.stderr
     name = f"whole/{CATEGORY}"
-    assert program.run("worker", "run", "--study", "whole", "--threads", "1").returncode == 0
+    assert program.run_here("worker", "run", "--study", "whole", "--threads", "1").returncode == 0
     assert program.run_here("predict-gain", name, "0.3", "--source", "an optimist").returncode == 0
     before = program.run_here("verdict", name)
     planned = program.run_here("confirm", name, "--no-wait")

@@ -186,12 +186,12 @@ def test_a_token_file_that_will_not_do(
 
 
 def test_a_taken_port_is_an_error_of_the_environment(program: Program, taken_port: int) -> None:
-    done = program.run("dashboard", "--port", str(taken_port))
+    done = program.run_here("dashboard", "--port", str(taken_port))
     assert str(taken_port) in assert_one_error(done, 3)
 
 
 def test_an_address_of_another_host_is_an_error_of_the_environment(program: Program, port: int) -> None:
-    done = program.run("dashboard", "--listen", "192.0.2.1", "--port", str(port))
+    done = program.run_here("dashboard", "--listen", "192.0.2.1", "--port", str(port))
     assert f"cannot listen on 192.0.2.1:{port}" in assert_one_error(done, 3)
 
 

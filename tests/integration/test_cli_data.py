@@ -30,11 +30,12 @@ def list_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[st
 def test_demo_data_is_written_once(program: Program, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     for _ in range(2):
-        done = program.run("data", "demo", str(folder))
+        done = program.run_here("data", "demo", str(folder))
         assert done.returncode == 0, done.stderr
         assert "brick, gravel, grass" in done.stderr
     assert len(list(folder.glob(f"{CATEGORY}/train/good/*.png"))) == 48
-    assert "other or incomplete" in assert_one_error(program.run("data", "demo", str(folder), "--seed", "1"), 2)
+    other = program.run_here("data", "demo", str(folder), "--seed", "1")
+    assert "other or incomplete" in assert_one_error(other, 2)
 
 
 def test_check_counts_what_is_there(program: Program) -> None:
@@ -46,17 +47,17 @@ def test_check_counts_what_is_there(program: Program) -> None:
     assert brick["smallest_px"] == [64, 64]
     counts = {(part["part"], part["label"]): part["images"] for part in brick["parts"]}
     assert counts == {("train", "good"): 48, ("validation", "good"): 16, ("test", "good"): 32, ("test", "bad"): 32}
-    table = program.run("data", "check", str(program.data))
+    table = program.run_here("data", "check", str(program.data))
     assert table.returncode == 0
     assert "gravel" in table.stdout
 
 
 def test_check_names_a_file_that_cannot_be_used(program: Program, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    program.run("data", "demo", str(folder))
+    program.run_here("data", "demo", str(folder))
     broken = folder / CATEGORY / "train/good/000_regular.png"
     broken.write_bytes(b"no image")
-    done = program.run("data", "check", str(folder))
+    done = program.run_here("data", "check", str(folder))
     assert done.returncode == 2
     assert f"problem: {broken} is not an image" in done.stderr
 
@@ -77,7 +78,7 @@ def test_check_knows_every_layout(
     assert (item["layout"], item["masks"], item["parts"][-1]["images"]) == (layout, masks, bad)
     assert (item["problems"], item["errors"], item["warnings"], item["usable"]) == ([], [], [], True)
     assert len(item["information"]) == 1
-    done = program.run("data", "check", str(tmp_path))
+    done = program.run_here("data", "check", str(tmp_path))
     assert layout in done.stdout
     assert "note: item has " in done.stderr
     assert "problem" not in done.stderr
@@ -104,7 +105,7 @@ def test_odd_names_break_no_line(program: Program, tmp_path: Path) -> None:
 def test_a_mask_of_another_size_is_a_problem(program: Program, tmp_path: Path) -> None:
     base = write_plain(tmp_path, mask_end=".png")
     save_image(base / "ground_truth/bad/001.png", make_pixels(0, 3, 4))
-    done = program.run("data", "check", str(tmp_path))
+    done = program.run_here("data", "check", str(tmp_path))
     assert done.returncode == 2
     assert "problem: " in done.stderr
     assert "001.png is 4x3 px, its image 10x8 px" in done.stderr
@@ -114,7 +115,7 @@ def test_a_mask_of_another_size_is_a_problem(program: Program, tmp_path: Path) -
 def test_folders_that_are_no_categories_are_noted(program: Program, tmp_path: Path) -> None:
     write_plain(tmp_path)
     (tmp_path / "notes").mkdir()
-    checked = program.run("data", "check", str(tmp_path))
+    checked = program.run_here("data", "check", str(tmp_path))
     assert f"note: {tmp_path / 'notes'} is no category" in checked.stderr
     assert program.run_json("data", "check", str(tmp_path))["ignored"] == ["notes"]
 
@@ -142,7 +143,7 @@ def test_split_shows_every_image_once(program: Program, lock: str, search: int) 
     keys = [key for role in ("fit", "held_out", "search", "locked") for key in parts[role]]
     assert len(keys) == len(set(keys)) == 128
     assert len(parts["search"]) == search
-    table = program.run(*arguments)
+    table = program.run_here(*arguments)
     assert f"hash {parts['hash']}" in table.stderr
     assert "held_out" in table.stdout
 
@@ -162,7 +163,7 @@ def test_real_images_are_usable(program: Program) -> None:
 
 
 def test_all_shipped_specs_are_right(program: Program) -> None:
-    done = program.run("spec", "check", *map(str, SPECS))
+    done = program.run_here("spec", "check", *map(str, SPECS))
     assert done.returncode == 0, done.stderr
     assert len(SPECS) >= 3
     assert done.stderr.count(": ok: ") == len(SPECS)
@@ -172,7 +173,7 @@ def test_every_mistake_in_every_spec_is_shown(program: Program, tmp_path: Path) 
     files = [tmp_path / "one.yaml", tmp_path / "two.yaml"]
     files[0].write_text("name: one\ndata: {image_size_px: 8, lock: some}\nsearch: {trials: 4}\n")
     files[1].write_text("name: [\n")
-    done = program.run("spec", "check", str(SPECS[0]), *map(str, files))
+    done = program.run_here("spec", "check", str(SPECS[0]), *map(str, files))
     assert_one_error(done, 2)
     assert f"{files[0]}:2:8: data.image_size_px" in done.stderr
     assert f"{files[0]}:2:26: data.lock" in done.stderr
@@ -194,7 +195,7 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
 def test_the_database_command_tells_where_it_is(program: Program) -> None:
     status = program.run_json("db", "status")
     assert status["running"]
-    assert str(status["port"]) in program.run("db", "url").stdout
-    assert program.run("db", "up").returncode == 0
-    assert "schema version" in program.run("db", "upgrade").stderr
-    assert json.dumps(status["pid"]) in program.run("db", "status").stdout
+    assert str(status["port"]) in program.run_here("db", "url").stdout
+    assert program.run_here("db", "up").returncode == 0
+    assert "schema version" in program.run_here("db", "upgrade").stderr
+    assert json.dumps(status["pid"]) in program.run_here("db", "status").stdout

@@ -42,11 +42,11 @@ def test_a_study_of_any_geometry_runs_to_its_end_on_an_external_database(
 ) -> None:
     spec = write_spec(tmp_path, name.replace(" ", "-").replace(",", ""), **GEOMETRIES[name])
     environment = external_server.environment
-    created = program.run("study", "create", str(spec), "--data", str(wide_data), **environment)
+    created = program.run_here("study", "create", str(spec), "--data", str(wide_data), **environment)
     assert created.returncode == 0, created.stderr
-    worked = program.run("worker", "run", "--study", spec.stem, "--threads", "1", **environment)
+    worked = program.run_here("worker", "run", "--study", spec.stem, "--threads", "1", **environment)
     assert worked.returncode == 0, worked.stderr
-    shown = program.run("study", "show", f"{spec.stem}/{CATEGORY}", "--json", **environment)
+    shown = program.run_here("study", "show", f"{spec.stem}/{CATEGORY}", "--json", **environment)
     summary = json.loads(shown.stdout)
     assert summary["state"] == "finished"
     assert summary["trials"]["complete"] == 4

@@ -47,7 +47,7 @@ def test_a_killed_workers_trial_is_found_and_the_budget_stays_exact(program: Pro
     killed = start_and_hit(program, study, signal.SIGKILL)
     assert finish(killed).returncode == -signal.SIGKILL
     assert program.usage(study).running == 1
-    done = program.run("worker", "run", "--study", study, "--threads", "1", **GRACE)
+    done = program.run_here("worker", "run", "--study", study, "--threads", "1", **GRACE)
     assert done.returncode == 0, done.stderr
     assert "its worker died; given back" in done.stderr
     usage = program.usage(study)

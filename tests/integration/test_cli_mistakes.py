@@ -1,8 +1,6 @@
 """What people get wrong: one clear error, the right exit code, and nothing half-made."""
 
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import torch
 
 from tests.integration.program import (
     CATEGORY,
-    Finished,
     FinishedStudy,
     Program,
     assert_one_error,
@@ -87,31 +84,19 @@ def places(
     }
 
 
-@pytest.fixture(scope="module")
-def outcomes(program: Program, places: dict[str, str]) -> Iterator[dict[str, Future[Finished]]]:
-    """All mistakes, made two at a time."""
-
-    def make(mistake: Mistake) -> Finished:
-        environment = {name: value.format(**places) for name, value in mistake.environment.items()}
-        return program.run(*(word.format(**places) for word in mistake.arguments), **environment)
-
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(make, mistake) for name, mistake in MISTAKES.items()}
-
-
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_clear_error(
-    outcomes: dict[str, Future[Finished]], places: dict[str, str], name: str
-) -> None:
+def test_a_mistake_is_one_clear_error(program: Program, places: dict[str, str], name: str) -> None:
     mistake = MISTAKES[name]
-    shown = assert_one_error(outcomes[name].result(), mistake.exit_code)
+    environment = {name: value.format(**places) for name, value in mistake.environment.items()}
+    done = program.run_here(*(word.format(**places) for word in mistake.arguments), **environment)
+    shown = assert_one_error(done, mistake.exit_code)
     for words in mistake.words:
         assert words.format(**places) in shown
 
 
 @pytest.mark.parametrize("arguments", [("stuff",), ("study", "stuff"), ("study", "list", "--stuff")])
 def test_an_unknown_command_or_option_is_bad_usage(program: Program, arguments: tuple[str, ...]) -> None:
-    done = program.run(*arguments)
+    done = program.run_here(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "stuff" in done.stderr
@@ -142,7 +127,7 @@ def test_a_worker_refuses_images_that_changed_and_costs_no_trial(program: Progra
     (data / CATEGORY / "train/good/007_regular.png").write_bytes(
         (data / CATEGORY / "train/good/008_regular.png").read_bytes()
     )
-    done = program.run("worker", "run", "--study", "changed", "--threads", "1")
+    done = program.run_here("worker", "run", "--study", "changed", "--threads", "1")
     assert "brick/train/good/007_regular" in assert_one_error(done, 2)
     usage = program.usage(f"changed/{CATEGORY}")
     assert (usage.used, usage.running, usage.held) == (used, 0, 0)

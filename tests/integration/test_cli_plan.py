@@ -45,7 +45,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def plan(program: Program, spec: Path, data: Path, *arguments: str, **environment: str) -> dict[str, object]:
-    done = program.run(
+    run = program.run if "TMPDIR" in environment else program.run_here  # this process has chosen its folder
+    done = run(
         "study", "plan", str(spec), "--data", str(data), "--threads", "1", "--json", *arguments, **environment
     )
     assert done.returncode == 0, done.stderr
@@ -89,7 +90,7 @@ def test_what_is_done_is_not_counted_again(program: Program, finished_study: Fin
 
 def test_the_table_says_what_it_stands_on(program: Program, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, "shown", data={"lock": "all"})
-    done = program.run("study", "plan", str(spec), "--data", str(program.data), "--threads", "1")
+    done = program.run_here("study", "plan", str(spec), "--data", str(program.data), "--threads", "1")
     assert done.returncode == 0, done.stderr
     for category in ("brick", "grass", "gravel"):
         assert f"shown/{category}" in done.stdout
@@ -120,7 +121,7 @@ def test_a_mistake_is_one_clear_error(
 ) -> None:
     places = {"folder": tmp_path, "data": program.data}
     spec = str(write_spec(tmp_path, "planned"))
-    done = program.run("study", "plan", spec, *(argument.format(**places) for argument in arguments))
+    done = program.run_here("study", "plan", spec, *(argument.format(**places) for argument in arguments))
     assert words.format(**places) in assert_one_error(done, exit_code)
 
 
@@ -189,7 +190,7 @@ def test_a_study_of_another_spec_is_named_and_its_trials_do_not_count(
     program: Program, finished_study: FinishedStudy, tmp_path: Path
 ) -> None:
     spec = write_spec(tmp_path, "tiny", search={"trials": 9})
-    done = program.run(
+    done = program.run_here(
         "study", "plan", str(spec), "--data", str(program.data), "--category", CATEGORY, "--threads", "1"
     )
     assert done.returncode == 0, done.stderr

@@ -64,13 +64,13 @@ def test_list_prints_the_same_in_short(program: Program, finished_study: Finishe
     mine = next(study for study in listed["studies"] if study["name"] == finished_study.name)
     shown = program.run_json("study", "show", finished_study.name)
     assert mine == {key: shown[key] for key in ("name", "category", "state", "budget", "trials")}
-    assert finished_study.name in program.run("study", "list").stdout
+    assert finished_study.name in program.run_here("study", "list").stdout
 
 
 def test_the_table_has_the_references_and_says_what_it_is_not(
     program: Program, finished_study: FinishedStudy
 ) -> None:
-    done = program.run("study", "show", "tiny")  # a spec's name means all of its studies
+    done = program.run_here("study", "show", "tiny")  # a spec's name means all of its studies
     assert done.returncode == 0
     row = next(line for line in done.stdout.splitlines() if line.strip().startswith(CATEGORY))
     shown = program.run_json("study", "show", finished_study.name)
@@ -125,12 +125,12 @@ def test_delete_asks_first_and_then_removes(program: Program) -> None:
     assert program.usage(name).waiting == 1
     assert program.run("study", "delete", name).returncode != 0  # nobody answers
     assert name in program.list_names()
-    assert program.run("study", "delete", name, "--yes").returncode == 0
+    assert program.run_here("study", "delete", name, "--yes").returncode == 0
     assert name not in program.list_names()
 
 
 def test_optunas_own_command_line_lists_our_studies(program: Program, finished_study: FinishedStudy) -> None:
-    url = program.run("db", "url").stdout.strip()
+    url = program.run_here("db", "url").stdout.strip()
     assert "passfile=" in url
     done = subprocess.run(
         [Path(sys.executable).with_name("optuna"), "studies", "--storage", url],

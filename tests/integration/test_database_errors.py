@@ -73,7 +73,7 @@ def test_wrong_password_is_exit_3_and_shown_nowhere(
     program: Program, server: ExternalServer, tmp_path: Path
 ) -> None:
     path = write_passfile(tmp_path, server, "hunter2")
-    done = program.run("study", "list", "--debug", ANOMALYVFM_OPT_DB_URL=server.url, PGPASSFILE=str(path))
+    done = program.run_here("study", "list", "--debug", ANOMALYVFM_OPT_DB_URL=server.url, PGPASSFILE=str(path))
     assert done.returncode == 3
     assert f"wrong password for user {USER}" in done.stderr
     assert str(path) in done.stderr
@@ -81,7 +81,7 @@ def test_wrong_password_is_exit_3_and_shown_nowhere(
 
 
 def test_a_password_in_the_url_is_exit_2_and_shown_nowhere(program: Program, server: ExternalServer) -> None:
-    done = program.run("study", "list", ANOMALYVFM_OPT_DB_URL=server.url.replace("@", ":hunter2@"))
+    done = program.run_here("study", "list", ANOMALYVFM_OPT_DB_URL=server.url.replace("@", ":hunter2@"))
     assert "ANOMALYVFM_OPT_DB_URL: the URL has a password in it" in assert_one_error(done, 2)
     assert "PGPASSFILE" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
@@ -193,7 +193,7 @@ def test_a_server_that_is_full_is_exit_3(program: Program, server: ExternalServe
     with limited_to(server, 6), ExitStack() as connections:
         while take_connection(server, connections):
             pass
-        error = assert_one_error(program.run("worker", "run", **server.environment), 3)
+        error = assert_one_error(program.run_here("worker", "run", **server.environment), 3)
     assert "too many connections" in error
     assert "raise max_connections" in error
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
@@ -38,8 +37,8 @@ class Team(Program):
     def store(self) -> Store:
         return open_store(self.server.local_url)
 
-    def start(self, *arguments: str, **environment: str) -> Any:
-        return super().start(*arguments, **{**self.server.environment, **environment})
+    def surround(self, environment: dict[str, str]) -> dict[str, str]:
+        return super().surround({**self.server.environment, **environment})
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def team(program: Program, external_server: ExternalServer) -> Iterator[Team]:
 
 def assert_budget_is_exact(team: Team, before: list[FrozenTrial]) -> None:
     """A worker ends the study: as many trials as the budget says, each seed once, finished ones untouched."""
-    done = team.run(*_WORK)
+    done = team.run_here(*_WORK)
     assert done.returncode == 0, done.stderr
     usage, trials = team.usage(_NAME), team.trials(_NAME)
     assert usage == Usage(complete=_BUDGET, pruned=0, failed=0, running=0, waiting=0, held=0, budget=_BUDGET)
@@ -105,7 +104,7 @@ def test_a_server_that_stays_away(team: Team, mode: str) -> None:
 
 def test_a_server_whose_disk_is_full(team: Team) -> None:
     execute(team.server.local_url, _FILL_DISK)
-    shown = assert_one_error(team.run(*_WORK), 3)
+    shown = assert_one_error(team.run_here(*_WORK), 3)
     assert "the server's disk is full" in shown
     assert (team.usage(_NAME).used, team.usage(_NAME).waiting) == (0, 1)  # given back
 
@@ -113,7 +112,7 @@ def test_a_server_whose_disk_is_full(team: Team) -> None:
 def test_a_server_that_takes_no_writes_any_more(team: Team) -> None:
     team.server.admin("ALTER ROLE engineer SET default_transaction_read_only = on")
     try:
-        shown = assert_one_error(team.run(*_WORK), 3)
+        shown = assert_one_error(team.run_here(*_WORK), 3)
     finally:
         team.server.admin("ALTER ROLE engineer RESET default_transaction_read_only")
     assert "the server takes no writes" in shown

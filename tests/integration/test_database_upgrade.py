@@ -39,7 +39,7 @@ def test_an_older_store_is_refused_with_the_advice(
     program: Program, database_url: str, arguments: tuple[str, ...]
 ) -> None:
     load(OURS_0001, database_url)
-    shown = assert_one_error(program.run(*arguments, "--db", database_url), 3)
+    shown = assert_one_error(program.run_here(*arguments, "--db", database_url), 3)
     assert "schema version 0001, this program needs" in shown
     assert "anomalyvfm-opt db upgrade" in shown
     assert read_versions(database_url) == ("0001", OPTUNA_HEAD)
@@ -49,12 +49,12 @@ def test_an_older_store_is_upgraded_and_worked_on(program: Program, database_url
     load(OURS_0001, database_url)
     before = finished(database_url, "tiny/brick")
     assert [trial["state"] for trial in before] == [repr(TrialState.COMPLETE)] * 3
-    done = program.run("db", "upgrade", "--db", database_url)
+    done = program.run_here("db", "upgrade", "--db", database_url)
     assert done.returncode == 0, done.stderr
     assert f"schema version 0001 -> {HEAD}" in done.stderr
     assert f"Optuna's tables {OPTUNA_HEAD} -> {OPTUNA_HEAD}" in done.stderr
     assert finished(database_url, "tiny/brick") == before
-    assert "tiny/brick" in program.run("study", "list", "--db", database_url).stdout
+    assert "tiny/brick" in program.run_here("study", "list", "--db", database_url).stdout
     engine = make_engine(database_url)
     record = load_study(engine, "tiny/brick")
     images = list_images(engine, record.study_id)
@@ -78,7 +78,7 @@ def test_a_second_upgrade_is_a_no_op(program: Program, database_url: str) -> Non
     engine = make_engine(database_url)
     assert upgrade_database(engine) == (Versions("0001", OPTUNA_HEAD), Versions(HEAD, OPTUNA_HEAD))
     assert upgrade_database(engine) == (Versions(HEAD, OPTUNA_HEAD), Versions(HEAD, OPTUNA_HEAD))
-    assert "nothing to do" in program.run("db", "upgrade", "--db", database_url).stderr
+    assert "nothing to do" in program.run_here("db", "upgrade", "--db", database_url).stderr
 
 
 def test_a_new_database_is_upgraded_from_nothing(database_url: str) -> None:
@@ -90,7 +90,7 @@ def test_a_new_database_is_upgraded_from_nothing(database_url: str) -> None:
 
 def test_a_database_of_an_older_optuna_is_refused_and_left_alone(program: Program, database_url: str) -> None:
     load(OPTUNA_2_10, database_url)
-    shown = assert_one_error(program.run("study", "list", "--db", database_url), 3)
+    shown = assert_one_error(program.run_here("study", "list", "--db", database_url), 3)
     assert f"Optuna's tables of version v2.6.0.a, this program needs {OPTUNA_HEAD}" in shown
     assert "anomalyvfm-opt db upgrade" in shown
     assert read_versions(database_url) == (None, "v2.6.0.a")
@@ -117,7 +117,7 @@ def test_a_database_of_an_older_optuna_is_upgraded(program: Program, database_ur
     asked = study.ask()
     assert (asked.number, asked.suggest_categorical("rank", [4, 8, 16])) == (4, 16)
     study.tell(asked, 0.5)
-    assert program.run("study", "list", "--db", database_url).returncode == 0  # it has none of ours
+    assert program.run_here("study", "list", "--db", database_url).returncode == 0  # it has none of ours
     assert upgrade_database(make_engine(database_url))[0] == Versions(HEAD, OPTUNA_HEAD)
 
 

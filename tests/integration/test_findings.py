@@ -119,7 +119,7 @@ def test_a_worker_names_what_it_found_and_study_show_tells_more(program: Program
             "space": {"adapter": ["lora"], "rank": [4], "learning_rate": {"low": 1e-9, "high": 1e-8}},
         },
     )
-    worked = program.run("worker", "run", "--study", name, "--threads", "1")
+    worked = program.run_here("worker", "run", "--study", name, "--threads", "1")
     assert worked.returncode == 0, worked.stderr
     (line,) = [line for line in worked.stderr.splitlines() if "trial 1 completed" in line]
     assert line.endswith("(idle_adapter)")

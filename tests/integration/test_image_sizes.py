@@ -52,7 +52,7 @@ def sized(program: Program) -> str:
     """A finished study with two sizes; one of its trials has the smaller one for certain."""
     name = program.create_here("sized", **make_search())
     optuna.load_study(study_name=name, storage=program.store.storage).enqueue_trial({"image_size_px": 32})
-    done = program.run("worker", "run", "--study", name, "--threads", "1")
+    done = program.run_here("worker", "run", "--study", name, "--threads", "1")
     assert done.returncode == 0, done.stderr
     return name
 
@@ -165,7 +165,7 @@ def test_a_study_from_before_sizes_were_searched_is_read_and_served(program: Pro
         )
     assert program.record(name).spec.search.space.image_size_px == ()
     assert program.create_here("unsized", **content) == name  # there, unchanged
-    done = program.run("worker", "run", "--study", name, "--threads", "1")
+    done = program.run_here("worker", "run", "--study", name, "--threads", "1")
     assert done.returncode == 0, done.stderr
     trials = program.trials(name)
     assert len(trials) == 2

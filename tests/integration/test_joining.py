@@ -34,7 +34,7 @@ def change(program: Program, study: str, assignment: str) -> None:
 
 def refuse(program: Program, study: str, *more: str) -> str:
     """What a worker says that does not join; it has taken no trial."""
-    done = program.run("worker", "run", "--study", study, "--device", "cpu", *more)
+    done = program.run_here("worker", "run", "--study", study, "--device", "cpu", *more)
     message = assert_one_error(done, 2)
     usage = program.usage(study)
     assert (usage.used, usage.held, usage.running) == (0, 0, 0)
@@ -80,7 +80,7 @@ def test_a_stopped_study_of_another_method_is_in_nobodys_way(
 ) -> None:
     study = program.create_here("old-and-stopped")
     change(program, study, "method = 0, state = 'stopped'")
-    done = program.run("worker", "run", "--study", study, "--device", "cpu")
+    done = program.run_here("worker", "run", "--study", study, "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert ask_for(program, study).checks["studies"] == {
         "name": "studies",
@@ -105,7 +105,7 @@ def test_what_is_for_another_version_is_left_to_it_by_a_worker_that_serves_all(
     assert answer.checks["studies"]["status"] == "warn"
     assert "theirs/brick was created by a program of method 0" in answer.checks["studies"]["detail"]
     assert "1 study" in answer.checks["study_images"]["detail"]
-    done = program.run("worker", "run", "--device", "cpu", "--db", database_url)
+    done = program.run_here("worker", "run", "--device", "cpu", "--db", database_url)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("theirs/brick was created by a program of method 0") == 1
     assert "worker done: 1 completed" in done.stderr

@@ -97,10 +97,10 @@ def test_a_worker_without_the_locks_files_trains_replicates_and_refuses_to_confi
     replicates, confirm = plan(program, name, "replicates", None), plan(program, name, "confirm", "patch_knn")
     bare = copy_without_lock(program, confirm, tmp_path / "bare")
     work = ("worker", "run", "--threads", "1", "--data", str(bare))
-    done = program.run(*work, "--study", replicates.name)
+    done = program.run_here(*work, "--study", replicates.name)
     assert done.returncode == 0, done.stderr
     assert program.usage(replicates.name).complete == 1
-    refused = program.run(*work, "--study", confirm.name)
+    refused = program.run_here(*work, "--study", confirm.name)
     shown = assert_one_error(refused, 3)
     locked = sorted(image.image_key for image in list_locked(program, confirm))
     assert f"lacks {len(locked)} of the" in shown
@@ -109,7 +109,7 @@ def test_a_worker_without_the_locks_files_trains_replicates_and_refuses_to_confi
     usage = program.usage(confirm.name)
     assert (usage.used, usage.waiting) == (0, 1)
     assert find_device(program.store.engine, confirm.study_id) == ""
-    done = program.run("worker", "run", "--threads", "1", "--study", confirm.name)
+    done = program.run_here("worker", "run", "--threads", "1", "--study", confirm.name)
     assert done.returncode == 0, done.stderr
     assert program.usage(confirm.name).complete == 1
     assert find_device(program.store.engine, confirm.study_id).startswith("cpu")

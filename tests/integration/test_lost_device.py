@@ -39,7 +39,7 @@ def test_a_worker_with_a_broken_gpu_ends_and_another_finishes_its_trial(program:
     usage = program.usage(study)
     assert (usage.used, usage.running, usage.held, usage.waiting) == (0, 0, 0, 1)
 
-    done = program.run(*work)
+    done = program.run_here(*work)
     assert done.returncode == 0, done.stderr
     assert ", 1 thread\n" in done.stderr
     lost, complete = program.trials(study)

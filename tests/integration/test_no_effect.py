@@ -4,14 +4,13 @@ import json
 
 import pytest
 
-from tests.integration.program import Program, finish
+from tests.integration.program import Program
 
 _ROUNDS = 6
-_LIMIT_S = 600.0  # of a worker, on a busy machine
 
 
 def _work(program: Program, name: str) -> None:
-    done = finish(program.start("worker", "run", "--study", name, "--threads", "1"), _LIMIT_S)
+    done = program.run_here("worker", "run", "--study", name, "--threads", "1")
     assert done.returncode == 0, done.stderr
 
 

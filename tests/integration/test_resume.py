@@ -260,7 +260,7 @@ def test_a_worker_takes_up_what_another_was_stopped_at(program: Program, tmp_pat
     wait_for(lambda: len(list((tmp_path / "shared").glob("checkpoints/*/checkpoint.json"))) == 1)
     worker.send_signal(signal.SIGTERM)
     assert finish(worker).returncode == 143
-    done = program.run("worker", "run", "--study", name, "--threads", "1", **shared)
+    done = program.run_here("worker", "run", "--study", name, "--threads", "1", **shared)
     assert done.returncode == 0, done.stderr
     first, retry = program.trials(name)
     (epoch,) = retry.user_attrs["resumed_from_epoch"]

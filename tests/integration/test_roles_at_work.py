@@ -81,7 +81,7 @@ def test_a_worker_writes_looks_and_claims_a_device(server: ExternalServer, study
 def run_by_workers(program: Program, server: ExternalServer, folder: Path) -> tuple[str, Finished]:
     """A study with replicates that the owner made and two launched workers ran, one of which was killed."""
     spec = write_spec(folder, "roles", references=["frozen", "v1.1"], verdict={"noise_seeds": 3})
-    made = program.run(
+    made = program.run_here(
         "study", "create", str(spec), "--data", str(program.data), "--category", CATEGORY, **server.environment
     )
     assert made.returncode == 0, made.stderr
@@ -197,7 +197,7 @@ def test_the_dashboard_reads_under_the_viewer_role_and_every_write_is_refused(
 
 
 def test_doctor_is_content_with_a_workers_rights(program: Program, server: ExternalServer) -> None:
-    done = program.run("doctor", "--json", "--device", "cpu", **as_role(server, ROLES.worker))
+    done = program.run_here("doctor", "--json", "--device", "cpu", **as_role(server, ROLES.worker))
     rights = {check["name"]: check for check in json.loads(done.stdout)["checks"]}["rights"]
     assert rights["status"] == "ok", rights
     assert "not create a study" in rights["detail"]

@@ -107,6 +107,6 @@ def test_workers_are_listed_drained_and_reaped(program: Program) -> None:
     usage = program.usage(study)
     assert (usage.used, usage.waiting) == (0, 1)
     assert "drained" in program.run_here("worker", "list", "--all").stdout
-    again = program.run("worker", "run", "--study", study, "--name", "crew-1")
+    again = program.run_here("worker", "run", "--study", study, "--name", "crew-1")
     assert "a worker 'crew-1' is there already, or was" in assert_one_error(again, 2)
     assert "trials given back" in program.run_here("worker", "reap").stderr

@@ -249,13 +249,13 @@ def test_a_study_goes_on_in_another_store(program: Program, other_url: str, tmp_
         ("study", "import", file, "--db", other_url),
     )
     for command in commands:
-        done = program.run(*command)
+        done = program.run_here(*command)
         assert done.returncode == 0, done.stderr
     assert f"imported {name}: 2 trials" in done.stderr
     before = show(here)
     assert before["budget"] == {"trials": 3, "used": 2}
     assert show(there) == before
-    finished = program.run("worker", "run", "--study", name, "--threads", "1", "--db", other_url)
+    finished = program.run_here("worker", "run", "--study", name, "--threads", "1", "--db", other_url)
     assert finished.returncode == 0, finished.stderr
     assert (show(there)["state"], show(there)["budget"]["used"]) == ("finished", 3)
     trials = optuna.load_study(study_name=name, storage=there.storage).trials

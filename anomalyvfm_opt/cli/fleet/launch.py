@@ -70,7 +70,7 @@ def launch(
         ),
     ] = None,
     detach: Annotated[
-        bool | None, typer.Option("--detach/--attach", help="Leave the workers, or wait; else Slurm leaves them.")
+        bool | None, typer.Option("--detach/--attach", help="Return at once, or wait; else only Slurm returns.")
     ] = None,
     address: AddressOption = "auto",
     cpus_per_worker: CpusOption = 1.0,

@@ -28,12 +28,12 @@ def confirm(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=3, max=1000, metavar="N", help="Seeds an arm, instead of the spec's."),
+        typer.Option("--seeds", min=3, max=1000, metavar="N", help="Seeds per arm, instead of the spec's."),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="A further confirmation: counted as another look, and marked.")
     ] = False,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why a further one.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is done again.")] = "",
     data: DataOption = None,
     weights: WeightsOption = None,
     device: DeviceOption = "auto",

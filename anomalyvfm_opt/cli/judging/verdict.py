@@ -22,7 +22,7 @@ def verdict(
         bool, typer.Option("--exit-code", help="End with 0 to adopt, 10 to keep the baseline, 11 if inconclusive.")
     ] = False,
     number: Annotated[
-        int | None, typer.Option("--round", min=1, metavar="N", help="Of the confirmation; else the latest.")
+        int | None, typer.Option("--round", min=1, metavar="N", help="Round of confirmation; else the latest.")
     ] = None,
     db: DatabaseOption = None,
     as_json: JsonOption = False,
