@@ -257,7 +257,7 @@ def _prepared(overruling: Sequence[str]) -> Iterator[None]:
 
 
 def read_queue(job_id: str) -> dict[str, str]:
-    """The states of an array's tasks that are in the queue: `17_3` -> `RUNNING`. Those that ended are not in it.
+    """Return the states of an array's tasks in the queue, which those that ended left: `17_3` -> `RUNNING`.
 
     squeue and not sacct, which submitit asks: a cluster need not have an accounting.
 

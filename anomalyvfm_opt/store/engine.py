@@ -140,7 +140,7 @@ def explain_database_error(error: BaseException, url: URL | None = None) -> Envi
 
 
 def is_database_fault(error: BaseException) -> bool:
-    """Whether an error says that the database is away, full or closed to us, not that a statement was wrong.
+    """Return whether the database is away, full or closed to us, and not a statement wrong.
 
     Args:
         error: SQLAlchemy's, or one that it caused (Optuna wraps it).

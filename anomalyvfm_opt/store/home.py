@@ -40,7 +40,7 @@ def locate_state_folder() -> Path:
 
 
 def artifacts_folder() -> Path:
-    """Where trials' files go, made if it is not there: `ANOMALYVFM_OPT_ARTIFACTS`, else in the state folder.
+    """Return where trials' files go, made if missing: `ANOMALYVFM_OPT_ARTIFACTS`, else in the state folder.
 
     Hosts may share it. A folder that is already there keeps its mode.
 

@@ -95,6 +95,6 @@ def count_rounds(engine: Engine, study_name: str) -> int:
 
 
 def list_searches_on_locked(engine: Engine, study_id: int) -> dict[str, int]:
-    """Studies that searched on images which are locked here -> how many of them: choices were made on these."""
+    """Return how many of the images locked here each other study searched on: choices were made on these."""
     with engine.connect() as connection:
         return {row.study_name: row.images for row in connection.execute(_SEEN, {"study_id": study_id})}

@@ -120,7 +120,7 @@ def advise(message: str, role: str) -> str:
 
 
 def advise_role(role: str) -> str:
-    """How a role comes by what workers need, and by no more: a grant on all tables would let it delete studies."""
+    """Advise how a role comes by what workers need and no more: a grant on all tables would let it delete."""
     return (
         "do it as the owner of the tables; for what a worker does, use the role of the workers, or have the owner"
         f" make this one such a role: `anomalyvfm-opt db roles --worker {shlex.quote(role)}`"

@@ -56,7 +56,7 @@ class Roles:
 
 
 def find_roles(connection: Connection) -> list[Roles]:
-    """The roles that were applied to this store; more than one set if there are several workers' or viewers'."""
+    """Return the roles that were applied to this store; more than one set if there are several of a kind."""
     rows = connection.execute(_FIND, {"ours": SCHEMA}).all()
     if not rows:
         return []

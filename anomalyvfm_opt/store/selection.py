@@ -8,7 +8,7 @@ from anomalyvfm_opt.store.studies import StudyRecord, list_studies, load_study
 
 
 def select_studies(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
-    """Studies that search: `<spec>/<category>`, or `<spec>` for all of its categories; all if none is named.
+    """Return studies that search: `<spec>/<category>`, `<spec>` for all of its categories, or simply all.
 
     A sibling is meant by its full name only.
 

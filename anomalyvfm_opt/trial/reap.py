@@ -59,5 +59,5 @@ def give_back(
 
 
 def _fixed_parameters(trial: FrozenTrial) -> dict[str, object]:
-    """What was enqueued, and what was suggested since; a trial that died in between has only a part of it."""
+    """Return what was enqueued and what was suggested since: a part, if the trial died in between."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

@@ -14,7 +14,7 @@ def is_alive(pid: int) -> bool:
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process, its arguments separated by spaces; empty if gone, a zombie or hidden."""
+    """Return the command line of a process, separated by spaces; empty if it is gone, a zombie or hidden."""
     if not (_PROC / "self").exists():
         return _list_commands().get(pid, "")
     try:
