@@ -22,9 +22,9 @@ from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
 from anomalyvfm_opt.store.looks import write_look
-from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
+from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.trial.budget import count_usage, take_ticket
 from anomalyvfm_opt.trial.lease import Lease, LeaseLostError
 from anomalyvfm_opt.trial.outcome import Outcome, PrunedTrialError
@@ -173,7 +173,7 @@ class TrialLoop:
             patience = Patience(self._pulse.times.outage_s, hold.check)
             untiring = Patience(self._pulse.times.outage_s, hold.touch)
             has_pruner = self._record.spec.search.pruner != "none"  # else Optuna's default would be asked
-            may_be_pruned = has_pruner and self._record.kind == "search" and "reference" not in trial.user_attrs
+            may_be_pruned = has_pruner and self._record.kind == "search" and _read_record(trial).reference is None
             progress = _Progress(trial, hold, patience, may_be_pruned)
             try:
                 request = patience.run(lambda: self._suggest(trial, patience), partial(reload, trial))
@@ -200,7 +200,7 @@ class TrialLoop:
             return self._take_planned(trial, patience)
         if self._is_sampled(trial):
             suggest_all(trial, self._distributions)
-        first_number = trial.user_attrs.get("first_number", trial.number)
+        first_number = _read_record(trial).find_first_number(trial.number)
         request = TrialRequest(
             number=trial.number,
             parameters=self._read_parameters(trial),
@@ -211,7 +211,7 @@ class TrialLoop:
 
     def _take_planned(self, trial: optuna.Trial, patience: Patience) -> TrialRequest:
         """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
-        planned = Planned.from_attributes(trial.user_attrs)
+        planned = _read_record(trial).read_planned()
         if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
             raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
         if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
@@ -227,14 +227,14 @@ class TrialLoop:
 
     def _is_sampled(self, trial: optuna.Trial) -> bool:
         """A reference outside the space (`frozen` always) is run without sampled parameters."""
-        reference = trial.user_attrs.get("reference")
+        reference = _read_record(trial).reference
         if reference is None:
             return True
         parameters = self._read_reference(reference)
         return parameters is not None and is_inside(parameters, dict(self._distributions))
 
     def _read_parameters(self, trial: optuna.Trial) -> Parameters | None:
-        reference = trial.user_attrs.get("reference")
+        reference = _read_record(trial).reference
         if reference is not None:
             return self._read_reference(reference)
         return Parameters.from_suggested(trial.params)
@@ -243,16 +243,10 @@ class TrialLoop:
         return reference_parameters(name, self._record.category, self._record.spec.reference_size_px)
 
 
+def _read_record(trial: optuna.Trial) -> TrialRecord:
+    return TrialRecord.from_attributes(trial.user_attrs)
+
+
 def _describe(request: TrialRequest) -> dict[str, Any]:
-    """What Optuna's own parameters do not show: alpha and the three shares beside what they come from."""
-    if request.parameters is None:
-        return {"training_seed": request.seed}
-    p = request.parameters
-    return {
-        "training_seed": request.seed,
-        "alpha": p.alpha,
-        "texture": p.texture,
-        "structural": p.structural,
-        "contextual": p.contextual,
-        "parameters": p.to_json(),
-    }
+    """Return the attributes that a trial begins with."""
+    return TrialRecord.of_request(request.seed, request.parameters).to_attributes()

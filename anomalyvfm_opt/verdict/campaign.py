@@ -10,7 +10,8 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.trial.budget import count_usage
-from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes
+from anomalyvfm_opt.verdict.confirm import advance
+from anomalyvfm_opt.verdict.next_step import Stage, Wishes
 
 _DOING = {"replicating": "replicates", "confirming": "confirm"}
 
@@ -64,7 +65,7 @@ class Campaign:
         """
         events: list[str] = []
         for study in self._studies:
-            stage = Confirmation(self._store, study).advance(self._wishes[study.name])
+            stage = advance(self._store, study, self._wishes[study.name])
             if stage.name == "searching":
                 raise EnvironmentMissingError(
                     f"the search of {study.name} is not over: {stage.open} of {study.budget} trials to go",
