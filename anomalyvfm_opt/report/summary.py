@@ -14,9 +14,11 @@ from anomalyvfm_opt.store.outcomes import list_failures
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
-from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates, name_baseline
+from anomalyvfm_opt.store.trial_record import TrialRecord
+from anomalyvfm_opt.verdict.read_trials import list_runs, list_sibling_runs
+from anomalyvfm_opt.verdict.replicates import Noise, find_noise, name_baseline
 from anomalyvfm_opt.verdict.resolution import resolve
-from anomalyvfm_opt.verdict.runs import Arm, group_arms, list_runs
+from anomalyvfm_opt.verdict.runs import Arm, group_arms
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,12 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
     run_as = distinct_references(record.spec.references, record.category) if is_search else {}
     by_reference = {trial.reference: trial for trial in complete if trial.reference}
     failures = [
-        FailureSummary(failed.number, failed.outcome, failed.message, _read_params(trials[failed.number]))
+        FailureSummary(
+            number=failed.number,
+            outcome=failed.outcome,
+            message=failed.message,
+            params=_list_params(TrialRecord.from_attributes(trials[failed.number].user_attrs)),
+        )
         for failed in list_failures(store.engine, record.study_id)
     ]
     return StudySummary(
@@ -122,30 +129,30 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
         failures=failures,
         findings=[(trial.number, finding) for trial in complete for finding in trial.findings],
         scenes=count_locked_scenes(store.engine, record.study_id),
-        noise=find_noise(record, list_replicates(store, record)) if is_search else None,
+        noise=find_noise(record, list_sibling_runs(store, record, "replicates")) if is_search else None,
         arms=() if is_search else tuple(group_arms(list_runs(store, record)).values()),
     )
 
 
 def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
-    attributes = trial.user_attrs
     if trial.value is None:
         raise ValueError(f"trial {trial.number} is complete without a value")
+    record = TrialRecord.from_attributes(trial.user_attrs)
     return TrialSummary(
         number=trial.number,
         value=trial.value,
-        params=_read_params(trial),
-        seconds=float(attributes.get("seconds", 0.0)),
-        scorer=str(attributes.get("scorer", "")),
-        reference=attributes.get("reference"),
-        peak_memory_mib=attributes.get("peak_memory_mib"),
-        findings=tuple(Finding.from_stored(finding) for finding in attributes.get("findings", ())),
+        params=_list_params(record),
+        seconds=record.spent_s,
+        scorer=record.scorer or "",
+        reference=record.reference,
+        peak_memory_mib=record.peak_memory_mib,
+        findings=record.read_findings(),
     )
 
 
-def _read_params(trial: FrozenTrial) -> dict[str, Any]:
-    attributes = trial.user_attrs
-    return {**attributes["parameters"], "alpha": attributes["alpha"]} if "parameters" in attributes else {}
+def _list_params(record: TrialRecord) -> dict[str, Any]:
+    """Parameters as they are stored, so that those of an older version stay as that version wrote them."""
+    return {} if record.parameters is None else {**record.parameters, "alpha": record.alpha}
 
 
 def to_json(summary: StudySummary) -> dict[str, Any]:

@@ -42,7 +42,8 @@ _TAKE = text(f"""
       FROM anomalyvfm_opt.study s, ({_COUNT_TEXT}) AS c
      WHERE s.study_id = :study_id AND s.state = 'active' AND c.complete + c.pruned + c.failed + c.held < s.budget
        AND (c.waiting > c.asking
-            OR EXISTS (SELECT FROM studies n WHERE n.study_id = s.study_id AND n.study_name NOT LIKE '{SIBLINGS_LIKE}'))
+            OR EXISTS (SELECT FROM studies n
+                        WHERE n.study_id = s.study_id AND n.study_name NOT LIKE '{SIBLINGS_LIKE}'))
     RETURNING lease_id
 """)  # noqa: S608
 

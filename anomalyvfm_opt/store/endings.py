@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Engine, text
 
-from anomalyvfm_opt.store.planned import Waiting, insert_waiting
+from anomalyvfm_opt.store.waiting import Waiting, insert_waiting
 
 _LOCK = "SELECT study_id, number, state FROM trials WHERE trial_id = :trial_id FOR UPDATE"
 _LOCKS = {True: text(_LOCK), False: text(f"{_LOCK} SKIP LOCKED")}

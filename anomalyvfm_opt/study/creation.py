@@ -32,8 +32,8 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
 from anomalyvfm_opt.study.preparation import choose_categories, divide_categories
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
-from anomalyvfm_opt.verdict.replicates import plan_references
 from anomalyvfm_opt.verdict.resolution import resolve_mean
+from anomalyvfm_opt.verdict.write_plans import plan_references
 
 
 def create_studies(

@@ -21,6 +21,7 @@ from anomalyvfm_opt.store.outcomes import list_last_outcomes
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import set_state
+from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.trial.outcome import Failure, Outcome, Policy, classify
 from anomalyvfm_opt.trial.patience import wait_out
 from anomalyvfm_opt.trial.pulse import Times
@@ -78,8 +79,8 @@ class Settler:
         """
         files = put_all(self._artifacts, result.artifacts)
         try:
-            findings = [vars(finding) for finding in result.findings]
-            set_attributes(trial, {**result.attributes, "findings": findings})  # refused if it was taken over
+            found = TrialRecord.of_findings(tuple(result.findings)).to_attributes()
+            set_attributes(trial, {**result.attributes, **found})  # refused if it was taken over
             if is_unsound(result.findings):
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
             labelled = (result.image_keys, result.labels, result.scores)

@@ -23,8 +23,10 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, create_study, delete_study, load_study
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
-from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes
-from anomalyvfm_opt.verdict.runs import Run, list_runs
+from anomalyvfm_opt.verdict.confirm import advance
+from anomalyvfm_opt.verdict.next_step import Stage, Wishes
+from anomalyvfm_opt.verdict.read_trials import list_runs
+from anomalyvfm_opt.verdict.runs import Run
 from tests.integration.conftest import Bench
 from tests.integration.trial_states import run_to_end
 
@@ -122,7 +124,7 @@ class Family:
         return list_runs(self.store, self.sibling(kind).record)
 
     def advance(self, **wishes: Any) -> Stage:
-        return Confirmation(self.store, self.bench.record).advance(Wishes(**wishes))
+        return advance(self.store, self.bench.record, Wishes(**wishes))
 
     def plan(self, **wishes: Any) -> Stage:
         """Up to the plan of a round, with all replicates done."""

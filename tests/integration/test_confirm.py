@@ -12,11 +12,11 @@ from anomalyvfm_opt.store.confirmations import StoredConfirmation, list_confirma
 from anomalyvfm_opt.store.predictions import list_predictions
 from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.trial.result import TrialRequest
-from anomalyvfm_opt.verdict.confirm import Stage
-from anomalyvfm_opt.verdict.ledger import predict, read_ledger
+from anomalyvfm_opt.verdict.next_step import Stage
 from anomalyvfm_opt.verdict.plan import Plan
 from anomalyvfm_opt.verdict.predictions import RULE_PREDICTIONS
-from anomalyvfm_opt.verdict.race import list_observed
+from anomalyvfm_opt.verdict.read_ledger import predict, read_ledger
+from anomalyvfm_opt.verdict.read_trials import list_observed
 from tests.integration.families import V1_1, Families, Family, better
 
 

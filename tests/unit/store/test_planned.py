@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.store.planned import PLANNED, Planned
+from anomalyvfm_opt.store.planned import Planned
+from anomalyvfm_opt.store.trial_record import TrialRecord
 
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 _PARAMETERS = st.builds(
@@ -39,17 +40,17 @@ _PLANNED = st.builds(
 
 def store(planned: Planned) -> dict[str, Any]:
     """The trial's attributes, as they come back out of the database."""
-    found: dict[str, Any] = json.loads(json.dumps({PLANNED: planned.to_json(), "training_seed": 1}))
+    found: dict[str, Any] = json.loads(json.dumps({"planned": planned.to_json(), "training_seed": 1}))
     return found
 
 
 @given(_PLANNED)
 def test_it_comes_back_as_it_was(planned: Planned) -> None:
-    assert Planned.from_attributes(store(planned)) == planned
+    assert TrialRecord.from_attributes(store(planned)).read_planned() == planned
 
 
 def test_a_trial_that_was_not_planned_is_told_apart() -> None:
-    assert Planned.from_attributes({"reference": "frozen"}) is None
+    assert TrialRecord.from_attributes({"reference": "frozen"}).read_planned() is None
 
 
 def test_a_retraining_is_known_by_round_arm_and_seed_alone() -> None:
