@@ -50,7 +50,7 @@ def demo(
 
 
 def _confirm(store: "Store", name: str, workers: int) -> None:
-    """Race, confirmation and verdict; what is done already is not done again."""
+    """Race, confirm and judge; what is done already is not done again."""
     from anomalyvfm_opt.cli.judging.trainings import carry_out, take_steps
     from anomalyvfm_opt.cli.judging.verdict import print_verdict
     from anomalyvfm_opt.store.selection import select_studies

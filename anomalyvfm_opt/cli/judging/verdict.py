@@ -40,7 +40,7 @@ def verdict(
 
 
 def print_verdict(found: "CategoryVerdict | SpecVerdict") -> None:
-    """The sentence, the tables, and what there is to doubt."""
+    """Print the sentence, the tables, and what there is to doubt."""
     from anomalyvfm_opt.report.grid import Grid
     from anomalyvfm_opt.report.verdict_text import describe
 
