@@ -36,7 +36,7 @@ class Exit:
     loss: str = ""
 
     def describe(self) -> str:
-        """`exit 3`, `killed by signal 9`, or what was lost."""
+        """Return `exit 3`, `killed by signal 9`, or what was lost."""
         if self.loss:
             return self.loss
         return f"exit {self.code}" if self.code >= 0 else f"killed by signal {-self.code}"

@@ -15,7 +15,7 @@ class Node:
     cpus: float
 
     def describe(self) -> str:
-        """`10.0.0.7: 2 GPUs, 16 CPUs`."""
+        """Return `10.0.0.7: 2 GPUs, 16 CPUs`."""
         return f"{self.address}: {_count(self.gpus, 'GPU')}, {_count(self.cpus, 'CPU')}"
 
 
@@ -32,12 +32,12 @@ class Needs:
     cpus: float
 
     def describe(self) -> str:
-        """`0.5 GPUs and 1 CPU`."""
+        """Return `0.5 GPUs and 1 CPU`."""
         return f"{_count(self.gpus, 'GPU')} and {_count(self.cpus, 'CPU')}"
 
 
 def count_places(nodes: Sequence[Node], needs: Needs) -> int:
-    """Workers that fit on the nodes; a share of a GPU is one of a single GPU."""
+    """Return workers that fit on the nodes; a share of a GPU is one of a single GPU."""
     return sum(_count_on(node, needs) for node in nodes)
 
 

@@ -40,7 +40,7 @@ class HeldWorker:
         return _describe_place()
 
     def read(self) -> tuple[list[str], int | None]:
-        """The lines since the last call, and the exit code after the last of them.
+        """Return the lines since the last call, and the exit code after the last of them.
 
         An answer may get lost on its way: then some lines are, but not the exit code.
         """
@@ -75,7 +75,7 @@ class DetachedWorker:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def place(self) -> str:
-        """Where that is, for people."""
+        """Return where that is, for people."""
         return _describe_place()
 
     def _serve(self) -> None:
@@ -110,7 +110,7 @@ def _print_note(state: SlotState) -> None:
 
 
 def _end_this_actor() -> None:
-    """For good: an actor whose process merely ends would be placed again."""
+    """End this actor for good: one whose process merely ends would be placed again."""
     import ray
 
     ray.kill(ray.get_runtime_context().current_actor, no_restart=True)

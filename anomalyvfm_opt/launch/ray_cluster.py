@@ -66,7 +66,7 @@ class RayLauncher:
             self.exits.add(ended)
 
     def _hold(self, slot: Slot, actor: Any, arguments: list[str], signals: deque[int]) -> int:
-        """From the actor's place to its worker's exit code."""
+        """Follow a worker from its actor's place to its exit code, which is returned."""
         import ray
 
         place = actor.start.remote(slot, arguments)
@@ -77,7 +77,7 @@ class RayLauncher:
         return self._read(slot, actor, signals)
 
     def _wait_for_place(self, slot: Slot, place: "ObjectRef[str]", signals: deque[int]) -> int | None:
-        """An exit code if a signal comes before the actor is there."""
+        """Return an exit code if a signal comes before the actor is there."""
         import ray
 
         since, is_said = time.monotonic(), False
@@ -149,7 +149,7 @@ def detach_workers(
 
 
 def describe_loss(error: Exception) -> str:
-    """Why an actor is gone, in a few words: Ray's own are half a page."""
+    """Return why an actor is gone, in a few words: Ray's own are half a page."""
     text = str(error)
     if "its node has died" in text:
         return "its node died"

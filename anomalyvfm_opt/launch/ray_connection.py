@@ -110,7 +110,7 @@ def _silence() -> None:
 
 
 def list_nodes() -> list[Node]:
-    """The living nodes of the cluster that this process has joined."""
+    """Return the living nodes of the cluster that this process has joined."""
     import ray
 
     return [

@@ -19,7 +19,7 @@ class Restarts:
     in_a_row: int = 0
 
     def plan(self, code: int, lived_s: float) -> float | None:
-        """Seconds to wait before the next start; None if there is to be none.
+        """Return seconds to wait before the next start; None if there is to be none.
 
         Args:
             code: the worker's exit code, or the negative number of the signal that killed it.

@@ -86,7 +86,7 @@ class Request:
             )
 
     def parameters(self) -> dict[str, Any]:
-        """As submitit's Slurm executor takes them."""
+        """Return them as submitit's Slurm executor takes them."""
         asked: dict[str, Any] = {
             "job_name": _NAME,
             "wckey": None,  # submitit's own default is refused by clusters that keep keys
@@ -165,7 +165,7 @@ def check_host() -> None:
 
 
 def make_executor(folder: Path, request: Request) -> Any:
-    """submitit's executor for a request; what it writes goes into a folder that only its owner may enter.
+    """Return submitit's executor for a request; what it writes goes into a folder that only its owner may enter.
 
     Args:
         folder: not there yet; all nodes must see it.
@@ -199,7 +199,7 @@ class Array:
     jobs: tuple[Any, ...]
 
     def read_codes(self) -> list[int | None]:
-        """The exit code of each task that has come to its end by itself, and None for the others.
+        """Return the exit code of each task that has come to its end by itself, and None for the others.
 
         From its file, not by submitit's `result`, which would wait for it and ask sacct.
         """

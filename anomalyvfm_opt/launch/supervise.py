@@ -63,7 +63,7 @@ class Supervisor:
         self._launcher.signal(signal_number)
 
     def run(self) -> int:
-        """Until all slots are empty for good.
+        """Fill the slots until all are empty for good.
 
         Returns:
             0 if every worker's last exit was 0; what `stop` was told; else the first other exit code, and 128 + n

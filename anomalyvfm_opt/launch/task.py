@@ -63,7 +63,7 @@ class WorkerTask:
         return code
 
     def checkpoint(self) -> Any:
-        """What submitit is to run when the job starts again: the same."""
+        """Return what submitit is to run when the job starts again: the same."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -76,7 +76,7 @@ class WorkerTask:
 
 
 def read_job_id() -> str:
-    """Of the job that this process runs in: `17_3` is task 3 of array 17."""
+    """Return the id of the job that this process runs in: `17_3` is task 3 of array 17."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     if array and task:
         return f"{array}_{task}"

@@ -36,7 +36,7 @@ class ArtifactFolder:
         self.root = root
 
     def path(self, sha256: str) -> Path:
-        """Where the file with this hash is, or would be."""
+        """Return where the file with this hash is, or would be."""
         return self.root / sha256[:2] / sha256
 
     def put(self, content: bytes | Path) -> Artifact:
@@ -97,7 +97,7 @@ def put_all(folder: ArtifactFolder, contents: Mapping[str, bytes | Path]) -> dic
 
 
 def read_artifacts(engine: Engine, trial_id: int) -> dict[str, Artifact]:
-    """A trial's files, by kind."""
+    """Return a trial's files, by kind."""
     table = tables.artifact
     query = select(table.c.kind, table.c.sha256, table.c.size_bytes).where(table.c.trial_id == trial_id)
     with engine.connect() as connection:

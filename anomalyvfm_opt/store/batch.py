@@ -58,7 +58,7 @@ def reload(trial: optuna.Trial) -> None:
 
 
 def find_direct(study: optuna.Study) -> DirectStorage:
-    """The study store beneath the cache that `optuna.load_study` puts before it.
+    """Return the study store beneath the cache that `optuna.load_study` puts before it.
 
     Raises:
         TypeError: the study lies in another kind of storage.
@@ -87,7 +87,7 @@ class _OneReading:
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """The study's trials, as they were when first asked for."""
+        """Return the study's trials, as they were when first asked for."""
         wanted = tuple(state for state in TrialState if states is None or state in states)
         if (study_id, tuple(TrialState)) not in self._trials:
             everything = self._storage.get_all_trials(study_id, deepcopy=False)

@@ -138,7 +138,7 @@ def find_reason(message: str, code: str | None, url: URL | None) -> tuple[str, s
 
 
 def is_passing(message: str, code: str | None) -> bool:
-    """Whether it may be gone by itself in a while: a server that restarts, a full house, a broken network.
+    """Return whether it may be gone by itself in a while: a server that restarts, a full house, a broken network.
 
     Args:
         message: of libpq or the server.
@@ -148,7 +148,7 @@ def is_passing(message: str, code: str | None) -> bool:
 
 
 def _strip(message: str) -> str:
-    """The first line, without what libpq and the server put before the point."""
+    """Return the first line, without what libpq and the server put before the point."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return _PREFIX.sub("", lines[0]) if lines else ""
 

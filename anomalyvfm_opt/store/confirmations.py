@@ -51,7 +51,7 @@ def insert_confirmation(connection: Connection, study_id: int, number: int, plan
 
 
 def list_confirmations(engine: Engine, study_id: int) -> list[StoredConfirmation]:
-    """All rounds of a `#confirm` study, earliest first."""
+    """Return all rounds of a `#confirm` study, earliest first."""
     table = tables.confirmation
     columns = (table.c.round, table.c.plan, table.c.device, table.c.made_at, table.c.made_by)
     query = select(*columns).where(table.c.study_id == study_id).order_by(table.c.round)
@@ -60,14 +60,14 @@ def list_confirmations(engine: Engine, study_id: int) -> list[StoredConfirmation
 
 
 def find_device(engine: Engine, study_id: int) -> str:
-    """The kind of device that the latest round is carried out on; empty until a worker has joined it."""
+    """Return the kind of device that the latest round is carried out on; empty until a worker has joined it."""
     with engine.connect() as connection:
         found: str | None = connection.scalar(_FIND, {"study_id": study_id})
     return found or ""
 
 
 def claim_device(engine: Engine, study_id: int, device: str) -> str:
-    """The kind of device that the latest round is carried out on: that of the first worker that asked.
+    """Return the kind of device that the latest round is carried out on: that of the first worker that asked.
 
     Args:
         engine: of the study store.
@@ -80,7 +80,7 @@ def claim_device(engine: Engine, study_id: int, device: str) -> str:
 
 
 def name_person() -> str:
-    """Who runs this process, as far as the host knows: `user@host`."""
+    """Return who runs this process, as far as the host knows: `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container

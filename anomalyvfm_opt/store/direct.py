@@ -103,7 +103,7 @@ class DirectStorage(RDBStorage):
             self._write(connection, writes.SET_PARAMETERS, trial_id, writes.describe_parameters(parameters))
 
     def set_suggested(self, study_id: int, trial_id: int, parameters: writes.Suggested) -> None:
-        """`set_trial_params`, which remembers the study's distributions and looks each up only once."""
+        """Write parameters as `set_trial_params` does, and look each distribution of the study up only once."""
         known = self._distributions.setdefault(study_id, {})
         self.set_trial_params(trial_id, parameters, known)
         known.update({name: distribution for name, (_, distribution) in parameters.items() if name not in known})
@@ -126,7 +126,7 @@ class DirectStorage(RDBStorage):
                 check_distribution_compatibility(distribution, parameters[name][1])
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """One user attribute; see `set_trial_user_attrs`."""
+        """Write one user attribute of a trial; see `set_trial_user_attrs`."""
         self.set_trial_user_attrs(trial_id, {key: value})
 
     def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
@@ -142,13 +142,13 @@ class DirectStorage(RDBStorage):
             )
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """One of Optuna's own attributes of a trial."""
+        """Write one of Optuna's own attributes of a trial."""
         with self._connect(ignores_conflicts=True) as connection:
             content = writes.describe_system_attributes({key: value})
             self._write(connection, writes.SET_SYSTEM_ATTRIBUTES, trial_id, content)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        """A value at a step, which may be infinite or NaN."""
+        """Write a value at a step, which may be infinite or NaN."""
         with self._connect(ignores_conflicts=True) as connection:
             content = writes.describe_steps({step: intermediate_value})
             self._write(connection, writes.SET_STEPS, trial_id, content)
@@ -172,7 +172,7 @@ class DirectStorage(RDBStorage):
         return state is not TrialState.RUNNING or was == TrialState.WAITING.name
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        """The id behind a number, which counts from 0 in each study."""
+        """Return the id behind a number, which counts from 0 in each study."""
         with self._connect() as connection:
             ids = connection.scalars(writes.FIND_NUMBER, {"study_id": study_id, "number": trial_number}).all()
         if not ids:
@@ -180,7 +180,7 @@ class DirectStorage(RDBStorage):
         return int(ids[0])
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """One trial with all that belongs to it."""
+        """Return one trial with all that belongs to it."""
         with self._connect() as connection:
             row = connection.execute(SELECT_TRIAL, {"trial_id": trial_id}).one_or_none()
         if row is None:
@@ -230,7 +230,7 @@ class DirectStorage(RDBStorage):
 
     @contextmanager
     def _connect(self, *, ignores_conflicts: bool = False) -> Iterator[Connection]:
-        """A connection on which each call is a transaction; it fails as Optuna's sessions fail.
+        """Return a connection on which each call is a transaction; it fails as Optuna's sessions fail.
 
         Args:
             ignores_conflicts: another worker's row in the way, or a trial deleted meanwhile, is no error.
@@ -262,5 +262,5 @@ def _start_trial() -> FrozenTrial:
 
 
 def _are_known(known: Mapping[str, BaseDistribution], parameters: writes.Suggested) -> bool:
-    """Whether these very distributions are the study's, so that there is nothing to compare."""
+    """Return whether these very distributions are the study's, so that there is nothing to compare."""
     return all(known.get(name) == distribution for name, (_, distribution) in parameters.items())

@@ -21,7 +21,7 @@ class StoredImage:
 
 
 def list_images(engine: Engine, study_id: int) -> dict[str, StoredImage]:
-    """The stored division of a study: image key -> image."""
+    """Return the stored division of a study: image key -> image."""
     query = select(tables.study_image).where(tables.study_image.c.study_id == study_id)
     with engine.connect() as connection:
         rows = [row._asdict() for row in connection.execute(query)]
@@ -29,7 +29,7 @@ def list_images(engine: Engine, study_id: int) -> dict[str, StoredImage]:
 
 
 def count_roles(engine: Engine, study_id: int) -> dict[str, int]:
-    """How many images of a study have each role."""
+    """Return how many images of a study have each role."""
     image = tables.study_image
     query = (
         select(image.c.role, func.count().label("images"))
@@ -41,7 +41,7 @@ def count_roles(engine: Engine, study_id: int) -> dict[str, int]:
 
 
 def count_locked_scenes(engine: Engine, study_id: int) -> tuple[int, int]:
-    """Good and bad scenes among the locked images of a study."""
+    """Return good and bad scenes among the locked images of a study."""
     image = tables.study_image
     query = (
         select(image.c.label, func.count(func.distinct(image.c.scene)).label("scenes"))

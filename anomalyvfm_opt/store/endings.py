@@ -1,6 +1,6 @@
 """The end of a trial in one transaction: its state, its outcome, its copy if it is to be tried again, its lease.
 
-A crash leaves all of it or nothing, and to do it twice is to do it once: whoever comes second finds the outcome.
+A crash leaves all of it or nothing, and it is idempotent: whoever comes second finds the outcome.
 Optuna's own calls would take several transactions, with a trial between them that nobody answers for.
 """
 

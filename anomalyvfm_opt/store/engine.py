@@ -64,7 +64,7 @@ def _refuse_password(url: URL, source: str) -> None:
 
 
 def shown(url: str) -> str:
-    """A URL as it may be printed: without any password.
+    """Return a URL as it may be printed: without any password.
 
     Args:
         url: one that SQLAlchemy can read.
@@ -73,7 +73,7 @@ def shown(url: str) -> str:
 
 
 def engine_options(url: str | None = None, pool_size: int = 2) -> dict[str, Any]:
-    """What every engine on the study store is made with, Optuna's too (`engine_kwargs`).
+    """Return what every engine on the study store is made with, Optuna's too (`engine_kwargs`).
 
     Args:
         url: the database's; connection settings in its query win over ours.
@@ -85,7 +85,7 @@ def engine_options(url: str | None = None, pool_size: int = 2) -> dict[str, Any]
 
 
 def make_engine(url: str, pool_size: int = 2) -> Engine:
-    """An engine that notices broken connections; make it after a fork, not before.
+    """Return an engine that notices broken connections; make it after a fork, not before.
 
     Args:
         url: from `store.store.resolve_url`; its query wins over our connection settings.
@@ -97,7 +97,7 @@ def make_engine(url: str, pool_size: int = 2) -> Engine:
 
 @contextmanager
 def autocommit(engine: Engine) -> Iterator[Connection]:
-    """A connection on which each call is a transaction, with no more round trips than the call itself.
+    """Return a connection on which each call is a transaction, with no more round trips than the call itself.
 
     Statements that are sent in one call, with semicolons between, share a transaction, but each sees what was
     committed before it began: the first waits for a row's lock, and the next works on what the lock's last owner
@@ -150,7 +150,7 @@ def is_database_fault(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether an error says that the database is away and may come back, so that to wait makes sense.
+    """Return whether an error says that the database is away and may come back, so that to wait makes sense.
 
     Args:
         error: SQLAlchemy's, or one that it caused (Optuna wraps it).
@@ -182,6 +182,6 @@ def _find_cause(error: BaseException) -> DBAPIError | None:
 
 
 def _read_code(cause: DBAPIError | None) -> str | None:
-    """The SQLSTATE; None if the server sent none, as when a connection fails."""
+    """Return the SQLSTATE; None if the server sent none, as when a connection fails."""
     code: str | None = getattr(cause.orig, "pgcode", None) if cause is not None else None
     return code

@@ -14,7 +14,7 @@ _HINT = f"set {HOME_VARIABLE} to a folder that you can write to"
 
 
 def state_folder() -> Path:
-    """The state folder, made if it is not there: `ANOMALYVFM_OPT_HOME`, else the user's data folder.
+    """Return the state folder, made if it is not there: `ANOMALYVFM_OPT_HOME`, else the user's data folder.
 
     Root's default lies under /var/lib, because the database then runs as another user, who has to reach
     it. A folder that is already there keeps its mode, whoever made it.
@@ -30,7 +30,7 @@ def state_folder() -> Path:
 
 
 def locate_state_folder() -> Path:
-    """Where the state folder is or would be; nothing is made."""
+    """Return where the state folder is or would be; nothing is made."""
     given = os.environ.get(HOME_VARIABLE, "")
     if given:
         return _expand(HOME_VARIABLE, given)
@@ -58,7 +58,7 @@ def artifacts_folder() -> Path:
 
 
 def locate_artifacts() -> Path:
-    """Where trials' files are or would be; nothing is made."""
+    """Return where trials' files are or would be; nothing is made."""
     given = os.environ.get(ARTIFACTS_VARIABLE, "")
     return _expand(ARTIFACTS_VARIABLE, given) if given else locate_state_folder() / "artifacts"
 

@@ -68,7 +68,7 @@ def invite_workers(cluster: EmbeddedCluster) -> Invitation:
 
 
 def _read_password(passfile: Path) -> str:
-    """Of its last line; empty if there is none. Our passwords hold no character that a password file escapes."""
+    """Return the password of its last line, or nothing; ours hold no character that a password file escapes."""
     return passfile.read_text().strip().rpartition(":")[2] if passfile.is_file() else ""
 
 

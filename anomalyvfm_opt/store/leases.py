@@ -55,7 +55,7 @@ class Lease:
             raise LeaseLostError
 
     def is_held(self, engine: Engine) -> bool:
-        """Whether nobody has taken it away."""
+        """Return whether nobody has taken it away."""
         with engine.connect() as connection:
             return bool(connection.scalar(_HAS, {"lease_id": self.lease_id}))
 

@@ -79,14 +79,14 @@ def write_look(
 
 
 def list_openings(engine: Engine, study_id: int) -> list[Opening]:
-    """All confirmations that looked at images which are locked in a study, earliest first; of any study."""
+    """Return all confirmations that looked at images which are locked in a study, earliest first; of any study."""
     with engine.connect() as connection:
         rows = connection.execute(_COUNT, {"study_id": study_id})
         return [Opening(row.study_name, row.round, row.scorings) for row in rows]
 
 
 def count_rounds(engine: Engine, study_name: str) -> int:
-    """The last round in which a `#confirm` study looked, or one of that name which was deleted; 0 for none.
+    """Return the last round in which a `#confirm` study looked, or one of that name which was deleted; 0 for none.
 
     A study that is made anew goes on from there: its first round is not the first look.
     """

@@ -9,7 +9,7 @@ _ADVICE = "put it into a file of mode 0600 and name it by PGPASSFILE, or by pass
 
 
 def explain_no_password(url: URL | None) -> tuple[str, str]:
-    """Why libpq had no password to send, and what to do; it ignores a file that others may read.
+    """Return why libpq had no password to send, and what to do; it ignores a file that others may read.
 
     Args:
         url: of the database; None if it is not known.
@@ -36,10 +36,10 @@ def explain_no_password(url: URL | None) -> tuple[str, str]:
 
 
 def format_line(host: str, user: str, password: str) -> str:
-    """A line that holds for any port and any database of a host."""
+    """Return a line that holds for any port and any database of a host."""
     return f"{escape(host)}:*:*:{escape(user)}:{escape(password)}\n"
 
 
 def escape(part: str) -> str:
-    """A field of a password file: a colon (in IPv6) or a backslash in it has one before it."""
+    """Return a field of a password file: a colon (in IPv6) or a backslash in it has one before it."""
     return part.replace("\\", "\\\\").replace(":", "\\:")

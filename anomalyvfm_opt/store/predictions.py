@@ -49,6 +49,6 @@ def insert_predictions(
 
 
 def list_predictions(engine: Engine, study_id: int | None = None) -> list[StoredPrediction]:
-    """Predictions of a study, or of all, earliest first."""
+    """Return predictions of a study, or of all, earliest first."""
     with engine.connect() as connection:
         return [StoredPrediction(**row._asdict()) for row in connection.execute(_LIST, {"study_id": study_id})]

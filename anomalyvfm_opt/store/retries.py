@@ -35,21 +35,21 @@ class Retry:
     resumed: str | None  # JSON list of the epochs that the copy went on from
 
     def describe(self) -> str:
-        """One line for a person."""
+        """Return one line for a person."""
         copy = "no copy yet" if self.retry is None else f"trial {self.retry} ({(self.retry_state or '').lower()})"
         went_on = f", went on after epoch {self.resumed.strip('[]')}" if self.resumed else ""
         return f"{self.study} trial {self.number} {self.outcome}: {self.message} -> {copy}{went_on}"
 
 
 def read_clock(engine: Engine) -> datetime:
-    """The database's time."""
+    """Return the database's time."""
     with engine.connect() as connection:
         now: datetime = connection.execute(_NOW).scalar_one()
         return now
 
 
 def list_retries(engine: Engine, study_ids: Sequence[int], since: datetime) -> list[Retry]:
-    """Trials of these studies that were given back since then, in the order in which it happened."""
+    """Return trials of these studies that were given back since then, in the order in which it happened."""
     with engine.connect() as connection:
         rows = connection.execute(_RETRIES, {"studies": list(study_ids) or [-1], "since": since})
         return [Retry(**row._asdict()) for row in rows]

@@ -56,7 +56,7 @@ _DENIED = re.compile(r'permission denied for (\w+) "?([^"\n]+)"?')
 
 
 def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
-    """Whether the connected user may make the tables; asked before, so that all that is missing is said at once.
+    """Refuse to make tables as a user who may not; asked before, so that all that is missing is said at once.
 
     Args:
         connection: to the study store.
@@ -82,7 +82,7 @@ def check_may_create(connection: Connection, *, with_optuna: bool) -> None:
 
 
 def check_may(engine: Engine, what: Literal["create studies", "delete studies", "run trials", "predict"]) -> None:
-    """Whether the connected user may do something: not with each of the roles of store/roles.sql.
+    """Refuse what the connected user may not do, such as one with a role of store/roles.sql.
 
     Asked before images are read, and so that the answer names who may.
 
@@ -101,7 +101,7 @@ def check_may(engine: Engine, what: Literal["create studies", "delete studies", 
 
 
 def advise(message: str, role: str) -> str:
-    """What allows what the server denied, and who does it.
+    """Return what allows what the server denied, and who does it.
 
     Args:
         message: the server's, of SQLSTATE 42501.
@@ -128,10 +128,10 @@ def advise_role(role: str) -> str:
 
 
 def quote(name: str) -> str:
-    """A name in SQL that a person reads: quoted unless it is plain."""
+    """Return a name in SQL that a person reads: quoted unless it is plain."""
     return name if _PLAIN.fullmatch(name) else quote_always(name)
 
 
 def quote_always(name: str) -> str:
-    """A name in SQL that is run; a plain one may be a word of SQL's own, such as `user`."""
+    """Return a name in SQL that is run; a plain one may be a word of SQL's own, such as `user`."""
     return '"' + name.replace('"', '""') + '"'

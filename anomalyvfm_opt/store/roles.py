@@ -69,7 +69,7 @@ def find_roles(connection: Connection) -> list[Roles]:
 
 
 def find_owner(connection: Connection) -> str:
-    """The role that has the tables.
+    """Return the role that has the tables.
 
     Raises:
         EnvironmentMissingError: there are none.
@@ -81,7 +81,7 @@ def find_owner(connection: Connection) -> str:
 
 
 def may_grant(connection: Connection) -> bool:
-    """Whether the connected user is the owner of the tables, or may do what it may."""
+    """Return whether the connected user is the owner of the tables, or may do what it may."""
     return bool(connection.scalar(_MAY_GRANT))
 
 
@@ -152,7 +152,7 @@ def grant_roles(connection: Connection, roles: Roles) -> None:
 
 
 def describe_psql(roles: Roles) -> str:
-    """The same as a command for an administrator."""
+    """Return the same as a command for an administrator."""
     names = " ".join(f"-v {variable}={name}" for variable, name in vars(roles).items())
     return f"psql -v ON_ERROR_STOP=1 --single-transaction {names} -f {shlex.quote(str(SCRIPT))} DATABASE"
 

@@ -48,7 +48,7 @@ def prepare_database(engine: Engine) -> None:
 
 
 def is_prepared(engine: Engine) -> bool:
-    """Whether the tables are there; nothing is made.
+    """Return whether the tables are there; nothing is made.
 
     Raises:
         EnvironmentMissingError: the tables are those of another version.
@@ -82,7 +82,7 @@ def upgrade_database(engine: Engine) -> tuple[Versions, Versions]:
 
 
 def _bring_up(engine: Engine, connection: Connection, *, and_upgrade: bool = False) -> Versions:
-    """Under the lock: make what is missing, and upgrade what is older if that is wanted; gives what it found."""
+    """Make what is missing, and upgrade what is older if wanted, under the lock; return what was found."""
     found = _read_versions(connection)
     _check_versions(found, may_be_older=and_upgrade)
     if found.ours is None or found.optuna is None:
@@ -149,7 +149,7 @@ def _migrate(connection: Connection) -> None:
 
 @contextmanager
 def _alone(engine: Engine) -> Iterator[Connection]:
-    """A connection that holds the lock under which tables are made and changed; the server frees it if we die."""
+    """Hold the lock under which tables are made and changed; the server frees it if we die."""
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         connection.commit()

@@ -16,7 +16,7 @@ from anomalyvfm_opt.store.engine import autocommit
 
 
 def _insert_columns(table: Table) -> str:
-    """An INSERT that takes the rows of a table column by column, each an array named `<table>_<column>`."""
+    """Return an INSERT that takes the rows of a table column by column, each an array named `<table>_<column>`."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     names = [column.name for column in table.columns]
     arrays = [f"CAST(:{table.name}_{column.name} AS {column.type.compile(dialect)}[])" for column in table.columns]
@@ -92,7 +92,7 @@ def delete_scores(engine: Engine, trial_id: int) -> None:
 
 
 def read_metrics(engine: Engine, trial_id: int) -> dict[str, Metrics]:
-    """Scorer -> metrics of one trial."""
+    """Return the metrics of one trial, by scorer."""
     table = tables.trial_metric
     with engine.connect() as connection:
         rows = [row._asdict() for row in connection.execute(select(table).where(table.c.trial_id == trial_id))]
@@ -102,7 +102,7 @@ def read_metrics(engine: Engine, trial_id: int) -> dict[str, Metrics]:
 
 
 def read_resampled(engine: Engine, trial_id: int, metric: str) -> np.ndarray | None:
-    """A metric of a trial under the shared draws of scenes, float64 (draws,); None if it has none."""
+    """Return a metric of a trial under the shared draws of scenes, float64 (draws,); None if it has none."""
     table = tables.trial_resample
     query = select(table.c.draws).where(table.c.trial_id == trial_id, table.c.metric == metric)
     with engine.connect() as connection:
@@ -111,7 +111,7 @@ def read_resampled(engine: Engine, trial_id: int, metric: str) -> np.ndarray | N
 
 
 def read_aurocs(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
-    """Trial id -> scorer -> image AUROC, of all trials of a study that have scores."""
+    """Return the image AUROC of each trial of a study that has scores: trial id -> scorer -> AUROC."""
     aurocs: dict[int, dict[str, float]] = defaultdict(dict)
     with engine.connect() as connection:
         for trial_id, scorer, value in connection.execute(_STUDY_AUROCS, {"study_id": study_id}):
@@ -120,7 +120,7 @@ def read_aurocs(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
 
 
 def read_all_scores(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
-    """Trial id -> image key -> score, of a study whose trials have one scorer each."""
+    """Return the scores of a study whose trials have one scorer each: trial id -> image key -> score."""
     scores: dict[int, dict[str, float]] = defaultdict(dict)
     with engine.connect() as connection:
         for trial_id, key, value in connection.execute(_STUDY_SCORES, {"study_id": study_id}):
@@ -129,7 +129,7 @@ def read_all_scores(engine: Engine, study_id: int) -> dict[int, dict[str, float]
 
 
 def read_scores(engine: Engine, trial_id: int, scorer: str) -> dict[str, tuple[int, float]]:
-    """Image key -> (label, score) of one trial by one scorer."""
+    """Return the label and the score of each image in one trial by one scorer, by the image's key."""
     table = tables.image_score
     query = select(table.c.image_key, table.c.label, table.c.score).where(
         table.c.trial_id == trial_id, table.c.scorer == scorer

@@ -23,7 +23,7 @@ def select_studies(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
 
 
 def select_families(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
-    """The same with the siblings of each study: what workers serve, and what is paused or stopped as one.
+    """Return the same with the siblings of each study: what workers serve, and what is paused or stopped as one.
 
     Raises:
         UsageError: a name that fits no study.

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, Table, bindparam, literal, select, text
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from anomalyvfm_opt.spec.study_name import Kind
+from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.store import Store
@@ -14,17 +16,23 @@ from anomalyvfm_opt.store.studies import StudyRecord, find_study
 from anomalyvfm_opt.store.waiting import enqueue_planned
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
+_FROM = bindparam("original", type_=Integer)
+_TO = bindparam("sibling", type_=Integer)
+
+
+def _copy(table: Table, given: Mapping[str, ColumnElement[Any]]) -> Insert:
+    """Return the statement that copies a study's rows of a table to a sibling, with some columns given."""
+    shared = [column for column in table.c if column.name not in given and not column.info.get("is_own")]
+    rows = select(*given.values(), *shared).where(table.c.study_id == _FROM)
+    names = [*given, *(column.name for column in shared)]
+    return insert(table).from_select(names, rows).on_conflict_do_nothing()
+
+
 # The same spec, data, weights and division; no ticket until trials are planned.
-_COPY = text("""
-    INSERT INTO anomalyvfm_opt.study (study_id, category, spec, spec_sha256, data_dir, lock, split_sha256,
-                                      weights_sha256, budget, masks_sha256, judged, method)
-    SELECT :sibling, category, spec, spec_sha256, data_dir, lock, split_sha256, weights_sha256, 0, masks_sha256,
-           judged, method
-      FROM anomalyvfm_opt.study WHERE study_id = :study_id ON CONFLICT DO NOTHING;
-    INSERT INTO anomalyvfm_opt.study_image
-    SELECT :sibling, image_key, role, label, scene, light, sha256, mask_sha256
-      FROM anomalyvfm_opt.study_image WHERE study_id = :study_id ON CONFLICT DO NOTHING
-""")
+_COPIES = (
+    _copy(tables.study, {"study_id": _TO, "budget": literal(0)}),
+    _copy(tables.study_image, {"study_id": _TO}),
+)
 
 Fixed = Sequence[tuple[Planned, Mapping[str, Any]]]  # with the parameters as Optuna knows them
 
@@ -59,12 +67,13 @@ def plan_trials(
     sibling_id = read_study_id(sibling)
     with store.engine.begin() as connection:
         connection.execute(_LOCK, {"name": name})
-        connection.execute(_COPY, {"sibling": sibling_id, "study_id": study.study_id})
+        for copy in _COPIES:
+            connection.execute(copy, {"sibling": sibling_id, "original": study.study_id})
         is_wanted = alongside(connection, sibling_id)
         return enqueue_planned(connection, sibling_id, trials) if is_wanted else 0
 
 
 def find_sibling(engine: Engine, study: StudyRecord, kind: Kind) -> StudyRecord | None:
-    """A study's sibling; None if nothing was planned yet."""
+    """Return a study's sibling; None if nothing was planned yet."""
     with engine.connect() as connection:
         return find_study(connection, study.name_sibling(kind))

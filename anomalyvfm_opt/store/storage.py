@@ -64,7 +64,7 @@ def make_optuna_tables(url: str, *, and_upgrade: bool) -> None:
 
 
 def list_optuna_versions() -> tuple[str, set[str]]:
-    """The version of the tables that the installed Optuna needs, and all that it knows."""
+    """Return the version of the tables that the installed Optuna needs, and all that it knows."""
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory(str(find_migrations()))

@@ -33,7 +33,7 @@ class Store:
 
     @classmethod
     def at(cls, url: str) -> Self:
-        """The store at a URL, before anything of it is looked at."""
+        """Return the store at a URL, before anything of it is looked at."""
         return cls(url, make_engine(url))
 
     @cached_property
@@ -49,7 +49,7 @@ class Store:
         return open_storage(self.url)
 
     def study(self, name: str) -> "optuna.Study":
-        """A study of that name as Optuna sees it, with its default sampler and no pruner of ours."""
+        """Return a study of that name as Optuna sees it, with its default sampler and no pruner of ours."""
         import optuna
 
         return optuna.load_study(study_name=name, storage=self.storage)
@@ -75,7 +75,7 @@ def open_store(flag: str | None) -> Store:
 
 
 def resolve_url(flag: str | None) -> str:
-    """The database's URL: flag > `ANOMALYVFM_OPT_DB_URL` > the embedded database, which is started.
+    """Return the database's URL: flag > `ANOMALYVFM_OPT_DB_URL` > the embedded database, which is started.
 
     Args:
         flag: value of `--db`; None if it was not given.

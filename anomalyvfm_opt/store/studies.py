@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import optuna
@@ -59,6 +59,9 @@ class StudyRecord:
         return str(StudyName.parse(self.name).sibling(kind))
 
 
+_FIELDS = {field.name for field in fields(StudyRecord)}
+
+
 @dataclass(frozen=True)
 class NewStudy:
     """A study to be created: a spec, a category, and the hashes of the data and weights that it stands on."""
@@ -76,6 +79,17 @@ class NewStudy:
     def name(self) -> str:
         """`<spec>/<category>`."""
         return self.spec.study_name(self.category)
+
+    def to_row(self) -> dict[str, Any]:
+        """Return its row of the table `study`, without its id: its fields of the same names, and what they say."""
+        return {
+            **{name: value for name, value in vars(self).items() if name in tables.study.c},
+            "spec": self.spec.model_dump(mode="json"),
+            "spec_sha256": self.spec.sha256(),
+            "lock": self.spec.data.lock,
+            "budget": self.spec.search.trials,
+            "method": METHOD,
+        }
 
 
 def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str, Any] | None]) -> bool:
@@ -126,7 +140,7 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
 
 
 def load_study(engine: Engine, name: str) -> StudyRecord:
-    """One study by its full name.
+    """Return one study by its full name.
 
     Raises:
         UsageError: no such study; near names are shown.
@@ -146,13 +160,13 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
 
 
 def find_study(connection: Connection, name: str) -> StudyRecord | None:
-    """One study by its full name; None if it is not there."""
+    """Return one study by its full name; None if it is not there."""
     row = connection.execute(_select_studies().where(tables.optuna_studies.c.study_name == name)).one_or_none()
     return None if row is None else _to_record(row)
 
 
 def list_studies(engine: Engine) -> list[StudyRecord]:
-    """All studies of ours, in the order of their creation; one that cannot be read is named in the log."""
+    """Return all studies of ours, in the order of their creation; one that cannot be read is named in the log."""
     records = []
     with engine.connect() as connection:
         for row in connection.execute(_select_studies()):
@@ -164,12 +178,12 @@ def list_studies(engine: Engine) -> list[StudyRecord]:
 
 
 def count_categories(engine: Engine, spec_name: str) -> int:
-    """How many categories of a spec have a study."""
+    """Return how many categories of a spec have a study."""
     return len({record.category for record in list_studies(engine) if record.spec.name == spec_name})
 
 
 def list_names(engine: Engine) -> list[str]:
-    """Names of all studies of ours, also of those that another version of this program stored."""
+    """Return names of all studies of ours, also of those that another version of this program stored."""
     query = select(tables.optuna_studies.c.study_name).join(
         tables.study, tables.study.c.study_id == tables.optuna_studies.c.study_id
     )
@@ -198,8 +212,9 @@ def delete_study(store: Store, name: str) -> None:
 
 def _select_studies() -> Any:
     join = tables.study.join(tables.optuna_studies, tables.study.c.study_id == tables.optuna_studies.c.study_id)
+    known = [column for column in tables.study.c if column.name in _FIELDS]  # what changes is asked for elsewhere
     return (
-        select(tables.study, tables.optuna_studies.c.study_name.label("name"))
+        select(*known, tables.optuna_studies.c.study_name.label("name"))
         .select_from(join)
         .order_by(tables.study.c.study_id)
     )
@@ -207,8 +222,6 @@ def _select_studies() -> Any:
 
 def _to_record(row: Row[Any]) -> StudyRecord:
     values = row._asdict()
-    for name in ("created_at", "state", "state_reason"):  # what changes is asked for where it counts
-        del values[name]
     try:
         spec = Spec.model_validate(values["spec"])
     except ValidationError as error:
@@ -223,22 +236,7 @@ def _to_record(row: Row[Any]) -> StudyRecord:
 
 
 def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
-    connection.execute(
-        insert(tables.study).values(
-            study_id=study_id,
-            category=new.category,
-            spec=new.spec.model_dump(mode="json"),
-            spec_sha256=new.spec.sha256(),
-            data_dir=new.data_dir,
-            lock=new.spec.data.lock,
-            split_sha256=new.split_sha256,
-            weights_sha256=new.weights_sha256,
-            budget=new.spec.search.trials,
-            masks_sha256=new.masks_sha256,
-            judged=new.judged,
-            method=METHOD,
-        )
-    )
+    connection.execute(insert(tables.study).values(study_id=study_id, **new.to_row()))
     rows = [{"study_id": study_id, **vars(image)} for image in new.images]
     connection.execute(insert(tables.study_image), rows)
 

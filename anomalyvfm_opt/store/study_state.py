@@ -29,7 +29,7 @@ class StudyState:
 
 
 def read_state(engine: Engine, study_id: int) -> StudyState:
-    """A study's state; one that was deleted is stopped."""
+    """Return a study's state; one that was deleted is stopped."""
     with engine.connect() as connection:
         row = connection.execute(_READ, {"study_id": study_id}).one_or_none()
     return (

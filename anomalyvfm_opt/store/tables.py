@@ -56,10 +56,14 @@ def _trial_key(**options: Any) -> "Column[int]":
     return Column("trial_id", Integer, ForeignKey(optuna_trials.c.trial_id, ondelete="CASCADE"), **options)
 
 
+# A column of a study that its siblings do not share. The others are copied to them, and a study's record is read
+# from those that it has a field for (store/studies.py): a new column is declared here, in a migration and there.
+_OWN = {"is_own": True}
+
 study = Table(
     "study",
     metadata,
-    _study_key(primary_key=True, autoincrement=False),
+    _study_key(primary_key=True, autoincrement=False, info=_OWN),
     Column("category", Text, nullable=False),
     Column("spec", JSONB, nullable=False),
     Column("spec_sha256", Text, nullable=False),
@@ -67,11 +71,11 @@ study = Table(
     Column("lock", Text, nullable=False),
     Column("split_sha256", Text, nullable=False),
     Column("weights_sha256", Text, nullable=False),
-    Column("budget", Integer, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("budget", Integer, nullable=False, info=_OWN),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now(), info=_OWN),
     Column("masks_sha256", Text),  # NULL in a study that is older than it: not known, so not compared
-    Column("state", Text, nullable=False, server_default="active"),
-    Column("state_reason", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False, server_default="active", info=_OWN),
+    Column("state_reason", Text, nullable=False, server_default="", info=_OWN),
     Column("judged", Integer),  # categories of the spec when it was created; NULL in a study that is older
     Column("method", Integer, nullable=False, server_default="1"),  # METHOD of the program that created it
     CheckConstraint("state IN ('active', 'paused', 'stopped')", name="study_state"),

@@ -38,7 +38,7 @@ _OF_STATES = " AND t.state = ANY(CAST(:states AS trialstate[]))"
 
 
 def select_trials(*, is_after: bool, is_listed: bool, is_of_states: bool) -> TextClause:
-    """The statement for trials of a study; a study without such trials gives one row without a trial.
+    """Return the statement for trials of a study; a study without such trials gives one row without a trial.
 
     Args:
         is_after: only trials with ids above `:after`.
@@ -58,7 +58,7 @@ def _select(condition: str) -> TextClause:
 
 
 def build_trial(row: Row[Any]) -> FrozenTrial:
-    """A trial as Optuna builds it from its own rows.
+    """Return a trial as Optuna builds it from its own rows.
 
     Args:
         row: of `SELECT_TRIAL` or `select_trials`.
@@ -83,12 +83,12 @@ def build_trial(row: Row[Any]) -> FrozenTrial:
 
 @lru_cache(maxsize=4096)
 def read_distribution(text: str) -> BaseDistribution:
-    """A distribution from Optuna's JSON; a study has few of them, so each is built once."""
+    """Return a distribution from Optuna's JSON; a study has few of them, so each is built once."""
     return json_to_distribution(text)
 
 
 def _read_value(value: float | str | None, kind: str) -> float:
-    """A number from its column and kind; JSON has no NaN, so PostgreSQL spells one as text."""
+    """Return a number from its column and kind; JSON has no NaN, so PostgreSQL spells one as text."""
     return _NOT_FINITE[kind] if value is None else float(value)
 
 
@@ -98,10 +98,10 @@ def _load(text: str | None) -> Sequence[Any]:
 
 
 def to_local(moment: datetime | None) -> datetime | None:
-    """Naive UTC, as stored, to the naive local time of Optuna's trials."""
+    """Turn naive UTC, as stored, into the naive local time of Optuna's trials."""
     return None if moment is None else moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
 def to_utc(moment: datetime | None) -> datetime | None:
-    """Naive local time to the naive UTC that is stored."""
+    """Turn naive local time into the naive UTC that is stored."""
     return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)

@@ -117,7 +117,7 @@ FIND_NUMBER = text("SELECT trial_id FROM trials WHERE study_id = :study_id AND n
 
 
 def describe_trial(trial: FrozenTrial, suggested: Suggested) -> dict[str, Any]:
-    """What `CREATE_LIKE` takes, and `CREATE` too, beside the study.
+    """Return what `CREATE_LIKE` takes, and `CREATE` too, beside the study.
 
     Args:
         trial: to be stored as it stands, under a new number and id.
@@ -136,7 +136,7 @@ def describe_trial(trial: FrozenTrial, suggested: Suggested) -> dict[str, Any]:
 
 
 def describe_parameters(suggested: Suggested) -> dict[str, Any]:
-    """What `SET_PARAMETERS` takes beside the trial."""
+    """Return what `SET_PARAMETERS` takes beside the trial."""
     return {
         "parameter_names": list(suggested),
         "parameter_values": [float(value) for value, _ in suggested.values()],
@@ -145,23 +145,23 @@ def describe_parameters(suggested: Suggested) -> dict[str, Any]:
 
 
 def describe_user_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """What `SET_USER_ATTRIBUTES` takes beside the trial."""
+    """Return what `SET_USER_ATTRIBUTES` takes beside the trial."""
     return _describe_attributes("user", attributes)
 
 
 def describe_system_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """What `SET_SYSTEM_ATTRIBUTES` takes beside the trial."""
+    """Return what `SET_SYSTEM_ATTRIBUTES` takes beside the trial."""
     return _describe_attributes("system", attributes)
 
 
 def describe_values(values: Sequence[float]) -> dict[str, Any]:
-    """What `SET_STATE` takes of the values of a trial's objectives."""
+    """Return what `SET_STATE` takes of the values of a trial's objectives."""
     numbers, kinds = _split(split_value(value) for value in values)
     return {"values": numbers, "value_kinds": kinds}
 
 
 def describe_steps(values: Mapping[int, float]) -> dict[str, Any]:
-    """What `SET_STEPS` takes beside the trial."""
+    """Return what `SET_STEPS` takes beside the trial."""
     numbers, kinds = _split(split_step(value) for value in values.values())
     return {"steps": list(values), "step_values": numbers, "step_kinds": kinds}
 
@@ -172,6 +172,6 @@ def _describe_attributes(kind: str, attributes: Mapping[str, Any]) -> dict[str, 
 
 
 def _split(pairs: Iterable[tuple[float | None, str]]) -> tuple[list[float | None], list[str]]:
-    """Numbers and the names of their kinds; an infinite number, and NaN at a step, is NULL with a kind."""
+    """Return numbers and the names of their kinds; an infinite number, and NaN at a step, is NULL with a kind."""
     stored = list(pairs)
     return [None if number is None else float(number) for number, _ in stored], [kind for _, kind in stored]

@@ -147,7 +147,7 @@ def bury_worker(engine: Engine, name: str, reason: str) -> None:
 
 
 def list_workers(engine: Engine, *, with_ended: bool = False) -> list[WorkerRow]:
-    """Workers that live, and those that went silent within a day; or all that there is a row of."""
+    """Return workers that live, and those that went silent within a day; or all that there is a row of."""
     with engine.connect() as connection:
         return [WorkerRow(**row._asdict()) for row in connection.execute(_LIST, {"with_ended": with_ended})]
 

@@ -75,7 +75,7 @@ class StopRequest:
             raise InterruptedTrialError(self._exit_code)
 
     def check_between_trials(self) -> None:
-        """Likewise, and also if the worker is to end after its trial.
+        """Raise if the trial is to be given back, and also if the worker is to end after its trial.
 
         Raises:
             InterruptedTrialError: with the exit code.
@@ -90,7 +90,7 @@ class StopRequest:
         return self._exit_code or 0
 
     def waited_s(self) -> float:
-        """Seconds since the trial was asked back; 0 if it was not."""
+        """Return seconds since the trial was asked back; 0 if it was not."""
         return time.monotonic() - self._since if self._exit_code is not None else 0.0
 
 

@@ -175,7 +175,7 @@ class Settler:
         give_back(self._engine, frozen, outcome, message, self._worker)
 
     def _read_state(self, trial: optuna.Trial) -> TrialState | None:
-        """None if the study was deleted."""
+        """Return the state that is stored of a trial; None if the study was deleted."""
         try:
             return find_storage(self._study).get_trial(read_trial_id(trial)).state
         except KeyError:

@@ -24,7 +24,7 @@ def count_cores(quota: Path = _CPU_QUOTA) -> float:
 
 
 def count_workers(processes: Path = _PROC) -> int:
-    """Workers that live on this host, this process among them if it is one: at least 1.
+    """Return workers that live on this host, this process among them if it is one: at least 1.
 
     They are looked up among the processes and not among the leases: a worker that was started a second ago has no
     lease yet, and one of another study store takes cores as well. What runs in other containers is not seen.
@@ -36,7 +36,7 @@ def count_workers(processes: Path = _PROC) -> int:
 
 
 def is_worker(cmdline: Path) -> bool:
-    """Whether a file as Linux's /proc/PID/cmdline is that of a worker of this program."""
+    """Return whether a file as Linux's /proc/PID/cmdline is that of a worker of this program."""
     try:
         arguments = cmdline.read_bytes().decode(errors="replace").split("\0")
     except OSError:

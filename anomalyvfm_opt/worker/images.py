@@ -10,7 +10,7 @@ from anomalyvfm_opt.store.studies import StudyRecord
 
 
 def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path) -> Split:
-    """The study's division, as stored, on the files of this host.
+    """Return the study's division, as stored, on the files of this host.
 
     Locked images are looked for, and taken up, for a confirmation alone.
 

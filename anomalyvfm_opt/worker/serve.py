@@ -223,11 +223,11 @@ class Worker:
 
 
 def invent_name() -> str:
-    """A worker's name that no other has."""
+    """Return a worker's name that no other has."""
     return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def count_outcomes(ended: list[Ended]) -> str:
-    """A line such as `5 completed, 1 diverged`."""
+    """Return a line such as `5 completed, 1 diverged`."""
     counts = {outcome: sum(e.outcome is outcome for e in ended) for outcome in Outcome}
     return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "no trial"

@@ -10,7 +10,7 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def lay_out(count: int | None, device: str) -> tuple[list[Slot], list[str]]:
-    """The slots, and what each worker is told of its device and threads.
+    """Return the slots, and what each worker is told of its device and threads.
 
     Args:
         count: of workers; None for one a GPU, or one without a GPU.
@@ -33,7 +33,7 @@ def lay_out(count: int | None, device: str) -> tuple[list[Slot], list[str]]:
 
 
 def _list_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES may be set to for each GPU that this process sees."""
+    """Return what CUDA_VISIBLE_DEVICES may be set to for each GPU that this process sees."""
     import torch
 
     n = torch.cuda.device_count() if torch.cuda.is_available() else 0

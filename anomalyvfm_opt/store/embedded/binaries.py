@@ -31,7 +31,7 @@ class Installation:
 
 
 def find_installation(major: int | None = None) -> Installation:
-    """The newest PostgreSQL in the wheel, or the one that an existing cluster needs.
+    """Return the newest PostgreSQL in the wheel, or the one that an existing cluster needs.
 
     Only looks the package up: importing it would install its exit hooks.
 
@@ -63,7 +63,7 @@ def find_installation(major: int | None = None) -> Installation:
 
 
 def make_runnable(installation: Installation, user: ServerUser, place: Path) -> Installation:
-    """The same installation, or a copy of it if the user cannot read it (a virtual environment in /root).
+    """Return the same installation, or a copy of it if the user cannot read it (a virtual environment in /root).
 
     Args:
         installation: as found.

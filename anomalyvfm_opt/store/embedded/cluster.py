@@ -54,21 +54,21 @@ class Cluster:
         return self.folder / "log"
 
     def version(self) -> str:
-        """The major version that made the cluster; empty if there is none yet."""
+        """Return the major version that made the cluster; empty if there is none yet."""
         path = self.data / "PG_VERSION"
         return path.read_text().strip() if path.is_file() else ""
 
     def name(self) -> str:
-        """What the server's processes carry in their command line: unique on this host, kept by a move."""
+        """Return what the server's processes carry in their command line: unique on this host, kept by a move."""
         status = self.data.stat()
         return f"anomalyvfm_opt-{hashlib.sha256(f'{status.st_dev}:{status.st_ino}'.encode()).hexdigest()[:12]}"
 
     def password(self) -> str:
-        """The password of the database user that the cluster was made with."""
+        """Return the password of the database user that the cluster was made with."""
         return (self.folder / "password").read_text().strip()
 
     def listens_on(self) -> str:
-        """What `--listen` chose last; 127.0.0.1 for this host alone."""
+        """Return what `--listen` chose last; 127.0.0.1 for this host alone."""
         path = self.folder / "listen"
         return path.read_text().strip() if path.is_file() else LOCAL
 
@@ -84,12 +84,12 @@ class Cluster:
         write_private(self.folder / "listen", f"{chosen}\n", user)
 
     def postmaster_pid(self) -> int | None:
-        """The process id in `postmaster.pid`, which may be left over from a crash."""
+        """Return the process id in `postmaster.pid`, which may be left over from a crash."""
         lines = self._read_pid_file()
         return int(lines[0]) if lines and lines[0].isdigit() else None
 
     def postmaster(self) -> Postmaster | None:
-        """The live server; None if there is none, or if the process with its id is something else."""
+        """Return the live server; None if there is none, or if the process with its id is something else."""
         pid = self.postmaster_pid()
         if pid is None or f"cluster_name={self.name()}" not in command_of(pid).split():
             return None

@@ -57,7 +57,7 @@ def find_addresses(chosen: str) -> tuple[str, ...]:
 
 
 def list_hosts(chosen: str) -> tuple[str, ...]:
-    """What other hosts write into their URLs; empty if it listens for this host alone."""
+    """Return what other hosts write into their URLs; empty if it listens for this host alone."""
     if chosen == LOCAL:
         return ()
     if chosen not in _NOT_ROUTED:
@@ -66,7 +66,7 @@ def list_hosts(chosen: str) -> tuple[str, ...]:
 
 
 def describe_reach(chosen: str) -> str:
-    """Who can connect to an address, as far as it tells."""
+    """Return who can connect to an address, as far as it tells."""
     if chosen in _NOT_ROUTED:
         return "every host that reaches any address of this one"
     try:
@@ -79,7 +79,7 @@ def describe_reach(chosen: str) -> str:
 
 
 def can_bind(address: str, port: int) -> bool:
-    """Whether a server could listen there now; port 0 asks for the address alone."""
+    """Return whether a server could listen there now; port 0 asks for the address alone."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -94,7 +94,7 @@ def can_bind(address: str, port: int) -> bool:
 
 
 def _find_own_address(every: str) -> str | None:
-    """The address that this host would use to reach others; nothing is sent."""
+    """Return the address that this host would use to reach others; nothing is sent."""
     family = socket.AF_INET6 if every == _EVERY_IPV6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

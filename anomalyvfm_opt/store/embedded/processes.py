@@ -7,7 +7,7 @@ _PROC = Path("/proc")
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process with this id is to be seen, whoever owns it; a zombie is."""
+    """Return whether a process with this id is to be seen, whoever owns it; a zombie is."""
     if not (_PROC / "self").exists():
         return pid in _list_commands()
     return (_PROC / str(pid)).exists()

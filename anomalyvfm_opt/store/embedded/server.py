@@ -111,7 +111,7 @@ class EmbeddedCluster:
         return True
 
     def status(self) -> ClusterStatus:
-        """Whether the server runs, and where.
+        """Return whether the server runs, and where.
 
         Raises:
             EnvironmentMissingError: the cluster belongs to another user.
@@ -128,7 +128,7 @@ class EmbeddedCluster:
             )
 
     def url(self) -> str:
-        """The URL of the running database: usable by Optuna, and without a password in it.
+        """Return the URL of the running database: usable by Optuna, and without a password in it.
 
         Raises:
             EnvironmentMissingError: it is not running.
@@ -140,7 +140,7 @@ class EmbeddedCluster:
         )
 
     def urls_for_others(self) -> list[str]:
-        """The URLs of the running database for other hosts, best first; they need a copy of `passfile`.
+        """Return the URLs of the running database for other hosts, best first; they need a copy of `passfile`.
 
         Raises:
             EnvironmentMissingError: it is not running.
@@ -164,7 +164,7 @@ class EmbeddedCluster:
         return postmaster is not None and postmaster.phase == "ready"
 
     def _up_alone(self, user: ServerUser, wanted: str | None) -> None:
-        """The body of `up`, under the lock."""
+        """Do what `up` says, under the lock."""
         self._cluster.prepare(user)
         self._wait_while_changing()
         kept = self._cluster.listens_on()
@@ -248,7 +248,7 @@ class EmbeddedCluster:
         )
 
     def _pass_lines(self) -> str:
-        """For any port, since it may change with a start."""
+        """Return the lines of the password file for any port, since it may change with a start."""
         hosts = (LOCAL, *list_hosts(self._cluster.listens_on()))
         return "".join(format_line(host, USER, self._cluster.password()) for host in hosts)
 

@@ -68,7 +68,7 @@ class ServerUser:
         raise EnvironmentMissingError(message, "or use another PostgreSQL: ANOMALYVFM_OPT_DB_URL")
 
     def can_enter(self, folder: Path, descriptors: Sequence[int] = ()) -> bool:
-        """Whether this user may reach files in a folder."""
+        """Return whether this user may reach files in a folder."""
         if not self.is_other:
             return True
         probe = ["/bin/sh", "-c", 'test -x "$0"', str(folder)]

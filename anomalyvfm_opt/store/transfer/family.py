@@ -24,14 +24,14 @@ _NEW = text("INSERT INTO studies (study_name) VALUES (:name) ON CONFLICT DO NOTH
 
 
 def list_family(connection: Connection, name: str) -> dict[str, int]:
-    """A study and its siblings, as far as they are there: name -> id."""
+    """Return a study and its siblings, as far as they are there: name -> id."""
     names = (name, *map(str, StudyName.parse(name).siblings))
     found = {one: connection.scalar(_FIND, {"name": one}) for one in names}
     return {one: study_id for one, study_id in found.items() if study_id is not None}
 
 
 def read_family(connection: Connection, name: str) -> Iterator[Content]:
-    """The rows of a study and of its siblings in chunks `{"table": name, "rows": [...]}`.
+    """Return the rows of a study and of its siblings in chunks `{"table": name, "rows": [...]}`.
 
     Args:
         connection: in one snapshot from first to last.

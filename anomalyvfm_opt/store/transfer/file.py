@@ -55,7 +55,7 @@ class StudyFile:
 
 
 def to_lines(header: Header, chunks: Iterable[Content]) -> Iterator[bytes]:
-    """The lines of a file; the same header and chunks give the same bytes.
+    """Return the lines of a file; the same header and chunks give the same bytes.
 
     Args:
         header: the first line.
@@ -126,7 +126,7 @@ def check_file(path: Path) -> StudyFile:
 
 
 def read_chunks(path: Path) -> Iterator[Content]:
-    """The chunks of a file that `check_file` found whole; it is checked once more on the way.
+    """Return the chunks of a file that `check_file` found whole; it is checked once more on the way.
 
     Raises:
         UsageError: it has changed since, and is damaged.

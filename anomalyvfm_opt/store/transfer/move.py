@@ -96,7 +96,7 @@ def import_study(engine: Engine, file: StudyFile) -> bool:
 
 @contextmanager
 def _snapshot(engine: Engine) -> Iterator[Connection]:
-    """A connection that sees the store as it was at its first statement."""
+    """Return a connection that sees the store as it was at its first statement."""
     with engine.connect() as connection:
         yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -112,7 +112,7 @@ def _find(connection: Connection, name: str) -> int | None:
 
 
 def _count_trials(connection: Connection, study_id: int) -> tuple[int, int]:
-    """All trials of a study, and those that run."""
+    """Return all trials of a study, and those that run."""
     trial = tables.optuna_trials.c
     running = func.count().filter(trial.state == TrialState.RUNNING.name)
     row = connection.execute(select(func.count(), running).where(trial.study_id == study_id)).one()
