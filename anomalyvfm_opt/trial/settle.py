@@ -70,7 +70,9 @@ class Settler:
         self._on_end = on_end
 
     def tell(self, trial: optuna.Trial, result: TrialResult) -> None:
-        """Store a result: files, attributes, scores, then the state; twice is as good as once.
+        """Store a result: files, attributes, scores, then the state.
+
+        It is idempotent: safe to repeat after a lost reply.
 
         Raises:
             UpdateFinishedTrialError: the trial was taken over meanwhile.
@@ -90,7 +92,8 @@ class Settler:
             # by an earlier try of ours whose answer was lost: nobody else completes this trial
         close_trial(self._engine, trial._trial_id, str(Outcome.COMPLETED), self._worker)
         result.discard()
-        self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
+        ended = Ended(number=trial.number, outcome=Outcome.COMPLETED, value=result.value, findings=result.findings)
+        self._on_end(ended)
 
     def settle(self, trial: optuna.Trial, lease: Lease, error: Exception, times: Times) -> None:
         """Put a trial that did not complete in order, and pass on what must end the worker.
@@ -116,7 +119,7 @@ class Settler:
             outcome = failure.outcome
         except KeyError:  # the study was deleted
             outcome = Outcome.FENCED
-        self._on_end(Ended(trial.number, outcome, None, failure.message))
+        self._on_end(Ended(number=trial.number, outcome=outcome, value=None, message=failure.message))
         if failure.stop is not None:
             raise failure.stop
         if outcome is Outcome.BUG:
@@ -138,11 +141,11 @@ class Settler:
             pass
         except (SQLAlchemyError, StorageInternalError) as error:
             _log.warning("trial %s could not be given back: %s", trial.number, str(error).splitlines()[0])
-        self._on_end(Ended(trial.number, outcome, None, message))
+        self._on_end(Ended(number=trial.number, outcome=outcome, value=None, message=message))
         return True
 
     def _end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Outcome:
-        """Do what the policy says; twice is as good as once."""
+        """Do what the policy says. It is idempotent: safe to repeat after a lost reply."""
         if failure.outcome is not Outcome.FENCED and not lease.is_held(self._engine):
             failure = replace(failure, outcome=Outcome.FENCED)  # taken over while we were away
         outcome = failure.outcome
@@ -163,7 +166,7 @@ class Settler:
         return outcome
 
     def _finish(self, trial: optuna.Trial, state: TrialState, failure: Failure) -> None:
-        ending = Ending(state, str(failure.outcome), failure.message, self._worker)
+        ending = Ending(state=state, outcome=str(failure.outcome), message=failure.message, worker=self._worker)
         end_trial(self._engine, trial._trial_id, ending)
 
     def _give_back(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
