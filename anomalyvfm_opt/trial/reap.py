@@ -52,7 +52,7 @@ def give_back(
     retry = None
     if times_lost < MAX_LOSSES:
         retry = Waiting(_fixed_parameters(trial), record.start_again(trial.number, times_lost))
-    ending = Ending(TrialState.FAIL, str(outcome), message, worker)
+    ending = Ending(state=TrialState.FAIL, outcome=str(outcome), message=message, worker=worker)
     return end_trial(engine, read_trial_id(trial), ending, retry, waits=waits)
 
 

@@ -67,7 +67,7 @@ class ArmEvidence:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether another seed would have made another model; of the frozen network there is only one."""
+        """Tell whether another seed would have made another model; of the frozen network there is only one."""
         return self.plan.parameters is not None
 
     def mean_inference_s(self) -> float | None:
@@ -99,7 +99,7 @@ class Evidence:
 
     @property
     def models(self) -> dict[str, int]:
-        """How many models there are of each arm that is compared, where that says how much seeds matter.
+        """Count the models of each arm that is compared, where that says how much seeds matter.
 
         Of a frozen baseline there is one, which is all; if it failed there is none.
         """

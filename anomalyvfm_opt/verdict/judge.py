@@ -51,7 +51,7 @@ class Luck:
 
     @property
     def shrinkage(self) -> float | None:
-        """Search value minus confirmed value."""
+        """Return the search value minus the confirmed value; None where none is confirmed."""
         return None if self.confirmed is None else self.search_value - self.confirmed
 
 
@@ -93,7 +93,7 @@ class CategoryVerdict:
 
     @property
     def cost_ratio(self) -> float | None:
-        """What is held against `max_cost_ratio`."""
+        """Return the ratio that is held against `max_cost_ratio`."""
         return self.roi.dearest_ratio
 
 
@@ -128,7 +128,7 @@ def judge(case: Case) -> CategoryVerdict:
 
 
 def compare_finalist(evidence: Evidence) -> Difference | None:
-    """Finalist minus baseline on the locked images; None where nothing can be said."""
+    """Compare finalist and baseline on the locked images; None where nothing can be said."""
     return _compare(evidence.arms[FINALIST], evidence.arms[BASELINE], evidence)
 
 
@@ -147,7 +147,10 @@ def _bootstrap(evidence: Evidence, difference: Difference | None, rng: np.random
 
 
 def _gain_by_light(evidence: Evidence, rng: np.random.Generator) -> dict[str, LightGain]:
-    """Of the lights that have as many scenes as a category takes; quantiles of fewer would pretend to be exact."""
+    """Return the gains under lights that have as many scenes as a category takes.
+
+    Quantiles of fewer would pretend to be exact.
+    """
     arms = (evidence.arms[FINALIST].scores, evidence.arms[BASELINE].scores)
     images = evidence.images
     found = compare_lights(*arms, images.labels, images.scenes, images.lights, _DRAWS, rng)
@@ -205,11 +208,11 @@ def _reckon_luck(case: Case, noise: Noise | None) -> Luck:
 
 def _judge_predictions(case: Case, ruling: Ruling) -> list[Judged]:
     """Hold what was predicted of this round against the interval that decides."""
-    if ruling.estimate is None or ruling.low is None or ruling.high is None:
+    estimate, low, high = ruling.estimate, ruling.low, ruling.high
+    if estimate is None or low is None or high is None:
         return []
-    confirmed = (ruling.estimate, ruling.low, ruling.high)
     return [
-        Judged(Prediction(made.source, made.gain, made.note), *confirmed)
+        Judged(Prediction(made.source, made.gain, made.note), confirmed=estimate, low=low, high=high)
         for made in case.predictions
         if made.round == case.evidence.stored.round
     ]

@@ -61,4 +61,7 @@ def _find_gain(evidence: Evidence) -> tuple[float, float, float] | None:
 
 
 def _judge(made: StoredPrediction, found: tuple[float, float, float] | None) -> Judged | None:
-    return None if found is None else Judged(Prediction(made.source, made.gain, made.note), *found)
+    if found is None:
+        return None
+    estimate, low, high = found
+    return Judged(Prediction(made.source, made.gain, made.note), confirmed=estimate, low=low, high=high)

@@ -55,12 +55,12 @@ class Plan:
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is stored."""
+        """Return it as it is stored."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Out of the store."""
+        """Read what `to_json` wrote."""
         return cls(
             arms={name: _read_arm(arm) for name, arm in content["arms"].items()},
             seeds=content["seeds"],
@@ -73,7 +73,7 @@ class Plan:
         )
 
     def list_trials(self, spec: Spec, study_name: str, number: int) -> list[Planned]:
-        """The retrainings of a round, arms in turn. Each has a seed that no other arm, round or search has.
+        """List the retrainings of a round, arms in turn. Each has a seed that no other arm, round or search has.
 
         Args:
             spec: of the study.
@@ -86,14 +86,18 @@ class Plan:
                 if arm.parameters is None and index > 0:
                     continue  # it has nothing to draw
                 seed = derive_seed("confirm", spec.search.seed, study_name, number, name, index)
-                trials.append(Planned(name, arm.parameters, seed, number, arm.scorer))
+                trials.append(
+                    Planned(arm=name, parameters=arm.parameters, seed=seed, round=number, scorer=arm.scorer)
+                )
         return trials
 
 
 def set_terms(spec: Spec, judged: int) -> Terms:
-    """The terms of a spec, whose categories are judged at once."""
+    """Return the terms of a spec, whose categories are judged at once."""
     terms = spec.verdict
-    return Terms(terms.min_gain, terms.confidence, terms.max_cost_ratio, judged)
+    return Terms(
+        min_gain=terms.min_gain, confidence=terms.confidence, max_cost_ratio=terms.max_cost_ratio, judged=judged
+    )
 
 
 def _read_arm(content: Mapping[str, Any]) -> ArmPlan:

@@ -58,7 +58,11 @@ def list_reference_retrainings(study: StudyRecord, seeds: int) -> list[Planned]:
 def list_retrainings(study: StudyRecord, arms: Mapping[str, Parameters | None], seeds: int) -> list[Planned]:
     """List `seeds` retrainings of each arm on search data, the arms in turn."""
     return [
-        Planned(arm, parameters, derive_seed("replicates", study.spec.search.seed, study.name, arm, index))
+        Planned(
+            arm=arm,
+            parameters=parameters,
+            seed=derive_seed("replicates", study.spec.search.seed, study.name, arm, index),
+        )
         for index in range(seeds)
         for arm, parameters in arms.items()
     ]

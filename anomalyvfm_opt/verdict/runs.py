@@ -33,7 +33,7 @@ class Run:
 
     @property
     def is_open(self) -> bool:
-        """Whether something may still come of it."""
+        """Tell whether something may still come of it."""
         return not self.is_done and self.outcome is None
 
 
