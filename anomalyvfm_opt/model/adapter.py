@@ -22,7 +22,7 @@ from anomalyvfm_opt.model.allocation import (
     plan_allocation,
 )
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, list_adapted_layers
+from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, is_adapted_layer, list_adapted_layers
 from anomalyvfm_opt.model.seeding import drawn_from
 
 _ATTENTION = r"attn\.(qkv|q_proj|k_proj|v_proj|proj)"
@@ -151,18 +151,31 @@ def adapted(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int
     """
     from peft import get_peft_model
 
-    with drawn_from(seed):
-        peft_model = get_peft_model(backbone.network, _configure(backbone, settings, steps))
-        if settings.kind == "adalora":
-            begin_orthonormal(peft_model)
-    backbone.network.eval()
-    allocation = AllocatedRanks(peft_model) if settings.kind == "adalora" else FixedRanks()
-    switched = insert_dropout(backbone.network, settings.dropout, seed, backbone.device)
     try:
+        with drawn_from(seed):
+            peft_model = get_peft_model(backbone.network, _configure(backbone, settings, steps))
+            if settings.kind == "adalora":
+                begin_orthonormal(peft_model)
+        backbone.network.eval()
+        allocation = AllocatedRanks(peft_model) if settings.kind == "adalora" else FixedRanks()
+        switched = insert_dropout(backbone.network, settings.dropout, seed, backbone.device)
         yield Adapter(peft_model, settings, steps, allocation, switched)
     finally:
-        peft_model.unload()
+        _take_out(backbone.network)
         backbone.network.eval().requires_grad_(False)
+
+
+def _take_out(network: nn.Module) -> None:
+    """Put the network's own layers back in the place of peft's, even where only some of them were replaced.
+
+    peft's `unload` is a method of the model that `get_peft_model` returns, which it does not when it fails.
+    """
+    for name, module in list(network.named_modules()):
+        if is_adapted_layer(module):
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, module.get_base_layer())
+    if hasattr(network, "peft_config"):
+        del network.peft_config  # else peft warns of a second adapter at the next trial
 
 
 def _configure(backbone: Backbone, settings: AdapterSettings, steps: int) -> Any:

@@ -107,6 +107,43 @@ def test_a_merge_that_is_left_by_an_error_leaves_no_trace(backbone: Backbone) ->
         stop()
 
 
+def break_midway(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Let an insertion fail: inside peft, after three of its layers, or in one of our own steps after it."""
+    from peft.tuners.tuners_utils import BaseTuner
+
+    calls: list[None] = []
+    mark = BaseTuner._check_target_module_exists
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no more")
+
+    def fail_later(*arguments: object) -> object:
+        found = mark(*arguments)
+        calls.extend([None] * bool(found))
+        return found if len(calls) < 4 else fail()
+
+    if place == "peft":
+        monkeypatch.setattr(BaseTuner, "_check_target_module_exists", staticmethod(fail_later))
+    else:
+        monkeypatch.setattr(f"anomalyvfm_opt.model.adapter.{place}", fail)
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("place", ["peft", "begin_orthonormal", "insert_dropout"])
+def test_an_adapter_that_cannot_be_put_in_leaves_no_trace(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Else the next trial finds the backbone spoilt, and the worker stops."""
+    settings = replace(SETTINGS, kind="adalora", dropout=0.1)
+    with monkeypatch.context() as broken:
+        break_midway(broken, place)
+        with pytest.raises(RuntimeError, match="no more"), build_detector(backbone, settings, seed=1, steps=STEPS):
+            pass
+    assert backbone.list_moved() == []
+    with build_detector(backbone, settings, seed=1, steps=STEPS) as detector:
+        train(detector)
+
+
 @pytest.mark.parametrize("steps", [2, 3, 5, 20])
 def test_the_ranks_of_adalora_meet_the_budget(backbone: Backbone, steps: int) -> None:
     with build_detector(backbone, replace(SETTINGS, kind="adalora"), seed=1, steps=steps) as detector:
