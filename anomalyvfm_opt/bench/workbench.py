@@ -24,7 +24,7 @@ from anomalyvfm_opt.evaluation.linter.lint import Linter, Scored
 from anomalyvfm_opt.evaluation.linter.scores import check_finite
 from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
 from anomalyvfm_opt.evaluation.stitching import check_grid
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.device_faults import explained_device
@@ -166,7 +166,7 @@ class Workbench:
         checkpoints = self._checkpoints.for_trial(inputs)
         course = Course(checkpoints, progress, self._memory, describe_environment(self._backbone))
         last: list[Answers] = []
-        settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks, p.dropout)
+        settings = AdapterSettings.from_parameters(p)
         schedule = self._schedule(p, seed)
         with build_detector(self._backbone, settings, seed, schedule.steps) as detector:
 

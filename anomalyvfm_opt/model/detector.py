@@ -8,7 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from anomalyvfm_opt.model.adapter import Adapter, AdapterSettings, adapted
+from anomalyvfm_opt.model.adapter import Adapter, adapted
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.allocation import Allocation, FixedRanks
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.heads import Decoder, Predictor

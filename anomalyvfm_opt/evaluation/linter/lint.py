@@ -10,7 +10,7 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.features import Features, TileFeatures, extract_features
-from anomalyvfm_opt.evaluation.linter.adapter import View, check_adapter, measure_updates
+from anomalyvfm_opt.evaluation.linter.adapter import View, check_adapter
 from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.evaluation.linter.passes import (
     batch_limit,
@@ -25,6 +25,7 @@ from anomalyvfm_opt.evaluation.linter.passes import (
 from anomalyvfm_opt.evaluation.linter.scores import check_constant, check_inverted
 from anomalyvfm_opt.evaluation.linter.training import check_covariance, check_loss
 from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
+from anomalyvfm_opt.model.adapter import Adapter
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.finetune import Losses
@@ -82,11 +83,13 @@ class Linter:
         tiles = self._exam.images.choose(again).read_tiles(0, self._small_batch)
         found += check_input(seen, tiles, trial.detector.backbone.network.pretrained_cfg)
         found += self._check_repeat(trial, again, features)
+        adapter = trial.detector.adapter
         if losses is not None:
             found += check_loss(losses)
+        if adapter is not None:
             bare = [replace(batch, image_logit=None, mask_probability=None) for batch in features]
             bare += self._extract(trial.detector, rest, with_heads=False)
-            found += self._check_adapter(trial.detector, bare)
+            found += self._check_adapter(trial.detector, adapter, bare)
         return found
 
     @property
@@ -114,15 +117,13 @@ class Linter:
             return [describe_repeat(*between_runs, limit)]
         return [describe_batches(*between_batches, limit)]
 
-    def _check_adapter(self, detector: Detector, features: Sequence[Features]) -> list[Finding]:
-        if detector.peft_model is None:
-            raise ValueError("the frozen detector has no adapter to check")
+    def _check_adapter(self, detector: Detector, adapter: Adapter, features: Sequence[Features]) -> list[Finding]:
         if self._frozen is None:
-            with detector.peft_model.disable_adapter():
+            with adapter.peft_model.disable_adapter():
                 self._remembered = choose_coreset(self._extract_fit(detector), _PROBE_PATCHES, _SEED)
                 self._frozen = self._view(detector, self._extract(detector, self._indices, with_heads=False))
         adapted = self._view(detector, features)
-        return check_adapter(measure_updates(detector.backbone.network), adapted, self._frozen)
+        return check_adapter(adapter.measure_updates(), adapted, self._frozen)
 
     def _extract_fit(self, detector: Detector) -> TileFeatures:
         batch = ShrinkingBatch(self._batch_size, detector.backbone.device)

@@ -8,7 +8,7 @@ from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.features import Features, TileFeatures, extract_features
 from anomalyvfm_opt.evaluation.scorers import CalibratedBank, ScorerBank
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
@@ -192,7 +192,7 @@ def test_features_do_not_depend_on_the_batch_and_leave_the_mode_alone() -> None:
     patches = torch.cat([part.patches for part in parts])
     torch.testing.assert_close(whole[0].patches, patches, rtol=1e-4, atol=1e-4)
     assert whole[0].image_logit is None
-    settings = AdapterSettings("lora", rank=2, alpha=4.0, targets="attention", adapted_blocks=2)
+    settings = AdapterSettings(kind="lora", rank=2, alpha=4.0, targets="attention", adapted_blocks=2)
     with build_detector(backbone, settings, seed=0) as detector:
         detector.train()
         features = next(extract_features(detector, frames, ShrinkingBatch(5, backbone.device)).batches)

@@ -8,19 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomalyvfm_opt.evaluation.linter.adapter import measure_updates
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import ADAPTER_KINDS, AdapterSettings
 from anomalyvfm_opt.model.allocation import plan_allocation
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.dropout import SeededDropout, list_adapted_layers
 
-KINDS = ("lora", "rslora", "dora", "adalora")
+KINDS = tuple(ADAPTER_KINDS)
 BACKBONES = {
     "cnn": ("tf_efficientnet_lite0", "offline", (1, 2), (2, 3), 32),
     "vit": ("test_vit.r160_in1k", "random", (0, 1), None, 32),
 }
-SETTINGS = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks="all")
+SETTINGS = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks="all")
 STEPS = 8
 
 
@@ -125,11 +124,18 @@ def break_midway(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     if place == "peft":
         monkeypatch.setattr(BaseTuner, "_check_target_module_exists", staticmethod(fail_later))
     else:
-        monkeypatch.setattr(f"anomalyvfm_opt.model.adapter.{place}", fail)
+        monkeypatch.setattr(place, fail)
 
 
 @pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize("place", ["peft", "begin_orthonormal", "insert_dropout"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "peft",
+        "anomalyvfm_opt.model.adapter_kinds.nn.init.orthogonal_",
+        "anomalyvfm_opt.model.adapter.insert_dropout",
+    ],
+)
 def test_an_adapter_that_cannot_be_put_in_leaves_no_trace(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -182,7 +188,8 @@ def test_adalora_learns_as_fast_as_lora(backbone: Backbone) -> None:
                 detector(draw_images()).pooled.square().mean().backward()
                 optimizer.step()
                 detector.allocation.finish_step()
-            sizes[kind] = mean(measure_updates(backbone.network).values())
+            assert detector.adapter is not None
+            sizes[kind] = mean(detector.adapter.measure_updates().values())
     assert 0.3 < sizes["adalora"] / sizes["lora"] < 3
 
 

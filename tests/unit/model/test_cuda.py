@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.evaluation.features import extract_features
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch, TrialMemory
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 
-SETTINGS = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks=2)
+SETTINGS = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks=2)
 
 
 def draw_images(n: int = 4) -> Tensor:

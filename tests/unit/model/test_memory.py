@@ -133,7 +133,7 @@ import resource, sys
 import numpy as np, torch
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch, read_status_mib
@@ -144,12 +144,17 @@ n, side = 48, 96
 pixels = np.random.default_rng(0).integers(0, 255, (n, side, side, 3), dtype=np.uint8)
 frames = Frames(pixels, np.tile((side, side), (n, 1)), Geometry.square(side))
 images = TrainingSet(frames, pixels, (pixels[..., 0] > 200).astype(np.uint8))
-schedule = Schedule(1, 2, n, 1e-3, 1e-3, 1, 0.01, 3)
+schedule = Schedule(
+    epochs=1, steps_per_epoch=2, batch_size=n, learning_rate=1e-3, head_learning_rate=1e-3, warmup_steps=1,
+    weight_decay=0.01, seed=3,
+)
 backbone = Backbone("tf_efficientnet_lite0", "random", (1, 2), None, side)
+
+settings = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks="all")
 
 def train(size):
     batch = ShrinkingBatch(size, backbone.device)
-    with build_detector(backbone, AdapterSettings("lora", 4, 8.0, "attention_mlp", "all"), 1) as detector:
+    with build_detector(backbone, settings, 1) as detector:
         return finetune(detector, images, schedule, lambda *_: None, micro_batch=batch).epochs[0], batch.size
 
 whole, small = train(n), train(4)

@@ -11,13 +11,15 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.training.checkpoint import load_detector, open_detector, read_identity, save_detector
 from tests.unit.training.detectors import KINDS, VIT, draw_images, plan, score, train
 
-SETTINGS = AdapterSettings("adalora", 2, 4.0, "attention_mlp", "all", dropout=0.1)
+SETTINGS = AdapterSettings(
+    kind="adalora", rank=2, alpha=4.0, targets="attention_mlp", adapted_blocks="all", dropout=0.1
+)
 SCHEDULE = plan(epochs=1, steps_per_epoch=6)
 IMAGES = draw_images(64)
 

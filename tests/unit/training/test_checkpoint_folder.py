@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.spec.references import reference_parameters
@@ -22,7 +22,9 @@ from anomalyvfm_opt.training.resume import Checkpoint, NoCheckpoints, TrialInput
 from anomalyvfm_opt.training.state import TrainingState
 from tests.unit.training.detectors import draw_images, plan
 
-SETTINGS = AdapterSettings("adalora", 2, 4.0, "attention", "all", dropout=0.2)
+SETTINGS = AdapterSettings(
+    kind="adalora", rank=2, alpha=4.0, targets="attention", adapted_blocks="all", dropout=0.2
+)
 SCHEDULE = plan(epochs=3, steps_per_epoch=2)
 PARAMETERS = reference_parameters("v1.1", "can")
 assert PARAMETERS is not None

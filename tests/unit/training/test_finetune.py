@@ -7,13 +7,13 @@ import torch
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.errors import DivergedError
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import build_detector
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.training.losses import anomaly_loss, focal_loss
 
-LORA = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2)
+LORA = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2)
 SCHEDULE = Schedule(
     epochs=3,
     steps_per_epoch=4,

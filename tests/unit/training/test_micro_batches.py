@@ -15,13 +15,13 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.errors import DoesNotFitError
 from anomalyvfm_opt.evaluation.features import extract_features
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, Output, build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 
-LORA = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2)
+LORA = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2)
 SCHEDULE = Schedule(
     epochs=1,
     steps_per_epoch=3,

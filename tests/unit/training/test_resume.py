@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
@@ -19,7 +19,9 @@ from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 from anomalyvfm_opt.training.state import TrainingState, find_misfit
 from tests.unit.training.detectors import KINDS, draw_images, plan, score
 
-SETTINGS = AdapterSettings("lora", 2, 4.0, "attention_mlp", "all", dropout=0.2)
+SETTINGS = AdapterSettings(
+    kind="lora", rank=2, alpha=4.0, targets="attention_mlp", adapted_blocks="all", dropout=0.2
+)
 SCHEDULE = replace(plan(epochs=5, steps_per_epoch=3), warmup_steps=5)
 IMAGES = draw_images(64)
 
