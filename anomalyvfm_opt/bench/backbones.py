@@ -8,7 +8,7 @@ import torch
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.device_faults import explained_device
-from anomalyvfm_opt.model.memory import describe_shortage, is_out_of_memory
+from anomalyvfm_opt.model.memory import Shortage, attempt
 from anomalyvfm_opt.model.network import differ_by_size_only
 from anomalyvfm_opt.spec.model import BackboneSection, Spec
 
@@ -97,20 +97,22 @@ def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None)
         EnvironmentMissingError: its weights are not to be had, or the device cannot take it.
     """
     section = spec.backbone
-    try:
+
+    def load() -> Backbone:
         with explained_device(device):
             return Backbone(
-                section.name,
-                str(weights) if weights else section.weights,
-                section.decoder_blocks,
-                section.patch_blocks,
-                spec.data.input_size_px,
-                device,
+                name=section.name,
+                weights=str(weights) if weights else section.weights,
+                decoder_blocks=section.decoder_blocks,
+                patch_blocks=section.patch_blocks,
+                image_size_px=spec.data.input_size_px,
+                device=device,
             )
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
+
+    loaded = attempt(load, device)
+    if isinstance(loaded, Shortage):
         raise EnvironmentMissingError(
-            f"{section.name} does not fit into the memory of {device}: {describe_shortage(error)}",
+            f"{section.name} does not fit into the memory of {device}: {loaded.reason}",
             "end what else uses that memory (nvidia-smi names the processes of a GPU), or use another device",
-        ) from error
+        ) from loaded.error
+    return loaded

@@ -12,7 +12,7 @@ from anomalyvfm_opt import __version__
 from anomalyvfm_opt.bench.lock import LockedScores
 from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.evaluation.linter.lint import Scored
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import TrialMemory
@@ -34,7 +34,7 @@ class Answers:
         return self.deciding.scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     """What a trial came to.
 
@@ -110,7 +110,19 @@ class Course:
         """Write a checkpoint."""
         seconds = self.earlier_s + time.perf_counter() - self._started
         scoring_batch = self._memory.scoring_batch.size
-        self._checkpoints.save(Checkpoint(state, self._values, seconds, scoring_batch, self._parts))
+        self._checkpoints.save(
+            Checkpoint(
+                state=state,
+                values=self._values,
+                seconds=seconds,
+                scoring_batch=scoring_batch,
+                parts=self._parts,
+            )
+        )
+
+    def discard(self) -> None:
+        """Remove the checkpoint: there is no retry."""
+        self._checkpoints.discard()
 
     def describe(self) -> dict[str, Any]:
         """The trial's attributes: after which epochs it was taken up again, and where its parts were run."""

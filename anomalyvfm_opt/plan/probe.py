@@ -152,7 +152,9 @@ def _time_pools(arrays: ArrayStore, frames: Frames) -> float:
     pools = PoolStore(arrays, frames, "timing", _COUNT)
     share = 1 / len(KINDS)
     started = time.perf_counter()
-    pools.draw(Mixture(share, share, share, _COUNT, 1.0), _SEED)  # fills a pool of each kind
+    pools.draw(
+        Mixture(texture=share, structural=share, contextual=share, count=_COUNT, intensity=1.0), _SEED
+    )  # fills a pool of each kind
     return (time.perf_counter() - started) / (len(KINDS) * _COUNT)
 
 
@@ -160,7 +162,7 @@ def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes
     space, base = spec.search.space, _base(spec)
     _measure_step(bench, base)  # fills the pools and warms up
     started = time.perf_counter()
-    bench.run(TrialRequest(0, None, _SEED), _Stopwatch())
+    bench.run(TrialRequest(number=0, parameters=None, seed=_SEED), _Stopwatch())
     frozen_s = time.perf_counter() - started
     times = _measure_trial(bench, base)
 
@@ -183,7 +185,7 @@ def _measure_trial(bench: Workbench, parameters: Parameters) -> _TrialTimes:
     """Seconds of a trial of one epoch; its first step warms up."""
     watch = _Stopwatch()
     started = time.perf_counter()
-    bench.run(TrialRequest(0, parameters, _SEED), watch)
+    bench.run(TrialRequest(number=0, parameters=parameters, seed=_SEED), watch)
     total_s = time.perf_counter() - started
     scoring_s = watch.scored - watch.begun[-1] - watch.step_s
     return _TrialTimes(watch.step_s, scoring_s, max(0.0, total_s - _STEPS * watch.step_s - scoring_s))
@@ -207,7 +209,7 @@ def _base(spec: Spec) -> Parameters:
 def _measure_step(bench: Workbench, parameters: Parameters) -> float:
     """Seconds of a step."""
     watch = _Stopwatch(most_steps=_STEPS)
-    unscored = TrialRequest(0, replace(parameters, epochs=2), _SEED, is_watched=False)
+    unscored = TrialRequest(number=0, parameters=replace(parameters, epochs=2), seed=_SEED, is_watched=False)
     try:
         bench.run(unscored, watch)  # ends with the first step of its second epoch, before anything is scored
     except _ProbeDoneError:

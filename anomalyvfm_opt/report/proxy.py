@@ -14,7 +14,7 @@ from anomalyvfm_opt.store.scores import read_aurocs
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 
-_NO_RHO = RankCorrelation(None, None, None, 0)
+_NO_RHO = RankCorrelation(rho=None, low=None, high=None, n=0)
 
 
 @dataclass(frozen=True)

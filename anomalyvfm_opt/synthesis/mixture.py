@@ -25,7 +25,7 @@ _GENERATORS: dict[str, Generator] = {
 _POOL_STREAM, _DRAW_STREAM = 1, 2  # keep the random numbers of pools and draws apart under equal seeds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mixture:
     """How many synthetic anomalies a trial trains on, of which kinds, and how strong.
 

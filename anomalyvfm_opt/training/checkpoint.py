@@ -27,7 +27,7 @@ _KIND = "anomalyvfm-opt detector"
 _SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """What a checkpoint belongs to; two detectors with the same can exchange their tensors.
 

@@ -1,6 +1,5 @@
 """What a retry of a trial goes on from, and what a trial is known by."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from anomalyvfm_opt.training.checkpoint import Identity
 from anomalyvfm_opt.training.state import TrainingState
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialInputs:
     """What a trial is a function of, on one kind of device.
 
@@ -37,7 +36,7 @@ class TrialInputs:
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A trial after an epoch.
 
@@ -99,11 +98,19 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
     Epochs are texts already here: as numbers they would be sorted otherwise than after reading, from ten on.
     """
-    described = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
-    state = {field.name: getattr(checkpoint.state, field.name) for field in dataclasses.fields(checkpoint.state)}
-    del state["tensors"]
-    values = {str(epoch): value for epoch, value in checkpoint.values.items()}
-    return {**described, "values": values, "state": {**state, "identity": asdict(checkpoint.state.identity)}}
+    state = checkpoint.state
+    return {
+        "state": {
+            "identity": asdict(state.identity),
+            "epoch": state.epoch,
+            "steps": state.losses,
+            "micro_batch": state.micro_batch,
+        },
+        "values": {str(epoch): value for epoch, value in checkpoint.values.items()},
+        "seconds": checkpoint.seconds,
+        "scoring_batch": checkpoint.scoring_batch,
+        "parts": checkpoint.parts,
+    }
 
 
 def restore_checkpoint(record: Mapping[str, Any], tensors: bytes) -> Checkpoint:
@@ -119,7 +126,7 @@ def restore_checkpoint(record: Mapping[str, Any], tensors: bytes) -> Checkpoint:
         state=TrainingState(
             identity=Identity.from_json(state["identity"]),
             epoch=state["epoch"],
-            steps=tuple(state["steps"]),
+            losses=tuple(state["steps"]),
             micro_batch=state["micro_batch"],
             tensors=load(tensors),
         ),

@@ -221,7 +221,9 @@ class TrialLoop:
             where = (self._engine, self._record.study_id, self._record.name)
             write = partial(write_look, *where, planned.key, trial.number, self._pulse.worker)
             look = Look(planned.scorer, partial(patience.run, write))
-        request = TrialRequest(trial.number, planned.parameters, planned.seed, is_watched=False, look=look)
+        request = TrialRequest(
+            number=trial.number, parameters=planned.parameters, seed=planned.seed, is_watched=False, look=look
+        )
         set_attributes(trial, _describe(request))
         return request
 

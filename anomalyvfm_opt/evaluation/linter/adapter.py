@@ -6,11 +6,12 @@ import numpy as np
 from torch import Tensor
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
+from anomalyvfm_opt.evaluation.scorers import SCORERS
 
 _LEAST_UPDATE = 1e-5  # of the weight's norm
 _LEAST_CHANGE = 1e-5  # of the pooled features' norm
-_TRAINING_FREE = ("patch_knn", "mahalanobis")
+_TRAINING_FREE = [scorer.name for scorer in reversed(SCORERS) if scorer.is_training_free]  # maps speak first
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from anomalyvfm_opt.evaluation.linter.passes import (
 )
 from anomalyvfm_opt.evaluation.linter.scores import check_constant, check_inverted
 from anomalyvfm_opt.evaluation.linter.training import check_covariance, check_loss
-from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
+from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank, Scores
 from anomalyvfm_opt.model.adapter import Adapter
+from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.finetune import Losses
@@ -51,21 +52,23 @@ class Linter:
     """Checks the trials of one study on one backbone.
 
     The probe is a few of the images that scorers are fitted on and a few of the exam's. How the frozen network
-    sees them is found out once, with the first adapter switched off: that gives it back exactly.
+    sees them is found out once.
 
     Args:
+        backbone: without an adapter in it.
         fit: normal images that scorers are fitted on.
         exam: what trials are scored on.
         batch_size: in tiles, of the trial's own scoring.
     """
 
-    def __init__(self, fit: Frames, exam: Exam, batch_size: int) -> None:
+    def __init__(self, backbone: Backbone, fit: Frames, exam: Exam, batch_size: int) -> None:
         self._exam = exam
         self._batch_size = batch_size
         self._fit = fit.choose(_choose(fit, _PROBE_FIT_IMAGES))
         self._indices = _choose(exam.images, _PROBE_IMAGES)
-        self._frozen: View | None = None
-        self._remembered = np.empty(0, np.int64)  # patches of the fit images, as the frozen network chose them
+        frozen = Detector(backbone)
+        self._remembered = choose_coreset(self._extract_fit(frozen), _PROBE_PATCHES, _SEED)
+        self._frozen = self._view(frozen, self._extract(frozen, self._indices, with_heads=False))
 
     def lint(self, trial: Scored, losses: Losses | None) -> list[Finding]:
         """All checks that apply, while the adapter is in the network; the frozen detector has no losses.
@@ -87,7 +90,7 @@ class Linter:
         if losses is not None:
             found += check_loss(losses)
         if adapter is not None:
-            bare = [replace(batch, image_logit=None, mask_probability=None) for batch in features]
+            bare = [replace(batch, heads=None) for batch in features]
             bare += self._extract(trial.detector, rest, with_heads=False)
             found += self._check_adapter(trial.detector, adapter, bare)
         return found
@@ -118,10 +121,6 @@ class Linter:
         return [describe_batches(*between_batches, limit)]
 
     def _check_adapter(self, detector: Detector, adapter: Adapter, features: Sequence[Features]) -> list[Finding]:
-        if self._frozen is None:
-            with adapter.peft_model.disable_adapter():
-                self._remembered = choose_coreset(self._extract_fit(detector), _PROBE_PATCHES, _SEED)
-                self._frozen = self._view(detector, self._extract(detector, self._indices, with_heads=False))
         adapted = self._view(detector, features)
         return check_adapter(adapter.measure_updates(), adapted, self._frozen)
 

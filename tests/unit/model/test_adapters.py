@@ -61,8 +61,8 @@ def train(detector: Detector, steps: int = STEPS) -> None:
     detector.train()
     for _ in range(steps):
         output = detector(draw_images())
-        assert output.mask_logit is not None
-        loss = (output.mask_logit - 1).square().mean() + (output.pooled - 1).square().mean()
+        assert output.heads is not None
+        loss = (output.heads.mask_logit - 1).square().mean() + (output.pooled - 1).square().mean()
         (loss + detector.allocation.penalty()).backward()
         optimizer.step()
         detector.allocation.finish_step()

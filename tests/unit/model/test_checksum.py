@@ -37,9 +37,9 @@ def test_an_adapter_that_came_and_went_moved_nothing(name: str) -> None:
     with build_detector(
         backbone, AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2), seed=0
     ) as detector:
-        loss = detector(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).image_logit
-        assert loss is not None
-        loss.sum().backward()
+        heads = detector(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).heads
+        assert heads is not None
+        heads.image_logit.sum().backward()
         torch.optim.AdamW(detector.adapter_parameters(), lr=0.1).step()
     assert backbone.list_moved() == []
     with torch.no_grad():

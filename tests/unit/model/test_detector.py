@@ -69,8 +69,8 @@ def test_the_backbone_is_as_before_after_a_trial(backbone: Backbone, images: tor
         optimizer = torch.optim.SGD(detector.adapter_parameters() + detector.head_parameters(), lr=1.0)
         for _ in range(2):  # B is zero at first, so A gets a gradient only in the second step
             output = detector.train()(images)
-            assert output.mask_logit is not None
-            (output.mask_logit.square().mean() + output.pooled.mean()).backward()
+            assert output.heads is not None
+            (output.heads.mask_logit.square().mean() + output.pooled.mean()).backward()
             optimizer.step()
         assert not torch.equal(detector(images).patches, frozen.patches)
         with detector.peft_model.disable_adapter():

@@ -61,9 +61,10 @@ def small_memory(most: int, error: Exception = ERRORS[0], in_backward: bool = Fa
         if len(images) > most and not in_backward:
             raise error
         output = forward(detector, images, with_heads)
-        if len(images) > most and output.mask_logit is not None:
-            return replace(output, mask_logit=_FailingBackward.apply(output.mask_logit))  # type: ignore[no-untyped-call]
-        return output
+        if len(images) <= most or output.heads is None:
+            return output
+        failing = _FailingBackward.apply(output.heads.mask_logit)  # type: ignore[no-untyped-call]
+        return replace(output, heads=replace(output.heads, mask_logit=failing))
 
     with patch.object(Detector, "forward", look):
         yield tried
@@ -100,8 +101,8 @@ def train(
     with build_detector(backbone, settings, 1, SCHEDULE.steps) as detector:
         losses = finetune(detector, images, SCHEDULE, lambda *_: None, micro_batch=micro_batch)
         scored = list(extract_features(detector, images.normal, ShrinkingBatch(8, backbone.device)).batches)
-    logits = [batch.image_logit for batch in scored if batch.image_logit is not None]
-    return list(losses.steps), torch.cat(logits), torch.cat([batch.patches for batch in scored])
+    logits = [batch.require_heads().image_logit for batch in scored]
+    return list(losses.by_step), torch.cat(logits), torch.cat([batch.patches for batch in scored])
 
 
 def assert_equal_up_to_rounding(one: Trained, other: Trained) -> None:

@@ -7,7 +7,8 @@ from anomalyvfm_opt.evaluation.linter.adapter import View, check_adapter
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity, is_unsound, name_checks
 from anomalyvfm_opt.evaluation.linter.passes import Watch, check_input
 from anomalyvfm_opt.evaluation.linter.training import check_covariance, check_loss
-from anomalyvfm_opt.evaluation.scorers import Gaussian, Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
+from anomalyvfm_opt.evaluation.scorers import Gaussian
 from anomalyvfm_opt.model.adapter import adapted
 from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
@@ -34,7 +35,7 @@ def test_a_loss_that_did_not_fall_is_found(steps: np.ndarray, is_flat: bool) -> 
     ("images", "shrinkage", "is_singular"), [(20, 0.0, True), (20, 0.01, False), (80, 0.0, False)]
 )
 def test_few_images_are_too_few_only_without_shrinkage(images: int, shrinkage: float, is_singular: bool) -> None:
-    gaussian = Gaussian(torch.zeros(40), torch.eye(40), images, shrinkage)
+    gaussian = Gaussian(center=torch.zeros(40), precision=torch.eye(40), images=images, shrinkage=shrinkage)
     assert bool(check_covariance(gaussian)) == is_singular
 
 
