@@ -18,15 +18,15 @@ class Weighted(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the study, for messages."""
+        """The name of the study, for messages."""
 
     @property
     def spec(self) -> Spec:
-        """That it was created with."""
+        """The spec that the study was created with."""
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of the weights that it was created with, hexadecimal."""
+        """The hash of the weights that the study was created with, hexadecimal."""
 
 
 class Backbones:
@@ -46,7 +46,7 @@ class Backbones:
         self._kept: dict[tuple[BackboneSection, int], Backbone] = {}
 
     def open(self, spec: Spec) -> Backbone:
-        """The backbone of a spec, for inputs of its size.
+        """Return the backbone of a spec, for inputs of its size.
 
         Raises:
             AnomalyVFMOptError: as `load_backbone`.
@@ -59,7 +59,7 @@ class Backbones:
         return self._kept[key]
 
     def open_for(self, study: Weighted, spec: Spec) -> Backbone:
-        """The backbone of a study's trials at one of its image sizes, with the weights of the study.
+        """Return the backbone of a study's trials at one of its image sizes, with the weights of the study.
 
         A study's hash is that of its weights fitted to its own size. Fitted to another, a ViT hashes otherwise:
         its tensors are compared with those instead, but for the fitted ones.
@@ -90,7 +90,7 @@ class Backbones:
 
 
 def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None) -> Backbone:
-    """The backbone that a spec names, with its weights, or with those of a file instead.
+    """Load the backbone that a spec names, with its weights, or with those of a file instead.
 
     Raises:
         UsageError: it cannot be used.

@@ -32,7 +32,7 @@ class Benches:
         self._built = {spec.data.image_size_px: build(spec)}
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        """One trial, as `Workbench.run`.
+        """Run one trial on the workbench of its size, as `Workbench.run`.
 
         Raises:
             DoesNotFitError: also if the device has too little memory for the frozen network at this size.

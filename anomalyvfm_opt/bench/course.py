@@ -30,7 +30,7 @@ class Answers:
 
     @property
     def scores(self) -> Scores:
-        """Those that the value comes from."""
+        """The scores that the value comes from."""
         return self.deciding.scores
 
 
@@ -125,14 +125,14 @@ class Course:
         self._checkpoints.discard()
 
     def describe(self) -> dict[str, Any]:
-        """The trial's attributes: after which epochs it was taken up again, and where its parts were run."""
+        """Return the trial's attributes: after which epochs it was taken up again, and where its parts ran."""
         if len(self._parts) < 2:
             return {}
         return {"resumed_from_epoch": [part["from_epoch"] for part in self._parts[1:]], "parts": self._parts}
 
 
 def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
-    """What a trial's numbers depend on beside spec, data, parameters and seed."""
+    """Return what a trial's numbers depend on beside spec, data, parameters and seed."""
     import peft
     import timm
 
@@ -153,5 +153,5 @@ def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
 
 
 def name_device(device: torch.device) -> str:
-    """The kind of a device, by which numbers compare: a GPU's model, or a CPU's architecture."""
+    """Return the kind of a device, by which numbers compare: a GPU's model, or a CPU's architecture."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"

@@ -30,7 +30,7 @@ class Exam:
     clusters: tuple[str, ...]  # n: the scene of an image, and of the image that a synthetic anomaly is made of
 
     def value(self, scores: Scores, objective: str) -> tuple[float, str]:
-        """The trial's value, an image AUROC, and the scorer that it comes from.
+        """Return the trial's value, an image AUROC, and the scorer that it comes from.
 
         Args:
             scores: of the n images.
@@ -43,18 +43,18 @@ class Exam:
         return values[best], best
 
     def list_aurocs(self, scores: Scores) -> dict[str, float]:
-        """Scorer -> image AUROC."""
+        """Return the image AUROC of each scorer."""
         return {name: auroc(image, self.labels) for name, image in scores.image.items()}
 
     def evaluate(self, scores: Scores) -> dict[str, Metrics]:
-        """All metrics of each scorer; those over pixels where the scorer has maps and an anomaly has a mask.
+        """Return all metrics of each scorer; those of pixels where the scorer has maps and an anomaly has a mask.
 
         Pixels are those of the frames, or of frames reduced to at most 800 px; padding counts for nothing.
         """
         return {name: self._evaluate(scores, name) for name in scores.image}
 
     def resample_au_pro(self, scores: Scores, scorer: str, draws: int) -> np.ndarray | None:
-        """AU-PRO up to 0.05 in draws of whole scenes, which are the same for all models that sit this exam.
+        """Return AU-PRO up to 0.05 in draws of whole scenes, which are the same for all models that sit this exam.
 
         Args:
             scores: of the n images.
@@ -76,7 +76,7 @@ class Exam:
         return evaluate(scores.image[scorer], self.labels, *self._bring_to_frames(scores.maps[scorer]))
 
     def _bring_to_frames(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Of images whose mask is known: maps, masks, and where there is no padding (None: nowhere is any)."""
+        """Return maps, masks and what is no padding (None: all of it) of the images whose mask is known."""
         shape = (self._metric_masks.shape[1], self._metric_masks.shape[2])
         is_image = mark_content(self.images, shape)[self.is_masked] if self.images.has_padding else None
         return resize_maps(maps[self.is_masked], shape), self._metric_masks, is_image
@@ -107,7 +107,7 @@ class Exams:
         return exam
 
     def list_objectives(self, scores: Scores, synthetic_scores: Scores | None, objective: str) -> dict[str, Any]:
-        """A trial's attributes that tell how it did on either exam.
+        """Return a trial's attributes that tell how it did on either exam.
 
         Args:
             scores: on the deciding exam.

@@ -28,7 +28,7 @@ _LEAST_HELD_OUT = 4  # for the synthetic exam: two to calibrate on, two to sit i
 def set_exams(
     arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int, drawn_in: Geometry | None = None
 ) -> Exams:
-    """The exams of a division.
+    """Return the exams of a division.
 
     The search images (lock: half) are the labelled one, calibrated on all held-out normal images. In the synthetic
     one every second held-out image sits, and is what the anomalies are made of; the others calibrate. A labelled
@@ -56,12 +56,12 @@ def set_exams(
 
 
 def count_frames(held_out: int, anomalies: int) -> int:
-    """How many frames the synthetic exam keeps, with a mask each: of normal images, and of anomalies."""
+    """Count the frames that the synthetic exam keeps, with a mask each: of normal images, and of anomalies."""
     return held_out // 2 + anomalies
 
 
 def set_locked(arrays: ArrayStore, split: Split, geometry: Geometry) -> Exam:
-    """The exam of the locked images, calibrated on all held-out normal ones; a confirmation's alone."""
+    """Return the exam of the locked images, calibrated on all held-out normal ones; a confirmation's alone."""
     return _set_labelled(arrays, split.locked, split.held_out, geometry)
 
 
@@ -82,7 +82,7 @@ def _set_labelled(
 def _set_synthetic(
     arrays: ArrayStore, split: Split, geometry: Geometry, anomalies: int, drawn_in: Geometry
 ) -> Exam:
-    """Every second held-out image against anomalies made of the same, by generators that no trial trains on."""
+    """Set every second held-out image against anomalies made of it, by generators that no trial trains on."""
     if len(split.held_out) < _LEAST_HELD_OUT:
         raise BadDataError(
             f"the synthetic exam needs at least {_LEAST_HELD_OUT} held-out normal images, and there are"
@@ -113,7 +113,7 @@ def _set_synthetic(
 
 
 def _open_papers(arrays: ArrayStore, content: str, normal: Frames, bases: list[int]) -> np.ndarray:
-    """The n normal images and, made of them, the synthetic anomalies: uint8 (m, h, w, 4), the last channel a mask.
+    """Return the n normal images, and anomalies made of them: uint8 (m, h, w, 4), the last channel a mask.
 
     An anomaly lies inside a part of its image as large as what the network sees at once.
     """
@@ -139,7 +139,7 @@ def _open_papers(arrays: ArrayStore, content: str, normal: Frames, bases: list[i
 def _open_resized(
     arrays: ArrayStore, content: str, papers: np.ndarray, drawn: Frames, normal: Frames, bases: list[int]
 ) -> np.ndarray:
-    """The same papers in the geometry of `normal`: uint8 (m, h, w, 4).
+    """Return the same papers in the geometry of `normal`: uint8 (m, h, w, 4).
 
     Outside of its mask an anomaly is its normal image as decoded at that size: resized twice, the whole image
     would give itself away.

@@ -95,7 +95,7 @@ def _iterate(detector: Detector, frames: Frames, batch: ShrinkingBatch, with_hea
 
 @torch.no_grad()
 def _extract(detector: Detector, pixels: np.ndarray, with_heads: bool) -> Features:
-    """Features of uint8 (b, h, w, 3)."""
+    """Compute the features of uint8 (b, h, w, 3)."""
     tiles = torch.from_numpy(pixels)
     if detector.backbone.device.type == "cuda":
         tiles = tiles.pin_memory()  # else the copy to the device is not one that goes on beside us

@@ -60,25 +60,6 @@ class Mixture:
         return dict(zip(KINDS, rounded, strict=True))
 
 
-def make_pool(kind: str, intensity: float, normals: Pixels, size: int, seed: int) -> Pair:
-    """A pool in memory; see `fill_pool`.
-
-    Args:
-        kind: one of `KINDS`.
-        intensity: above 0; the pools of a search have `INTENSITIES`.
-        normals: normal images, uint8 (n, h, w, 3).
-        size: how many items.
-        seed: 0 or more.
-
-    Returns:
-        Images, uint8 (size, h, w, 3), and masks, uint8 {0, 1} (size, h, w).
-    """
-    images = np.empty((size, *normals.shape[1:]), np.uint8)
-    masks = np.empty(images.shape[:3], np.uint8)
-    fill_pool(images, masks, kind, intensity, normals, seed)
-    return images, masks
-
-
 def fill_pool(
     images: Pixels,
     masks: Pixels,

@@ -27,12 +27,12 @@ class TrialInputs:
     seed: int
 
     def describe(self) -> dict[str, Any]:
-        """All of it, as plain JSON values."""
+        """Return all of the inputs, as plain JSON values."""
         return asdict(self)
 
     @property
     def key(self) -> str:
-        """Their hash, hexadecimal."""
+        """The hash of the inputs, hexadecimal."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
 
@@ -60,7 +60,7 @@ class TrialCheckpoints(Protocol):
     """The checkpoints of one trial; the newest is kept."""
 
     def load(self, detector: Detector) -> Checkpoint | None:
-        """The checkpoint that this detector can go on from, or None: begin from the start."""
+        """Return the checkpoint that this detector can go on from, or None: begin from the start."""
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint in the place of the one before."""
@@ -73,28 +73,28 @@ class Checkpoints(Protocol):
     """The checkpoints of all trials."""
 
     def for_trial(self, inputs: TrialInputs) -> TrialCheckpoints:
-        """Those of one trial."""
+        """Return the checkpoints of one trial."""
 
 
 class NoCheckpoints:
     """Every trial begins from the start, and nothing is kept."""
 
     def for_trial(self, _inputs: TrialInputs) -> Self:
-        """Nothing, of any trial."""
+        """Return this object, which keeps nothing of any trial."""
         return self
 
     def load(self, _detector: Detector) -> None:
-        """Nothing."""
+        """Return None: a trial begins from the start."""
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Nothing."""
+        """Keep nothing."""
 
     def discard(self) -> None:
-        """Nothing."""
+        """Do nothing: there is nothing to remove."""
 
 
 def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint without its tensors, as plain JSON values.
+    """Describe a checkpoint without its tensors, as plain JSON values.
 
     Epochs are texts already here: as numbers they would be sorted otherwise than after reading, from ten on.
     """
@@ -114,7 +114,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def restore_checkpoint(record: Mapping[str, Any], tensors: bytes) -> Checkpoint:
-    """The inverse, with the bytes of a safetensors file.
+    """Return the checkpoint that was described, with the bytes of a safetensors file.
 
     Raises:
         KeyError, TypeError, ValueError: it is damaged.

@@ -71,7 +71,7 @@ class Linter:
         self._frozen = self._view(frozen, self._extract(frozen, self._indices, with_heads=False))
 
     def lint(self, trial: Scored, losses: Losses | None) -> list[Finding]:
-        """All checks that apply, while the adapter is in the network; the frozen detector has no losses.
+        """Run all checks that apply, while the adapter is in the network; the frozen detector has no losses.
 
         Raises:
             DivergedError: an output of the network is not finite.
@@ -97,7 +97,7 @@ class Linter:
 
     @property
     def _small_batch(self) -> int:
-        """Smaller than the trial's own, so that images have other neighbours."""
+        """How many tiles go at once: fewer than in the trial's scoring, so that images have other neighbours."""
         return max(1, min(self._batch_size // 4, len(self._exam.images) // 2))
 
     def _extract(self, detector: Detector, indices: np.ndarray, with_heads: bool = True) -> list[Features]:
@@ -137,7 +137,7 @@ class Linter:
 
 
 def _choose(frames: Frames, most: int) -> np.ndarray:
-    """Some images from all over a series, in mixed order."""
+    """Choose some images from all over a series, in mixed order."""
     tiles = len(frames.tiles) / len(frames)
     count = min(len(frames), max(_AGAIN, min(most, int(_PROBE_TILES / tiles))))
     spread = np.linspace(0, len(frames) - 1, count).round().astype(int)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from anomalyvfm_opt.errors import BadDataError
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
-from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture, draw, fill_pool, make_pool
+from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture, draw, fill_pool
+from tests.unit.synthesis.sets import make_pool
 
 unit = st.floats(0, 1)
 
