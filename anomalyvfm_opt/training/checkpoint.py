@@ -57,7 +57,7 @@ class Identity:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read an identity from what `asdict` makes of one, after a way through JSON, whatever the further keys."""
+        """Read an identity from what `asdict` makes of one, through JSON; further keys do not matter."""
         fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
         blocks = {name: tuple(fields[name]) for name in ("decoder_blocks", "patch_blocks")}
         return cls(**{**fields, **blocks, "adapter": AdapterSettings(**fields["adapter"])})
