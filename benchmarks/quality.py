@@ -39,7 +39,7 @@ from safetensors.torch import save_file
 from anomalyvfm_opt.bench.backbones import load_backbone
 from anomalyvfm_opt.data.arrays import open_arrays
 from anomalyvfm_opt.data.split import Split, content_hashes, split_hash
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.network import resolve_blocks
 from anomalyvfm_opt.report.summary import summarise

@@ -11,7 +11,7 @@ from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import derive_seed
 
 
-class _Silent:
+class Silent:
     """Progress that nobody watches."""
 
     def check(self) -> None:
@@ -44,6 +44,11 @@ def fresh_seed(study: str, index: int) -> int:
     return derive_seed("fresh", study, index)
 
 
+def make_request(parameters: Parameters | None, seed: int) -> TrialRequest:
+    """The request for a trial outside of a study, of which only the last epoch is scored."""
+    return TrialRequest(number=-1, parameters=parameters, seed=seed, is_watched=False)
+
+
 def retrain(bench: Workbench | Benches, parameters: Parameters | None, seed: int) -> TrialResult:
     """Run parameters (None: the frozen detector) with a seed; only the last epoch is scored."""
-    return bench.run(TrialRequest(-1, parameters, seed, is_watched=False), _Silent())
+    return bench.run(make_request(parameters, seed), Silent())

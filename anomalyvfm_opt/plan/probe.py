@@ -136,7 +136,7 @@ def _time_making(spec: Spec, split: Split, backbones: Backbones, arrays: ArraySt
 
 
 def _shorten(spec: Spec) -> Spec:
-    """The spec of the probe: few steps and few synthetic anomalies, all else as it is."""
+    """Return the spec of the probe: few steps and few synthetic anomalies, all else as it is."""
     count = spec.search.space.synthesis_count.model_copy(update={"low": _COUNT, "high": _COUNT})
     space = spec.search.space.model_copy(update={"synthesis_count": count})
     return spec.model_copy(
@@ -148,11 +148,13 @@ def _shorten(spec: Spec) -> Spec:
 
 
 def _time_pools(arrays: ArrayStore, frames: Frames) -> float:
-    """Seconds that one synthetic anomaly takes, on average over the kinds."""
+    """Return the seconds that one synthetic anomaly takes, on average over the kinds."""
     pools = PoolStore(arrays, frames, "timing", _COUNT)
     share = 1 / len(KINDS)
     started = time.perf_counter()
-    pools.draw(Mixture(share, share, share, _COUNT, 1.0), _SEED)  # fills a pool of each kind
+    pools.draw(
+        Mixture(texture=share, structural=share, contextual=share, count=_COUNT, intensity=1.0), _SEED
+    )  # fills a pool of each kind
     return (time.perf_counter() - started) / (len(KINDS) * _COUNT)
 
 
@@ -160,7 +162,7 @@ def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes
     space, base = spec.search.space, _base(spec)
     _measure_step(bench, base)  # fills the pools and warms up
     started = time.perf_counter()
-    bench.run(TrialRequest(0, None, _SEED), _Stopwatch())
+    bench.run(TrialRequest(number=0, parameters=None, seed=_SEED), _Stopwatch())
     frozen_s = time.perf_counter() - started
     times = _measure_trial(bench, base)
 
@@ -180,24 +182,24 @@ def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes
 
 
 def _measure_trial(bench: Workbench, parameters: Parameters) -> _TrialTimes:
-    """Seconds of a trial of one epoch; its first step warms up."""
+    """Measure the seconds of a trial of one epoch; its first step warms up."""
     watch = _Stopwatch()
     started = time.perf_counter()
-    bench.run(TrialRequest(0, parameters, _SEED), watch)
+    bench.run(TrialRequest(number=0, parameters=parameters, seed=_SEED), watch)
     total_s = time.perf_counter() - started
     scoring_s = watch.scored - watch.begun[-1] - watch.step_s
     return _TrialTimes(watch.step_s, scoring_s, max(0.0, total_s - _STEPS * watch.step_s - scoring_s))
 
 
 def _measure_size(bench: Workbench, parameters: Parameters, own: _TrialTimes) -> SizeFactors:
-    """What a trial costs at the image size of a bench, in parts of what it does at the study's own."""
+    """Measure what a trial costs at the image size of a bench, in parts of what it does at the study's own."""
     _measure_step(bench, parameters)  # fills the pools and warms up
     other = _measure_trial(bench, parameters)
     return SizeFactors(other.step / own.step, (other.scoring + other.fixed) / (own.scoring + own.fixed))
 
 
 def _base(spec: Spec) -> Parameters:
-    """Plain LoRA, with what the dearest dropout costs."""
+    """Return plain LoRA, with what the dearest dropout costs."""
     base = reference_parameters("v1.1", "")
     if base is None:
         raise ValueError("the reference v1.1 has no parameters")
@@ -205,9 +207,9 @@ def _base(spec: Spec) -> Parameters:
 
 
 def _measure_step(bench: Workbench, parameters: Parameters) -> float:
-    """Seconds of a step."""
+    """Measure the seconds of a step."""
     watch = _Stopwatch(most_steps=_STEPS)
-    unscored = TrialRequest(0, replace(parameters, epochs=2), _SEED, is_watched=False)
+    unscored = TrialRequest(number=0, parameters=replace(parameters, epochs=2), seed=_SEED, is_watched=False)
     try:
         bench.run(unscored, watch)  # ends with the first step of its second epoch, before anything is scored
     except _ProbeDoneError:

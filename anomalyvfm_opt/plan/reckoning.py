@@ -15,7 +15,7 @@ from anomalyvfm_opt.data.geometry import Geometry, choose_geometry, measure_cont
 from anomalyvfm_opt.data.layout import ImageRecord
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import Split, count_scenes
-from anomalyvfm_opt.evaluation.exam import count_frames
+from anomalyvfm_opt.evaluation.exam_papers import count_frames
 from anomalyvfm_opt.plan.confirmation import reckon_confirmation
 from anomalyvfm_opt.plan.probe import Making, Probe, measure
 from anomalyvfm_opt.spec.difference import find_differences

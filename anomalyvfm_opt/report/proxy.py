@@ -16,7 +16,7 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.trial_record import TrialRecord
 
-_NO_RHO = RankCorrelation(None, None, None, 0)
+_NO_RHO = RankCorrelation(rho=None, low=None, high=None, n=0)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,13 @@ class Member:
 
 def make_result() -> TrialResult:
     scores, labels = np.array([0.0, 0.7]), np.array([0, 1])
-    return TrialResult(0.7, {"patch_knn": evaluate(scores, labels)}, KEYS, labels, {"patch_knn": scores})
+    return TrialResult(
+        value=0.7,
+        metrics={"patch_knn": evaluate(scores, labels)},
+        image_keys=KEYS,
+        labels=labels,
+        scores={"patch_knn": scores},
+    )
 
 
 class Books(RuleBasedStateMachine):

@@ -60,7 +60,12 @@ def run_quickly(request: TrialRequest, progress: Progress) -> TrialResult:
         progress.report(2, value)
     scores, labels = np.array([0.0, value]), np.array([0, 1])
     return TrialResult(
-        value, {"patch_knn": evaluate(scores, labels)}, KEYS, labels, {"patch_knn": scores}, {"seconds": 0.1}
+        value=value,
+        metrics={"patch_knn": evaluate(scores, labels)},
+        image_keys=KEYS,
+        labels=labels,
+        scores={"patch_knn": scores},
+        attributes={"seconds": 0.1},
     )
 
 

@@ -83,7 +83,9 @@ class Trainings:
         metrics = {name: evaluate(values, labels) for name, values in scores.items()}
         value = max(metric.image_auroc for metric in metrics.values())
         attributes = {"seconds": 2.0, "device": "cpu", "inference_s_per_image": 0.01}
-        return TrialResult(value, metrics, keys, labels, scores, attributes)
+        return TrialResult(
+            value=value, metrics=metrics, image_keys=keys, labels=labels, scores=scores, attributes=attributes
+        )
 
 
 @dataclass

@@ -135,7 +135,7 @@ def test_a_size_that_does_not_fit_is_the_trials_fault(program: Program, sized: s
             return None
 
         with pytest.raises(DoesNotFitError, match="images of 32 px: CUDA out of memory"):
-            Benches(spec, build, CPU).run(TrialRequest(0, parameters, 1), Silence())
+            Benches(spec, build, CPU).run(TrialRequest(number=0, parameters=parameters, seed=1), Silence())
 
 
 def test_a_plan_counts_every_size(program: Program, sized: str, tmp_path: Path) -> None:
@@ -199,4 +199,4 @@ def open_benches(program: Program, name: str, spec: Spec | None = None) -> Bench
 
 
 def run(benches: Benches, parameters: Any) -> TrialResult:
-    return benches.run(TrialRequest(0, parameters, 7), Silence())
+    return benches.run(TrialRequest(number=0, parameters=parameters, seed=7), Silence())

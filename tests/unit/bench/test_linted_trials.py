@@ -21,7 +21,7 @@ from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import divide
 from anomalyvfm_opt.errors import DivergedError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation import scorers
-from anomalyvfm_opt.evaluation.scorers import ScorerBank
+from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank, Scores
 from anomalyvfm_opt.model.adapter import Adapter
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.heads import Predictor
@@ -101,7 +101,7 @@ def make_parameters(**changes: Any) -> Parameters:
 
 
 def run(bench: Workbench, parameters: Parameters | None = None, seed: int = 3) -> TrialResult:
-    return bench.run(TrialRequest(0, parameters, seed, is_watched=False), Silence())
+    return bench.run(TrialRequest(number=0, parameters=parameters, seed=seed, is_watched=False), Silence())
 
 
 def find(result: TrialResult) -> dict[str, str]:
@@ -220,7 +220,7 @@ def test_scores_that_are_turned_over(place: Place, monkeypatch: pytest.MonkeyPat
     bench = place.bench(load(spec), spec)
     score = ScorerBank.score
 
-    def turn(self: ScorerBank, features: Any) -> scorers.Scores:
+    def turn(self: ScorerBank, features: Any) -> Scores:
         scores = score(self, features)
         return replace(scores, image={name: -values for name, values in scores.image.items()})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.spec.references import reference_parameters
@@ -22,11 +22,15 @@ from anomalyvfm_opt.training.resume import Checkpoint, NoCheckpoints, TrialInput
 from anomalyvfm_opt.training.state import TrainingState
 from tests.unit.training.detectors import draw_images, plan
 
-SETTINGS = AdapterSettings("adalora", 2, 4.0, "attention", "all", dropout=0.2)
+SETTINGS = AdapterSettings(
+    kind="adalora", rank=2, alpha=4.0, targets="attention", adapted_blocks="all", dropout=0.2
+)
 SCHEDULE = plan(epochs=3, steps_per_epoch=2)
 PARAMETERS = reference_parameters("v1.1", "can")
 assert PARAMETERS is not None
-INPUTS = TrialInputs("spec", "split", "weights", PARAMETERS, 2**63 - 25)
+INPUTS = TrialInputs(
+    spec_sha256="spec", split_sha256="split", weights_sha256="weights", parameters=PARAMETERS, seed=2**63 - 25
+)
 PARTS = ({"from_epoch": 0, "device": "cpu (x86_64)", "versions": {"torch": "2"}},)
 
 
@@ -61,7 +65,7 @@ def trial(folder: CheckpointFolder) -> KeptCheckpoints:
 
 def make(state: TrainingState) -> Checkpoint:
     values = {epoch: 0.1 * epoch + 1e-9 for epoch in range(1, state.epoch + 1)}
-    return Checkpoint(state, values, 1.25 * state.epoch, 32, PARTS)
+    return Checkpoint(state=state, values=values, seconds=1.25 * state.epoch, scoring_batch=32, parts=PARTS)
 
 
 def assert_equal(one: Checkpoint | None, other: Checkpoint) -> None:

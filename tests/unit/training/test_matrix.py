@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import build_detector
 from anomalyvfm_opt.spec.model import ScorerName
@@ -41,7 +41,9 @@ def test_the_matrix_has_all_there_are() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trained_detector_has_finite_scores_by_every_scorer(backbone: Backbone, kind: str) -> None:
     images, schedule = draw_images(backbone.image_size_px), plan(epochs=2, steps_per_epoch=2)
-    settings = AdapterSettings(kind, 2, 4.0, "attention_mlp", 2, dropout=0.1)
+    settings = AdapterSettings(
+        kind=kind, rank=2, alpha=4.0, targets="attention_mlp", adapted_blocks=2, dropout=0.1
+    )
     with build_detector(backbone, settings, seed=1, steps=schedule.steps) as detector:
         first = {name: p.detach().clone() for name, p in list_factors(backbone).items()}
         losses = train(detector, images, schedule)
