@@ -99,9 +99,9 @@ class Workbench:
             DeviceLostError: the GPU answers with errors.
             EnvironmentMissingError: an earlier trial changed the backbone.
         """
-        size = request.parameters.image_size_px if request.parameters else None
-        if size not in (None, self._spec.data.image_size_px):
-            raise ValueError(f"a trial at {size} px on a workbench of {self._spec.data.image_size_px} px")
+        own, p = self._spec.data.image_size_px, request.parameters
+        if p is not None and p.image_size_px != own:
+            raise ValueError(f"a trial at {p.image_size_px} px on a workbench of {own} px")
         refuse_moved(self._backbone)
         try:
             with explained_device(self._backbone.device):
@@ -162,7 +162,14 @@ class Workbench:
     def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> Finished:
         """Train from the start, or from where an earlier run of the same trial was interrupted."""
         seed = request.seed
-        inputs = TrialInputs(self._spec.sha256(), self._content, self._backbone.weights_sha256, p, seed)
+        inputs = TrialInputs(
+            spec_sha256=self._spec.sha256(),
+            split_sha256=self._content,
+            weights_sha256=self._backbone.weights_sha256,
+            parameters=p,
+            seed=seed,
+            is_size_searched=self._spec.is_size_searched,
+        )
         checkpoints = self._checkpoints.for_trial(inputs)
         course = Course(checkpoints, progress, self._memory, describe_environment(self._backbone))
         last: list[Answers] = []

@@ -8,7 +8,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
-from anomalyvfm_opt.spec.references import FROZEN, distinct_references
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -27,11 +28,11 @@ _FAILURES = text("""
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """One complete trial. `params` is empty for `frozen`."""
+    """One complete trial. `parameters` is None for `frozen`."""
 
     number: int
     value: float
-    params: dict[str, Any]
+    parameters: Parameters | None
     seconds: float
     scorer: str
     reference: str | None
@@ -46,12 +47,15 @@ class TrialSummary:
 
 @dataclass(frozen=True)
 class FailureSummary:
-    """One trial that counts and has no value. `params` is empty for `frozen`, and in trials of older versions."""
+    """One trial that counts and has no value.
+
+    `parameters` is None for `frozen`, and in trials of older versions.
+    """
 
     number: int
     outcome: str
     message: str
-    params: dict[str, Any]
+    parameters: Parameters | None
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,14 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
     """Collect what the store knows of one study."""
     study = store.study(record.name)
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
-    complete = [_summarise_trial(t) for t in trials.values() if t.state is TrialState.COMPLETE]
+    own_size_px = record.spec.data.image_size_px
+    complete = [_summarise_trial(t, own_size_px) for t in trials.values() if t.state is TrialState.COMPLETE]
     is_search = record.kind == "search"
-    run_as = distinct_references(record.spec.references, record.category) if is_search else {}
+    run_as = record.spec.references_run(record.category) if is_search else {}
     by_reference = {trial.reference: trial for trial in complete if trial.reference}
     with store.engine.connect() as connection:
         failures = [
-            FailureSummary(row.number, row.outcome, row.message, _read_params(trials[row.number]))
+            FailureSummary(row.number, row.outcome, row.message, _read_parameters(trials[row.number], own_size_px))
             for row in connection.execute(_FAILURES, {"study_id": record.study_id})
         ]
     return StudySummary(
@@ -134,14 +139,14 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
     )
 
 
-def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
+def _summarise_trial(trial: FrozenTrial, own_size_px: int) -> TrialSummary:
     attributes = trial.user_attrs
     if trial.value is None:
         raise ValueError(f"trial {trial.number} is complete without a value")
     return TrialSummary(
         number=trial.number,
         value=trial.value,
-        params=_read_params(trial),
+        parameters=_read_parameters(trial, own_size_px),
         seconds=float(attributes.get("seconds", 0.0)),
         scorer=str(attributes.get("scorer", "")),
         reference=attributes.get("reference"),
@@ -150,9 +155,9 @@ def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
     )
 
 
-def _read_params(trial: FrozenTrial) -> dict[str, Any]:
-    attributes = trial.user_attrs
-    return {**attributes["parameters"], "alpha": attributes["alpha"]} if "parameters" in attributes else {}
+def _read_parameters(trial: FrozenTrial, own_size_px: int) -> Parameters | None:
+    stored = trial.user_attrs.get("parameters")
+    return None if stored is None else Parameters.from_json(stored, own_size_px)
 
 
 def to_json(summary: StudySummary) -> dict[str, Any]:
@@ -161,6 +166,9 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
 
     def brief(trial: TrialSummary | None) -> dict[str, Any] | None:
         return None if trial is None else {"number": trial.number, "value": trial.value}
+
+    def show(parameters: Parameters | None) -> dict[str, Any]:
+        return {} if parameters is None else {**parameters.to_json(), "alpha": parameters.alpha}
 
     best, noise = summary.best, summary.noise
     locked = summary.images.get("locked", 0)
@@ -184,7 +192,7 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
         else {
             "number": best.number,
             "value": best.value,
-            "params": best.params,
+            "params": show(best.parameters),
             "seconds": best.seconds,
             "scorer": best.scorer,
             "reference": best.reference,
@@ -215,7 +223,15 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
             "sha256": record.weights_sha256,
         },
         "data": record.data_dir,
-        "failures": [vars(failure) for failure in summary.failures],
+        "failures": [
+            {
+                "number": failure.number,
+                "outcome": failure.outcome,
+                "message": failure.message,
+                "params": show(failure.parameters),
+            }
+            for failure in summary.failures
+        ],
         "findings": [{"number": number, **vars(finding)} for number, finding in summary.findings],
     }
 
@@ -250,11 +266,11 @@ def _to_row(summary: StudySummary) -> ResultRow:
         is_noise = summary.noise is not None and abs(gain) < summary.noise.floor.least_difference
         change = f"{gain:+.4f}{' (noise)' if is_noise else ''}"
     setting, mix = "-", "-"
-    if best and best.params:
-        p = best.params
-        size = f" / {p['image_size_px']} px" if p.get("image_size_px") else ""
-        setting = f"R{p['rank']} / A{p['alpha']:.3g} / {p['epochs']}{size}"
-        mix = "/".join(f"{100 * p[kind]:.0f}" for kind in ("texture", "structural", "contextual"))
+    if best and best.parameters:
+        p = best.parameters
+        size = f" / {p.image_size_px} px" if summary.record.spec.is_size_searched else ""
+        setting = f"R{p.rank} / A{p.alpha:.3g} / {p.epochs}{size}"
+        mix = "/".join(f"{100 * share:.0f}" for share in (p.texture, p.structural, p.contextual))
     elif best:
         setting = "frozen"
 

@@ -50,13 +50,20 @@ class Planned:
         return asdict(self)
 
     @classmethod
-    def from_attributes(cls, attributes: Mapping[str, Any]) -> Self | None:
-        """Out of a trial's user attributes; None if the trial was not planned."""
+    def from_attributes(cls, attributes: Mapping[str, Any], own_size_px: int) -> Self | None:
+        """Read a trial's user attributes; None if the trial was not planned.
+
+        Args:
+            attributes: of the trial.
+            own_size_px: the image size of the spec, as in `Parameters.from_json`.
+        """
         found = attributes.get(PLANNED)
         if found is None:
             return None
-        parameters = found["parameters"]
-        return cls(**{**found, "parameters": None if parameters is None else Parameters.from_json(parameters)})
+        stored = found["parameters"]
+        return cls(
+            **{**found, "parameters": None if stored is None else Parameters.from_json(stored, own_size_px)}
+        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from sqlalchemy import Engine
 
 from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
 from anomalyvfm_opt.store.looks import write_look
@@ -211,7 +210,7 @@ class TrialLoop:
 
     def _take_planned(self, trial: optuna.Trial, patience: Patience) -> TrialRequest:
         """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
-        planned = Planned.from_attributes(trial.user_attrs)
+        planned = Planned.from_attributes(trial.user_attrs, self._record.spec.data.image_size_px)
         if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
             raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
         if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
@@ -237,10 +236,10 @@ class TrialLoop:
         reference = trial.user_attrs.get("reference")
         if reference is not None:
             return self._read_reference(reference)
-        return Parameters.from_suggested(trial.params)
+        return Parameters.from_suggested(trial.params, self._record.spec.data.image_size_px)
 
     def _read_reference(self, name: str) -> Parameters | None:
-        return reference_parameters(name, self._record.category, self._record.spec.reference_size_px)
+        return self._record.spec.reference(name, self._record.category)
 
 
 def _describe(request: TrialRequest) -> dict[str, Any]:

@@ -57,10 +57,14 @@ def _bound_mix(mix: Shares | str) -> tuple[tuple[float, float], tuple[float, flo
 def fix_parameters(
     parameters: Parameters | None, distributions: dict[str, BaseDistribution]
 ) -> dict[str, Any] | None:
-    """What to enqueue so that Optuna's tools see the parameters; None where the sampler could not suggest them."""
+    """Return what to enqueue so that Optuna's tools see the parameters; None where it could not suggest them.
+
+    Only what is searched stands in it: in a study that searches no image size, Optuna knows of none.
+    """
     if parameters is None or not is_inside(parameters, distributions):
         return None
-    return parameters.to_suggested()
+    suggested = parameters.to_suggested()
+    return {name: suggested[name] for name in distributions}
 
 
 def is_inside(parameters: Parameters, distributions: dict[str, BaseDistribution]) -> bool:

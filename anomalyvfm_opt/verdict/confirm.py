@@ -142,7 +142,7 @@ class Confirmation:
 
     def _refuse_late(self, stored: StoredConfirmation, wishes: Wishes) -> None:
         """The same wishes again are none."""
-        plan = Plan.from_json(stored.plan)
+        plan = Plan.from_json(stored.plan, self._study.spec.data.image_size_px)
         finalist = plan.arms[FINALIST].label
         is_other = wishes.finalist is not None and name_entrant(wishes.finalist) != finalist
         if is_other or wishes.seeds not in (None, plan.seeds):

@@ -37,8 +37,8 @@ class Encoding:
         rows = [self._measure(p) for p in known]
         self._ranges: dict[str, tuple[float, float]] = {}
         for name in rows[0]:
-            values = [row[name] for row in rows if not math.isnan(row[name])]
-            if values and max(values) - min(values) > _LEAST_RANGE:
+            values = [row[name] for row in rows]
+            if max(values) - min(values) > _LEAST_RANGE:
                 self._ranges[name] = min(values), max(values)
         self.columns = [name for name, choices in self._choices.items() if len(choices) > 1 for _ in choices]
         self.columns += self._ranges
@@ -56,10 +56,7 @@ class Encoding:
             for choice in choices
         ]
         measured = self._measure(parameters)
-        for name, (low, high) in self._ranges.items():
-            place = (measured[name] - low) / (high - low)
-            row.append(0.5 if math.isnan(place) else place)  # of an unknown image size
-        return row
+        return row + [(measured[name] - low) / (high - low) for name, (low, high) in self._ranges.items()]
 
     def _measure(self, p: Parameters) -> dict[str, float]:
         blocks = p.adapted_blocks if isinstance(p.adapted_blocks, int) else self._all_blocks
@@ -74,5 +71,5 @@ class Encoding:
             "structural": p.structural,
             "synthesis_count": math.log(p.synthesis_count),
             "synthesis_intensity": p.synthesis_intensity,
-            "image_size_px": math.nan if p.image_size_px is None else math.log(p.image_size_px),
+            "image_size_px": math.log(p.image_size_px),
         }

@@ -12,7 +12,6 @@ from optuna.trial import TrialState
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.encoding import round_parameters
@@ -57,7 +56,11 @@ def list_observed(store: Store, study: StudyRecord) -> list[Observed]:
     """All trials that have parameters and a value that can be trusted."""
     trials = store.study(study.name).get_trials(deepcopy=False)
     return [
-        Observed(trial.number, Parameters.from_json(trial.user_attrs["parameters"]), trial.value)
+        Observed(
+            trial.number,
+            Parameters.from_json(trial.user_attrs["parameters"], study.spec.data.image_size_px),
+            trial.value,
+        )
         for trial in trials
         if trial.state is TrialState.COMPLETE
         and trial.value is not None
@@ -75,7 +78,7 @@ def list_rivals(store: Store, study: StudyRecord) -> list[Observed]:
 
 def baseline_parameters(study: StudyRecord) -> Parameters | None:
     """Of the baseline; None where that is frozen."""
-    return reference_parameters(study.spec.baseline, study.category, study.spec.reference_size_px)
+    return study.spec.reference(study.spec.baseline, study.category)
 
 
 def smooth_study(store: Store, study: StudyRecord, noise_sd: float | None) -> Smoother:

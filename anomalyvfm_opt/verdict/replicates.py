@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import FROZEN, distinct_references, reference_parameters
+from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.store import Store
@@ -29,13 +29,13 @@ class Noise:
 
 def name_baseline(study: StudyRecord) -> str:
     """The baseline, by the name that it is run under: v1.2 is v1.1 in many categories."""
-    names = distinct_references(study.spec.references, study.category)
+    names = study.spec.references_run(study.category)
     return names.get(study.spec.baseline, study.spec.baseline)
 
 
 def name_noise_reference(study: StudyRecord) -> str | None:
     """The reference whose seeds make the noise floor: the baseline, or where that is frozen a trained one."""
-    names = distinct_references(study.spec.references, study.category)
+    names = study.spec.references_run(study.category)
     trained = [name for name in (name_baseline(study), *names.values()) if name != FROZEN]
     return trained[0] if trained else None
 
@@ -48,7 +48,7 @@ def plan_references(store: Store, study: StudyRecord, seeds: int) -> int:
     reference = name_noise_reference(study)
     planned = 0
     if reference is not None:
-        parameters = reference_parameters(reference, study.category, study.spec.reference_size_px)
+        parameters = study.spec.reference(reference, study.category)
         planned = plan_replicates(store, study, {reference: parameters}, seeds)
     return planned + plan_replicates(store, study, {FROZEN: None}, 1)
 

@@ -85,7 +85,7 @@ def list_runs(store: Store, record: StudyRecord) -> list[Run]:
     aurocs = read_aurocs(store.engine, record.study_id)
     last: dict[Key, tuple[Planned, FrozenTrial]] = {}
     for trial in study.get_trials(deepcopy=False):
-        planned = Planned.from_attributes(trial.user_attrs)
+        planned = Planned.from_attributes(trial.user_attrs, record.spec.data.image_size_px)
         if planned is not None:
             last[planned.key] = (planned, trial)  # a retry has a higher number
     return [

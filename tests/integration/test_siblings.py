@@ -93,7 +93,7 @@ def test_workers_run_the_planned_trials_exactly(family: Family) -> None:
         thread.join(60)
     trials = bench.study().get_trials()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
-    assert [Planned.from_attributes(trial.user_attrs) for trial in trials] == [one for one, _ in planned]
+    assert [Planned.from_attributes(trial.user_attrs, 64) for trial in trials] == [one for one, _ in planned]
     ran = Counter((request.parameters, request.seed) for request in family.trainings.ran)
     assert ran == Counter((one.parameters, one.seed) for one, _ in planned)
     usage = count_usage(family.engine, bench.record.study_id)
@@ -121,7 +121,7 @@ def test_a_planned_trial_that_is_given_back_keeps_its_plan(store: Families) -> N
     family.work("confirm")
     first, again = family.sibling("confirm").study().get_trials()
     assert (first.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
-    assert Planned.from_attributes(again.user_attrs) == trial
+    assert Planned.from_attributes(again.user_attrs, 64) == trial
     requests = [(r.parameters, r.seed, r.look and r.look.scorer) for r in family.trainings.ran]
     assert requests == [(V1_1, 5, "patch_knn")] * 2
 

@@ -1,6 +1,7 @@
 """Planned trials survive being stored: what is trained is to the last digit what was decided."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -25,7 +26,7 @@ _PARAMETERS = st.builds(
     synthesis_count=st.integers(1, 300),
     synthesis_intensity=_FLOATS,
     dropout=_FLOATS,
-    image_size_px=st.one_of(st.none(), st.integers(32, 2048)),
+    image_size_px=st.integers(32, 2048),
 )
 _PLANNED = st.builds(
     Planned,
@@ -45,11 +46,23 @@ def store(planned: Planned) -> dict[str, Any]:
 
 @given(_PLANNED)
 def test_it_comes_back_as_it_was(planned: Planned) -> None:
-    assert Planned.from_attributes(store(planned)) == planned
+    assert Planned.from_attributes(store(planned), 64) == planned
+
+
+@given(_PARAMETERS, st.integers(32, 2048))
+def test_a_trial_that_was_planned_before_all_parameters_had_a_size_has_that_of_the_spec(
+    parameters: Parameters, own_size_px: int
+) -> None:
+    attributes = store(Planned("finalist", parameters, 7))
+    planned = Planned("finalist", replace(parameters, image_size_px=own_size_px), 7)
+    attributes[PLANNED]["parameters"]["image_size_px"] = None
+    assert Planned.from_attributes(attributes, own_size_px) == planned
+    del attributes[PLANNED]["parameters"]["image_size_px"]
+    assert Planned.from_attributes(attributes, own_size_px) == planned
 
 
 def test_a_trial_that_was_not_planned_is_told_apart() -> None:
-    assert Planned.from_attributes({"reference": "frozen"}) is None
+    assert Planned.from_attributes({"reference": "frozen"}, 64) is None
 
 
 def test_a_retraining_is_known_by_round_arm_and_seed_alone() -> None:
