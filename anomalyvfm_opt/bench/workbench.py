@@ -173,9 +173,8 @@ class Workbench:
         checkpoints = self._checkpoints.for_trial(inputs)
         course = Course(checkpoints, progress, self._memory, describe_environment(self._backbone))
         last: list[Answers] = []
-        settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks, p.dropout)
         schedule = self._schedule(p, seed)
-        with build_detector(self._backbone, settings, seed, schedule.steps) as detector:
+        with build_detector(self._backbone, AdapterSettings.from_parameters(p), seed, schedule.steps) as detector:
 
             def finish_epoch(epoch: int, _loss: float = 0.0) -> None:
                 is_due = request.is_watched and epoch % self._spec.scoring.every_epochs == 0

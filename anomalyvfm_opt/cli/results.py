@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
+from anomalyvfm_opt.report.setting import describe_load
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.trial.outcome import Outcome
@@ -126,10 +127,7 @@ def _describe_failure(failure: FailureSummary, spec: Spec) -> str:
     message = failure.message.strip().splitlines()[-1] if failure.message.strip() else "-"
     if failure.outcome != Outcome.OUT_OF_MEMORY or failure.parameters is None:
         return message
-    p = failure.parameters
-    what = f"{p.adapter}, rank {p.rank}, {p.targets}, adapted blocks {p.adapted_blocks}"
-    what += f", {p.image_size_px} px" if spec.is_size_searched else ""
-    return f"{what}: {message}"
+    return f"{describe_load(failure.parameters, spec.search.space)}: {message}"
 
 
 def _describe_size(spec: Spec) -> str:

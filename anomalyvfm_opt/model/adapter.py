@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from anomalyvfm_opt.model.allocation import (
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, list_adapted_layers
 from anomalyvfm_opt.model.seeding import drawn_from
+from anomalyvfm_opt.spec.parameters import Parameters
 
 _ATTENTION = r"attn\.(qkv|q_proj|k_proj|v_proj|proj)"
 _MLP = r"mlp\.(fc1|fc1_g|fc1_x|fc2)"  # SwiGLU's first layer is one of twice the width, or two: gate and value
@@ -52,6 +53,18 @@ class AdapterSettings:
     targets: str
     adapted_blocks: int | str
     dropout: float = 0.0
+
+    @classmethod
+    def from_parameters(cls, p: Parameters) -> Self:
+        """Return what a trial's parameters say of its adapter."""
+        return cls(
+            kind=p.adapter,
+            rank=p.rank,
+            alpha=p.alpha,
+            targets=p.targets,
+            adapted_blocks=p.adapted_blocks,
+            dropout=p.dropout,
+        )
 
 
 def match_targets(backbone: Backbone, targets: str, adapted_blocks: int | str) -> str:

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
+from anomalyvfm_opt.report.setting import describe_mix, describe_setting
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
@@ -265,14 +266,8 @@ def _to_row(summary: StudySummary) -> ResultRow:
         gain = best.value - baseline.value
         is_noise = summary.noise is not None and abs(gain) < summary.noise.floor.least_difference
         change = f"{gain:+.4f}{' (noise)' if is_noise else ''}"
-    setting, mix = "-", "-"
-    if best and best.parameters:
-        p = best.parameters
-        size = f" / {p.image_size_px} px" if summary.record.spec.is_size_searched else ""
-        setting = f"R{p.rank} / A{p.alpha:.3g} / {p.epochs}{size}"
-        mix = "/".join(f"{100 * share:.0f}" for share in (p.texture, p.structural, p.contextual))
-    elif best:
-        setting = "frozen"
+    setting = describe_setting(best.parameters, summary.record.spec.search.space) if best else "-"
+    mix = describe_mix(best.parameters) if best and best.parameters else "-"
 
     def show(name: str) -> str:
         if name in summary.same_as:

@@ -6,9 +6,8 @@ import numpy as np
 
 from anomalyvfm_opt.report.grid import Grid, Part, signed
 from anomalyvfm_opt.report.ledger_text import tabulate_judged
+from anomalyvfm_opt.report.setting import describe_setting
 from anomalyvfm_opt.report.verdict_doubts import list_doubts
-from anomalyvfm_opt.spec.model import Spec
-from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.verdict.decide import Ruling
 from anomalyvfm_opt.verdict.judge import CategoryVerdict
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
@@ -111,7 +110,7 @@ def _arms_row(found: CategoryVerdict) -> tuple[str, ...]:
     return (
         found.evidence.study.category,
         *values,
-        show_setting(arms[FINALIST].plan.parameters, found.evidence.study.spec),
+        describe_setting(arms[FINALIST].plan.parameters, found.evidence.study.spec.search.space),
         f"{arms[BASELINE].plan.scorer} / {arms[FINALIST].plan.scorer}",
         f"{len(arms[BASELINE].values)} / {len(arms[FINALIST].values)}",
         _ratio(found.roi.cost_ratio),
@@ -124,14 +123,6 @@ def _mean_value(values: np.ndarray) -> str:
     if not len(values):
         return "-"
     return f"{values.mean():.4f}" + (f" ±{values.std(ddof=1):.4f}" if len(values) > 1 else "")
-
-
-def show_setting(p: Parameters | None, spec: Spec) -> str:
-    """Return rank, alpha and epochs, and the image size where it is searched."""
-    if p is None:
-        return "frozen"
-    size = f" / {p.image_size_px} px" if spec.is_size_searched else ""
-    return f"R{p.rank} / A{p.alpha:.3g} / {p.epochs}{size}"
 
 
 def _ratio(ratio: float | None) -> str:

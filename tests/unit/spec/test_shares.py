@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.spec.parameters import Parameters, join_stick
+from anomalyvfm_opt.spec.mix import join_stick
+from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.spec.space import Shares, Space
 from anomalyvfm_opt.trial.space import is_inside, list_distributions
