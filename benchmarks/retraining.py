@@ -21,17 +21,22 @@ class Silent:
         pass
 
 
-def find_best(storage: RDBStorage, study: str, beside: Parameters | None = None) -> tuple[FrozenTrial, Parameters]:
+def find_best(
+    storage: RDBStorage, study: str, own_size_px: int, beside: Parameters | None = None
+) -> tuple[FrozenTrial, Parameters]:
     """The best complete trial of a study that trained something, and its parameters.
 
     Args:
         storage: that the study is in.
         study: its name.
+        own_size_px: the image size of its spec.
         beside: parameters that do not count.
     """
     trials = optuna.load_study(study_name=study, storage=storage).get_trials(states=(TrialState.COMPLETE,))
     rivals = [
-        (t, Parameters.from_json(t.user_attrs["parameters"])) for t in trials if "parameters" in t.user_attrs
+        (t, Parameters.from_json(t.user_attrs["parameters"], own_size_px))
+        for t in trials
+        if "parameters" in t.user_attrs
     ]
     rivals = [(trial, parameters) for trial, parameters in rivals if parameters != beside]
     if not rivals:

@@ -39,7 +39,7 @@ class Benches:
             AnomalyVFMOptError: also what stands in the way of a workbench of this size.
         """
         own = self._spec.data.image_size_px
-        size = (request.parameters.image_size_px if request.parameters else None) or own
+        size = request.parameters.image_size_px if request.parameters else own
         if size not in self._built:
             progress.check()
             self._built[size] = self._build_at(size)

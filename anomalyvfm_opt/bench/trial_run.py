@@ -114,6 +114,7 @@ class TrialRun:
             weights_sha256=bench.backbone.weights_sha256,
             parameters=p,
             seed=seed,
+            is_size_searched=bench.spec.is_size_searched,
         )
         course = Course(
             bench.checkpoints.for_trial(inputs), self._progress, self._memory, describe_environment(bench.backbone)

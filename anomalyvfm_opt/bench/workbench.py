@@ -91,9 +91,9 @@ class Workbench:
             DeviceLostError: the GPU answers with errors.
             EnvironmentMissingError: an earlier trial changed the backbone.
         """
-        size = request.parameters.image_size_px if request.parameters else None
-        if size not in (None, self.spec.data.image_size_px):
-            raise ValueError(f"a trial at {size} px on a workbench of {self.spec.data.image_size_px} px")
+        own, p = self.spec.data.image_size_px, request.parameters
+        if p is not None and p.image_size_px != own:
+            raise ValueError(f"a trial at {p.image_size_px} px on a workbench of {own} px")
         refuse_moved(self.backbone)
 
         def run() -> TrialResult:

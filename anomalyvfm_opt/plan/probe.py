@@ -20,7 +20,6 @@ from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture
 from anomalyvfm_opt.synthesis.pools import PoolStore
 from anomalyvfm_opt.trial.cost import PartCosts, SizeFactors
@@ -117,13 +116,13 @@ def measure(spec: Spec, split: Split, device: torch.device, weights: Path | None
                 benches[size] = Workbench(_shorten(sized), split, "probe", backbones.open(sized), arrays)
             own, *others = benches
             costs, times = _measure_parts(benches[own], spec)
-            factors = {size: _measure_size(benches[size], _base(spec), times) for size in others}
+            factors = {size: _measure_size(benches[size], _base(spec.at_size(size)), times) for size in others}
         except (DoesNotFitError, DivergedError) as error:
             raise EnvironmentMissingError(
                 f"this study cannot be run on {device}: {error.message}",
                 "make batch_size, image_size_px or tiles.size_px smaller, or take that choice out of the space",
             ) from None
-    return Probe(replace(costs, sizes={own: SizeFactors(), **factors}), making)
+    return Probe(replace(costs, sizes={**costs.sizes, **factors}), making)
 
 
 def _time_making(spec: Spec, split: Split, backbones: Backbones, arrays: ArrayStore) -> Making:
@@ -177,6 +176,7 @@ def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes
         scoring=times.scoring,
         frozen=frozen_s + _DATABASE_S,
         fixed=times.fixed + _DATABASE_S,
+        sizes={spec.data.image_size_px: SizeFactors()},
     )
     return costs, times
 
@@ -200,7 +200,7 @@ def _measure_size(bench: Workbench, parameters: Parameters, own: _TrialTimes) ->
 
 def _base(spec: Spec) -> Parameters:
     """Return plain LoRA, with what the dearest dropout costs."""
-    base = reference_parameters("v1.1", "")
+    base = spec.reference("v1.1", "")
     if base is None:
         raise ValueError("the reference v1.1 has no parameters")
     return replace(base, epochs=1, synthesis_count=_COUNT, dropout=max(spec.search.space.dropout))

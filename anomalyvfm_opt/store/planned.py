@@ -37,7 +37,13 @@ class Planned:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote; parameters that came later have the values that they had then."""
-        parameters = found["parameters"]
-        return cls(**{**found, "parameters": None if parameters is None else Parameters.from_json(parameters)})
+    def from_json(cls, found: Mapping[str, Any], own_size_px: int) -> Self:
+        """Read what `to_json` wrote; parameters that came later have the values that they had then.
+
+        Args:
+            found: as it is stored.
+            own_size_px: the image size of the spec, as in `Parameters.from_json`.
+        """
+        stored = found["parameters"]
+        parameters = None if stored is None else Parameters.from_json(stored, own_size_px)
+        return cls(**{**found, "parameters": parameters})

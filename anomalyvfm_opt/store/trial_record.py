@@ -152,13 +152,21 @@ class TrialRecord:
         """Seconds of training and scoring; 0 where they were not stored."""
         return 0.0 if self.seconds is None else float(self.seconds)
 
-    def read_planned(self) -> Planned | None:
-        """Return what was decided of the trial beforehand; None if it was not planned."""
-        return None if self.planned is None else Planned.from_json(self.planned)
+    def read_planned(self, own_size_px: int) -> Planned | None:
+        """Return what was decided of the trial beforehand; None if it was not planned.
 
-    def read_parameters(self) -> Parameters | None:
-        """Return its parameters; None for the frozen network, and for a trial that never began."""
-        return None if self.parameters is None else Parameters.from_json(self.parameters)
+        Args:
+            own_size_px: the image size of the spec, as in `Parameters.from_json`.
+        """
+        return None if self.planned is None else Planned.from_json(self.planned, own_size_px)
+
+    def read_parameters(self, own_size_px: int) -> Parameters | None:
+        """Return its parameters; None for the frozen network, and for a trial that never began.
+
+        Args:
+            own_size_px: the image size of the spec, as in `Parameters.from_json`.
+        """
+        return None if self.parameters is None else Parameters.from_json(self.parameters, own_size_px)
 
     def read_findings(self) -> tuple[Finding, ...]:
         """Return what the linter found; nothing in trials of older versions."""

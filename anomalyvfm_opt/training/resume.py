@@ -18,6 +18,14 @@ class TrialInputs:
 
     They are the name of its checkpoints: whoever runs it again finds them, and two processes that run it at the
     same time write the same.
+
+    Args:
+        spec_sha256: of the spec at the image size of the trial.
+        split_sha256: of the division of the images.
+        weights_sha256: of the backbone's weights.
+        parameters: of the trial.
+        seed: of its training.
+        is_size_searched: whether its spec lets trials choose the image size.
     """
 
     spec_sha256: str
@@ -25,10 +33,17 @@ class TrialInputs:
     weights_sha256: str
     parameters: Parameters
     seed: int
+    is_size_searched: bool
 
     def describe(self) -> dict[str, Any]:
-        """Return all of the inputs, as plain JSON values."""
-        return asdict(self)
+        """Return all of it, as plain JSON values; an image size that is not searched is named by the spec alone.
+
+        So it was before all parameters had one, and a trial that was interrupted then goes on.
+        """
+        described = asdict(self)
+        if not described.pop("is_size_searched"):
+            described["parameters"]["image_size_px"] = None
+        return described
 
     @property
     def key(self) -> str:

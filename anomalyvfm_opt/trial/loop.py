@@ -137,7 +137,7 @@ class TrialLoop:
         record = TrialRecord.from_attributes(trial.user_attrs)
         may_be_pruned = has_pruner and self._record.kind == "search" and record.reference is None
         request = store.describe(trial)
-        planned = record.read_planned()
+        planned = record.read_planned(self._record.spec.data.image_size_px)
         if planned is not None and planned.scorer is not None:
             look = Look(planned.scorer, partial(store.write_look, trial, planned))
             request = replace(request, look=look)

@@ -11,7 +11,6 @@ from optuna.distributions import BaseDistribution
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
 from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.store.leases import Lease, LeaseLostError
@@ -122,7 +121,7 @@ class TrialStore:
 
     def _take_planned(self, trial: optuna.Trial) -> TrialRequest:
         """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
-        planned = _read_record(trial).read_planned()
+        planned = _read_record(trial).read_planned(self._record.spec.data.image_size_px)
         if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
             raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
         if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
@@ -143,10 +142,10 @@ class TrialStore:
         reference = _read_record(trial).reference
         if reference is not None:
             return self._read_reference(reference)
-        return Parameters.from_suggested(trial.params)
+        return Parameters.from_suggested(trial.params, self._record.spec.data.image_size_px)
 
     def _read_reference(self, name: str) -> Parameters | None:
-        return reference_parameters(name, self._record.category, self._record.spec.reference_size_px)
+        return self._record.spec.reference(name, self._record.category)
 
 
 def _read_record(trial: optuna.Trial) -> TrialRecord:

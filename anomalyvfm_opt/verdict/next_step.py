@@ -186,7 +186,7 @@ def _find_trial(state: ConfirmationState, number: int) -> Parameters:
 
 def _refuse_late(state: ConfirmationState, wishes: Wishes) -> None:
     """Refuse what contradicts the plan; wishes that agree with it change nothing."""
-    plan = Plan.from_json(state.rounds[-1].plan)
+    plan = Plan.from_json(state.rounds[-1].plan, state.study.spec.data.image_size_px)
     finalist = plan.arms[FINALIST].label
     is_other = wishes.finalist is not None and name_entrant(wishes.finalist) != finalist
     if is_other or wishes.seeds not in (None, plan.seeds):

@@ -59,10 +59,15 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
+    def from_json(cls, content: Mapping[str, Any], own_size_px: int) -> Self:
+        """Read what is stored.
+
+        Args:
+            content: as `to_json` made it.
+            own_size_px: the image size of the spec, as in `Parameters.from_json`.
+        """
         return cls(
-            arms={name: _read_arm(arm) for name, arm in content["arms"].items()},
+            arms={name: _read_arm(arm, own_size_px) for name, arm in content["arms"].items()},
             seeds=content["seeds"],
             terms=Terms(**content["terms"]),
             chosen_by=content["chosen_by"],
@@ -100,11 +105,11 @@ def set_terms(spec: Spec, judged: int) -> Terms:
     )
 
 
-def _read_arm(content: Mapping[str, Any]) -> ArmPlan:
+def _read_arm(content: Mapping[str, Any], own_size_px: int) -> ArmPlan:
     parameters = content["parameters"]
     return ArmPlan(
         label=content["label"],
-        parameters=None if parameters is None else Parameters.from_json(parameters),
+        parameters=None if parameters is None else Parameters.from_json(parameters, own_size_px),
         scorer=content["scorer"],
         search_values=tuple(content["search_values"]),
     )

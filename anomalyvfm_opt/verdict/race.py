@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.encoding import round_parameters
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
@@ -58,7 +57,7 @@ def list_rivals(study: StudyRecord, observed: Sequence[Observed]) -> list[Observ
 
 def baseline_parameters(study: StudyRecord) -> Parameters | None:
     """Return the parameters of the baseline; None where that is frozen."""
-    return reference_parameters(study.spec.baseline, study.category, study.spec.reference_size_px)
+    return study.spec.reference(study.spec.baseline, study.category)
 
 
 def enter(study: StudyRecord, smoother: Smoother) -> dict[str, Parameters]:

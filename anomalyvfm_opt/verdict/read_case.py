@@ -87,7 +87,8 @@ def read_evidence(store: Store, study: StudyRecord, number: int | None = None) -
     if sibling is None or not chosen:
         what = "is not confirmed yet" if number is None else f"has no round {number} of confirmation"
         raise NotConfirmedError(f"{study.name} {what}", hint)
-    stored, plan = chosen[-1], Plan.from_json(chosen[-1].plan)
+    stored = chosen[-1]
+    plan = Plan.from_json(stored.plan, study.spec.data.image_size_px)
     runs = [run for run in list_runs(store, sibling) if run.planned.round == stored.round]
     still_open = sum(run.is_open for run in runs)
     if still_open:

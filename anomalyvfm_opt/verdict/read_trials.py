@@ -24,7 +24,7 @@ def list_runs(store: Store, record: StudyRecord) -> list[Run]:
     last: dict[Key, tuple[Planned, TrialRecord, FrozenTrial]] = {}
     for trial in study.get_trials(deepcopy=False):
         stored = TrialRecord.from_attributes(trial.user_attrs)
-        planned = stored.read_planned()
+        planned = stored.read_planned(record.spec.data.image_size_px)
         if planned is not None:
             last[planned.key] = (planned, stored, trial)  # a retry has a higher number
     return [
@@ -53,7 +53,7 @@ def list_observed(store: Store, study: StudyRecord) -> list[Observed]:
     for trial in store.study(study.name).get_trials(deepcopy=False):
         if trial.state is TrialState.COMPLETE and trial.value is not None:
             record = TrialRecord.from_attributes(trial.user_attrs)
-            parameters = record.read_parameters()
+            parameters = record.read_parameters(study.spec.data.image_size_px)
             if parameters is not None and not is_unsound(record.read_findings()):
                 found.append(Observed(trial.number, parameters, trial.value))
     return found

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import FROZEN, distinct_references, reference_parameters
+from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.trial.space import derive_seed
@@ -27,7 +27,7 @@ class Noise:
 
 def name_baseline(study: StudyRecord) -> str:
     """Return the baseline by the name that it is run under: v1.2 is v1.1 in many categories."""
-    names = distinct_references(study.spec.references, study.category)
+    names = study.spec.references_run(study.category)
     return names.get(study.spec.baseline, study.spec.baseline)
 
 
@@ -36,7 +36,7 @@ def name_noise_reference(study: StudyRecord) -> str | None:
 
     None where no reference is trained.
     """
-    names = distinct_references(study.spec.references, study.category)
+    names = study.spec.references_run(study.category)
     trained = [name for name in (name_baseline(study), *names.values()) if name != FROZEN]
     return trained[0] if trained else None
 
@@ -50,7 +50,7 @@ def list_reference_retrainings(study: StudyRecord, seeds: int) -> list[Planned]:
     reference = name_noise_reference(study)
     trained = []
     if reference is not None:
-        parameters = reference_parameters(reference, study.category, study.spec.reference_size_px)
+        parameters = study.spec.reference(reference, study.category)
         trained = list_retrainings(study, {reference: parameters}, seeds)
     return trained + list_retrainings(study, {FROZEN: None}, 1)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.engine import make_engine
@@ -38,7 +38,7 @@ SPEC: dict[str, Any] = {
     "search": {"trials": 6, "sampler": "random"},
     "verdict": {"noise_seeds": 3, "finalists": 2, "race_seeds": 2, "seeds": 4},
 }
-V1_1 = reference_parameters("v1.1", "tile")
+V1_1 = reference_parameters("v1.1", "tile", 64)
 Worth = Callable[[Parameters | None], float]
 Fault = Callable[[TrialRequest], Exception | None]
 
@@ -182,8 +182,8 @@ class Families(Store):
         new = NewStudy(spec, category, "/data", "split", "weights", stored, judged=judged)
         distributions = list_distributions(spec.search.space)
         references = {
-            reference: fix_parameters(reference_parameters(reference, category), distributions)
-            for reference, run_as in distinct_references(spec.references, category).items()
+            reference: fix_parameters(spec.reference(reference, category), distributions)
+            for reference, run_as in spec.references_run(category).items()
             if reference == run_as
         }
         create_study(self, new, references)

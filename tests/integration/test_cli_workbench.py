@@ -42,7 +42,7 @@ class Silence:
 
 
 def make_parameters(**changes: Any) -> Parameters:
-    baseline = reference_parameters("v1.1", CATEGORY)
+    baseline = reference_parameters("v1.1", CATEGORY, 64)
     assert baseline is not None
     return replace(baseline, **{"epochs": 2, "learning_rate": 1e-3, "synthesis_count": 12, **changes})
 

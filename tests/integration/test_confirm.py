@@ -29,7 +29,7 @@ def read_rounds(family: Family) -> list[StoredConfirmation]:
 
 
 def read_plan(family: Family) -> Plan:
-    return Plan.from_json(read_rounds(family)[-1].plan)
+    return Plan.from_json(read_rounds(family)[-1].plan, 64)
 
 
 def test_the_stages_follow_each_other(family: Family) -> None:
@@ -199,7 +199,7 @@ def test_a_baseline_that_equals_another_reference_is_trained_under_that_ones_nam
         family.search()
         family.confirm()
         arm = read_plan(family).arms["baseline"]
-        assert (arm.label, arm.parameters) == (label, reference_parameters("v1.2", category))
+        assert (arm.label, arm.parameters) == (label, reference_parameters("v1.2", category, 64))
         assert count_arms(family, "replicates")[label] == 3
 
 

@@ -94,7 +94,7 @@ def test_workers_run_the_planned_trials_exactly(family: Family) -> None:
         thread.join(60)
     trials = bench.study().get_trials()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
-    assert [TrialRecord.from_attributes(trial.user_attrs).read_planned() for trial in trials] == [
+    assert [TrialRecord.from_attributes(trial.user_attrs).read_planned(64) for trial in trials] == [
         one for one, _ in planned
     ]
     ran = Counter((request.parameters, request.seed) for request in family.trainings.ran)
@@ -124,7 +124,7 @@ def test_a_planned_trial_that_is_given_back_keeps_its_plan(store: Families) -> N
     family.work("confirm")
     first, again = family.sibling("confirm").study().get_trials()
     assert (first.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
-    assert TrialRecord.from_attributes(again.user_attrs).read_planned() == trial
+    assert TrialRecord.from_attributes(again.user_attrs).read_planned(64) == trial
     requests = [(r.parameters, r.seed, r.look and r.look.scorer) for r in family.trainings.ran]
     assert requests == [(V1_1, 5, "patch_knn")] * 2
 

@@ -85,7 +85,7 @@ def test_a_set_that_does_not_fit_is_pruned_and_the_study_goes_on(bench: Bench, c
 
     summary = summarise(bench.store, bench.record)
     shown = to_json(summary)
-    assert shown["best"]["peak_memory_mib"] == (512 if summary.best and summary.best.params else None)
+    assert shown["best"]["peak_memory_mib"] == (512 if summary.best and summary.best.parameters else None)
     [failure] = shown["failures"]
     assert (failure["number"], failure["outcome"]) == (1, "out_of_memory")
     assert failure["params"]["rank"] == trials[1].params["rank"]

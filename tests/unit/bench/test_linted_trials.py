@@ -95,7 +95,7 @@ def load(spec: Spec) -> Backbone:
 
 
 def make_parameters(**changes: Any) -> Parameters:
-    baseline = reference_parameters("v1.1", "gravel")
+    baseline = reference_parameters("v1.1", "gravel", 64)
     assert baseline is not None
     return replace(baseline, **{"epochs": 2, "learning_rate": 1e-3, "synthesis_count": 16, **changes})
 
@@ -265,7 +265,7 @@ def test_healthy_trials_raise_no_alarm(place: Place, backbone_section: Any, cate
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for number in range(5):
         drawn = study.ask(list_distributions(spec.search.space)).params if number else None
-        parameters = Parameters.from_suggested(drawn) if drawn else None
+        parameters = Parameters.from_suggested(drawn, 64) if drawn else None
         result = run(bench, parameters, seed=number)
         assert list(result.findings) == [], parameters
         assert np.isfinite(result.value)

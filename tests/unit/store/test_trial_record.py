@@ -19,7 +19,7 @@ from anomalyvfm_opt.store.trial_record import BEFORE_THE_RUN, NAMES, TrialRecord
 STORED: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "fixtures" / "trial_attributes.json").read_text()
 )
-V1_1 = reference_parameters("v1.1", "tile")
+V1_1 = reference_parameters("v1.1", "tile", 64)
 
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 _NESTED = st.dictionaries(
@@ -76,7 +76,7 @@ def test_a_trial_begins_with_its_seed_and_what_optuna_does_not_show() -> None:
     assert V1_1 is not None
     assert TrialRecord.of_request(7, None).to_attributes() == {"training_seed": 7}
     record = TrialRecord.of_request(7, V1_1)
-    assert record.read_parameters() == V1_1
+    assert record.read_parameters(64) == V1_1
     shown = ("training_seed", "alpha", "texture", "structural", "contextual", "parameters")
     assert tuple(record.to_attributes()) == shown
     assert record.alpha == V1_1.alpha
@@ -101,18 +101,18 @@ def test_an_export_carries_what_a_trial_had_before_it_ran() -> None:
 def test_nested_values_are_read_as_what_they_are() -> None:
     planned = Planned("finalist", V1_1, 5, 1, "patch_knn")
     findings = (Finding("flat_loss", Severity.BROKEN, "the loss is flat"),)
-    assert TrialRecord(planned=planned.to_json()).read_planned() == planned
+    assert TrialRecord(planned=planned.to_json()).read_planned(64) == planned
     assert TrialRecord.from_attributes(store(TrialRecord.of_findings(findings))).read_findings() == findings
     assert TrialRecord.of_findings(()).to_attributes() == {"findings": []}
     nothing = TrialRecord()
-    assert (nothing.read_planned(), nothing.read_parameters(), nothing.read_findings()) == (None, None, ())
+    assert (nothing.read_planned(64), nothing.read_parameters(64), nothing.read_findings()) == (None, None, ())
 
 
 def test_a_trial_of_an_older_version_has_the_parameters_that_it_had_then() -> None:
     record = TrialRecord.from_attributes(STORED["before there was a dropout, a memory or a second objective"])
-    parameters = record.read_parameters()
+    parameters = record.read_parameters(64)
     assert parameters is not None
-    assert (parameters.dropout, parameters.image_size_px) == (0.0, None)
+    assert (parameters.dropout, parameters.image_size_px) == (0.0, 64)
     assert (record.read_findings(), record.objectives, record.peak_memory_mib) == ((), None, None)
 
 

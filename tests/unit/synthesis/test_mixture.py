@@ -60,9 +60,9 @@ def test_counts_give_back_whole_numbers(texture, structural, contextual):
 
 
 def test_counts_of_the_references():
-    assert list(mixture_of(reference_parameters("v1.1", "can")).counts().values()) == [30, 30, 30]
-    assert list(mixture_of(reference_parameters("v1.2", "walnuts")).counts().values()) == [40, 25, 25]
-    assert list(mixture_of(reference_parameters("v1.2", "vial")).counts().values()) == [20, 35, 35]
+    assert list(mixture_of(reference_parameters("v1.1", "can", 64)).counts().values()) == [30, 30, 30]
+    assert list(mixture_of(reference_parameters("v1.2", "walnuts", 64)).counts().values()) == [40, 25, 25]
+    assert list(mixture_of(reference_parameters("v1.2", "vial", 64)).counts().values()) == [20, 35, 35]
 
 
 def test_largest_remainder_gets_the_rest():

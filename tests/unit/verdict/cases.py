@@ -26,7 +26,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def make_baseline() -> Parameters:
-    found = reference_parameters("v1.1", "tile")
+    found = reference_parameters("v1.1", "tile", 64)
     assert found is not None
     return found
 
