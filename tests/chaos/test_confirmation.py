@@ -95,7 +95,7 @@ def check_the_end(program: Program, name: str, artifacts: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", [*BETWEEN, "after ask", "mid-epoch", "after tell"])
+@pytest.mark.parametrize("point", [*BETWEEN, "after ask"])
 def test_kill_at(program: Program, artifacts: Path, tmp_path: Path, point: str) -> None:
     name = plan(program, f"confirm-{point.replace(' ', '-')}", 1)
     fault = inject(tmp_path / "fault", {**KILLS, **BETWEEN}[point])

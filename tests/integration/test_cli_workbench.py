@@ -87,9 +87,9 @@ def bench(program: Program, backbone: Backbone) -> Workbench:
 
 
 @pytest.mark.parametrize("adapter", ["lora", "rslora", "dora", "adalora"])
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_the_same_trial_twice_gives_the_same_numbers(bench: Workbench, adapter: Any, dropout: float) -> None:
-    parameters = make_parameters(adapter=adapter, rank=4, dropout=dropout)
+def test_the_same_trial_twice_gives_the_same_numbers(bench: Workbench, adapter: Any) -> None:
+    """With dropout, which has more to draw; without it see the trial on a backbone of its own."""
+    parameters = make_parameters(adapter=adapter, rank=4, dropout=0.2)
     first = run(bench, parameters, 7)
     run(bench, make_parameters(adapter="lora", rank=4, targets="attention_mlp"), 8)  # which leaves nothing behind
     assert are_equal(first, run(bench, parameters, 7))

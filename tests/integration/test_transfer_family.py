@@ -18,7 +18,6 @@ from anomalyvfm_opt.verdict.judge import judge
 from anomalyvfm_opt.verdict.read_case import read_case
 from anomalyvfm_opt.verdict.read_ledger import predict, read_ledger
 from tests.integration.families import Families, Family, better
-from tests.integration.transfers import new_store
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +35,10 @@ def confirmed(store: Families) -> Family:
 
 
 @pytest.fixture
-def elsewhere(postgres_url: str) -> Iterator[Families]:
-    with new_store(postgres_url) as url:
-        other = Families(url)
-        yield other
-        other.engine.dispose()
+def elsewhere(store_url: str) -> Iterator[Families]:
+    other = Families(store_url)
+    yield other
+    other.engine.dispose()
 
 
 def send(family: Family, path: Path) -> Header:

@@ -67,13 +67,6 @@ def test_an_easy_task_is_learned(backbone: Backbone, images: TrainingSet) -> Non
     assert inside > mask_logit[:, :2].mean()
 
 
-def test_the_same_trial_twice_gives_the_same_numbers(backbone: Backbone, images: TrainingSet) -> None:
-    first, again = train(backbone, images, SCHEDULE), train(backbone, images, SCHEDULE)
-    assert first[0] == again[0]
-    assert torch.equal(first[1], again[1])
-    assert train(backbone, images, replace(SCHEDULE, seed=6))[0] != first[0]
-
-
 def test_an_epoch_is_a_number_of_steps_whatever_the_number_of_images(
     backbone: Backbone, images: TrainingSet
 ) -> None:

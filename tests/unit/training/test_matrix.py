@@ -1,4 +1,4 @@
-"""Every adapter in every family of backbones, scored by every scorer, in small real trainings."""
+"""Every adapter and every family of backbones, scored by every scorer, in small real trainings."""
 
 from typing import get_args
 
@@ -20,10 +20,18 @@ FAMILIES = {
     "dinov3": ("vit_small_patch16_dinov3.lvd1689m", "random", (-2,), (-2, -1), 64),
     "siglip2": ("vit_base_patch32_siglip_256.v2_webli", "random", (-2,), (-2, -1), 64),
 }
+# every adapter in a CNN and in a ViT, the kinds of layers that there are; that it learns everywhere in each of the
+# families is in tests/unit/model/test_families.py
+CASES = [
+    *((family, kind) for family in ("cnn", "vit") for kind in KINDS),
+    ("dinov2-registers", "rslora"),
+    ("dinov3", "dora"),
+    ("siglip2", "adalora"),
+]
 SCORERS = {"predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"}
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module")
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     return Backbone(*FAMILIES[request.param])
 
@@ -34,11 +42,12 @@ def list_factors(backbone: Backbone) -> dict[str, Tensor]:
 
 
 def test_the_matrix_has_all_there_are() -> None:
-    assert set(KINDS) == set(get_args(Adapter))
+    assert set(KINDS) == {kind for _, kind in CASES} == set(get_args(Adapter))
+    assert {family for family, _ in CASES} == FAMILIES.keys()
     assert set(get_args(ScorerName)) == SCORERS
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("backbone", "kind"), CASES, indirect=["backbone"])
 def test_a_trained_detector_has_finite_scores_by_every_scorer(backbone: Backbone, kind: str) -> None:
     images, schedule = draw_images(backbone.image_size_px), plan(epochs=2, steps_per_epoch=2)
     settings = AdapterSettings(

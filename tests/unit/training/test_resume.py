@@ -74,13 +74,12 @@ def train(
     return Run(losses, scores, tensors, masks, states, reported, batch.size)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize(("kind", "dropout"), [*((kind, 0.2) for kind in KINDS), ("lora", 0.0)])
 def test_a_run_that_goes_on_ends_as_if_it_had_never_stopped(backbone: Backbone, kind: str, dropout: float) -> None:
     settings = replace(SETTINGS, kind=kind, dropout=dropout)
     whole = train(backbone, settings)
     assert len(whole.states) == SCHEDULE.epochs
-    for epoch in (1, 3, 4):
+    for epoch in (1, 3, 4) if kind == "adalora" else (3,):  # the others have no schedule of their own
         resumed = train(backbone, settings, start=whole.states[epoch - 1])
         resumed.assert_equals(whole)
         assert resumed.reported == whole.reported[epoch:]
