@@ -164,7 +164,8 @@ class TrialRun:
             count=p.synthesis_count,
             intensity=p.synthesis_intensity,
         )
-        return TrainingSet(self._bench.normal, *self._bench.pools.draw(mixture, seed))
+        anomalous, masks = self._bench.pools.draw(mixture, seed)
+        return TrainingSet(self._bench.normal, anomalous, masks)
 
     def _finish_epoch(self, detector: Detector, course: Course, last: int, epoch: int, _loss: float) -> None:
         """Score the detector after the last epoch, and before it where somebody watches."""

@@ -1,6 +1,7 @@
 """What the trials of one study share at one image size: images, anomalies, exams, backbone and linter."""
 
 from functools import partial
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import DoesNotFitError
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
-from anomalyvfm_opt.evaluation.exam import Exams
 from anomalyvfm_opt.evaluation.exam_papers import set_exams, set_locked
 from anomalyvfm_opt.evaluation.features import extract_features
 from anomalyvfm_opt.evaluation.linter.frozen import refuse_moved
@@ -62,24 +62,24 @@ class Workbench:
         arrays: ArrayStore,
         checkpoints: Checkpoints | None = None,
     ) -> None:
-        self.spec = spec
-        self.split_sha256 = content
-        self.backbone = backbone
-        self.checkpoints = checkpoints or NoCheckpoints()
+        self.spec: Final = spec
+        self.split_sha256: Final = content
+        self.backbone: Final = backbone
+        self.checkpoints: Final = checkpoints or NoCheckpoints()
         geometry = choose_geometry(spec.data, split.fit)
         check_tiles(backbone, geometry)
-        self.normal = load_images(arrays, split.fit, geometry)
+        self.normal: Final = load_images(arrays, split.fit, geometry)
         n_fit = min(len(self.normal), spec.scoring.fit_images)
-        self.fit = self.normal.choose(np.linspace(0, len(self.normal) - 1, n_fit).round().astype(int))
-        self.pools = PoolStore(arrays, self.normal, content, spec.search.space.synthesis_count.high)
+        self.fit: Final = self.normal.choose(np.linspace(0, len(self.normal) - 1, n_fit).round().astype(int))
+        self.pools: Final = PoolStore(arrays, self.normal, content, spec.search.space.synthesis_count.high)
         largest = choose_geometry(spec.at_size(max(spec.image_sizes_px)).data, split.fit)
-        self.exams: Exams = set_exams(arrays, split, geometry, spec.scoring.exam_images, drawn_in=largest)
-        self.lock = Lock(partial(set_locked, arrays, split, geometry))
+        self.exams: Final = set_exams(arrays, split, geometry, spec.scoring.exam_images, drawn_in=largest)
+        self.lock: Final = Lock(partial(set_locked, arrays, split, geometry))
         frozen = extract_features(
             Detector(backbone), self.fit, self.begin_memory().scoring_batch, with_heads=False
         )
-        self.remembered = choose_coreset(frozen, spec.scoring.memory_patches, _CORESET_SEED)
-        self.linter = Linter(backbone, self.fit, self.exams.deciding, _SCORING_BATCH)
+        self.remembered: Final = choose_coreset(frozen, spec.scoring.memory_patches, _CORESET_SEED)
+        self.linter: Final = Linter(backbone, self.fit, self.exams.deciding, _SCORING_BATCH)
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
         """Run one trial: fine-tune, score now and then, lint, and answer with the last epoch's scores.

@@ -119,6 +119,16 @@ def stay_in_train_mode(module: nn.Module) -> None:
     module.train = lambda mode=True: module  # type: ignore[method-assign]
 
 
+def test_a_trial_leaves_nothing_on_the_workbench(place: Place) -> None:
+    spec = place.spec(VIT)
+    bench = place.bench(load(spec), spec)
+    before = dict(vars(bench))
+    for parameters in (None, make_parameters(epochs=1)):
+        run(bench, parameters)
+    assert vars(bench).keys() == before.keys()
+    assert all(vars(bench)[name] is value for name, value in before.items())
+
+
 @pytest.mark.parametrize("parameters", [None, make_parameters()], ids=["frozen", "trained"])
 def test_batch_norm_that_eval_does_not_reach(place: Place, parameters: Parameters | None) -> None:
     spec = place.spec(CNN)
