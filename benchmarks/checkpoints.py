@@ -99,12 +99,14 @@ def main() -> None:
         for adapter, targets in CHOICES:
             clock = Clock()
             parameters = choose(adapter, targets, epochs)
-            bench.run(TrialRequest(0, parameters, 1), clock)
+            bench.run(TrialRequest(number=0, parameters=parameters, seed=1), clock)
             trial = checkpoints.trial
             spent = zip(clock.times, clock.times[1:], trial.save_s, trial.peer_s, strict=False)
             epoch_s = statistics.median(after - before - save - peer for before, after, save, peer in spent)
             save_s, peer_s = statistics.median(trial.save_s), statistics.median(trial.peer_s)
-            bench.run(TrialRequest(0, parameters, 1), Clock())  # which finds the last checkpoint
+            bench.run(
+                TrialRequest(number=0, parameters=parameters, seed=1), Clock()
+            )  # which finds the last checkpoint
             print(
                 f"{adapter:8} {targets:13} {trial.size_bytes / 1e3:5.0f} {epoch_s:9.2f} {1e3 * save_s:9.1f}"
                 f" {1e3 * checkpoints.trial.load_s:9.1f} {save_s / epoch_s:13.2%} {save_s / peer_s:15.2f}"

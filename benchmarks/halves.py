@@ -5,35 +5,25 @@ open the lock half; nothing else may before a confirmation.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from anomalyvfm_opt.bench.trial_run import TrialRun
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import choose_geometry
 from anomalyvfm_opt.data.split import Split
-from anomalyvfm_opt.evaluation.exam import Exam, set_exams
-from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
+from anomalyvfm_opt.evaluation.exam import Exam
+from anomalyvfm_opt.evaluation.exam_papers import set_exams
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from retraining import retrain
+from retraining import Silent, make_request
 
 Measures = dict[str, dict[str, dict[str, float | None]]]
 """half -> scorer -> metric -> value; a scorer without maps has None for `au_pro_005`."""
-
-
-class _KeepingWorkbench(Workbench):
-    """A workbench that keeps the scores of a finished detector, with the maps that a trial's result leaves out."""
-
-    kept: Scores
-
-    def _finish(self, bank: ScorerBank, detector: Detector, scores: Scores, *others: Any) -> Any:
-        self.kept = scores
-        return super()._finish(bank, detector, scores, *others)
 
 
 class Halves:
@@ -50,7 +40,7 @@ class Halves:
     def __init__(self, spec: Spec, split: Split, content: str, backbone: Backbone, arrays: ArrayStore) -> None:
         geometry = choose_geometry(spec.data, split.fit)
         both = replace(split, search=split.search + split.locked, locked=())
-        self._workbench = _KeepingWorkbench(spec, both, content, backbone, arrays)
+        self._workbench = Workbench(spec, both, content, backbone, arrays)
         self.fit = load_images(arrays, split.fit, geometry)
         halves = {"search": split.search, "locked": split.locked}
         self.exams: dict[str, Exam] = {
@@ -68,10 +58,10 @@ class Halves:
 
     def judge(self, parameters: Parameters | None, seed: int) -> Measures:
         """Retrain and score all images in one pass: an image's scores do not depend on the others'."""
-        result = retrain(self._workbench, parameters, seed)
-        if result.image_keys != self._keys:
+        run = TrialRun(self._workbench, make_request(parameters, seed), Silent())
+        if run.finish().image_keys != self._keys or run.answers is None:
             raise SystemExit("the workbench scored other images than those of the two halves")
-        return self.measure(self._workbench.kept)
+        return self.measure(run.answers.scores)
 
     def measure(self, scores: Scores) -> Measures:
         """Metrics of each half alone, as trials measure.

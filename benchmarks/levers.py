@@ -15,6 +15,7 @@ what is there, and runs nothing.
 import argparse
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def run_trials(
     backbone = load_backbone(spec, torch.device("cpu"))
     bench = Workbench(spec, split, split_hash(split, hashes), backbone, open_arrays(state_folder()))
     for number, index in wanted:
-        parameters = None if number == FROZEN else points[number]
+        parameters = None if number == FROZEN else replace(points[number], image_size_px=spec.data.image_size_px)
         result = retrain(bench, parameters, fresh_seed(f"levers/{category}", index))
         row = {
             "category": category,
@@ -127,7 +128,7 @@ def main() -> None:
         spec, data = read_spec(options.spec, options.data, options.category)
         space = spec.search.space.model_copy(update={"image_size_px": ()})  # the input says it
         spec = spec.model_copy(update={"search": spec.search.model_copy(update={"space": space})})
-        points = draw_parameters(space, options.sets)
+        points = draw_parameters(space, spec.data.image_size_px, options.sets)
         splits = divide_categories(spec, data.expanduser().resolve(), options.category)
         for named in options.input or INPUTS:
             for category, split in splits.items():

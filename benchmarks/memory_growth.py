@@ -75,7 +75,9 @@ def run_trials(folder: Path, numbers: list[int]) -> list[int]:
     bench = Workbench(spec, split, "demo", backbone, ArrayStore(folder / "cache"))
     sizes = []
     for number in numbers:
-        result = bench.run(TrialRequest(number, choose_parameters(number), number), Silent())
+        result = bench.run(
+            TrialRequest(number=number, parameters=choose_parameters(number), seed=number), Silent()
+        )
         peak = result.attributes["peak_memory_mib"]
         del result
         gc.collect()  # what only waits to be collected, and what the C library keeps, is no leak

@@ -39,13 +39,12 @@ from safetensors.torch import save_file
 from anomalyvfm_opt.bench.backbones import load_backbone
 from anomalyvfm_opt.data.arrays import open_arrays
 from anomalyvfm_opt.data.split import Split, content_hashes, split_hash
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.network import resolve_blocks
 from anomalyvfm_opt.report.summary import summarise
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.store import open_store
 from anomalyvfm_opt.store.studies import load_study
@@ -113,7 +112,7 @@ def find_finalists(
             raise SystemExit(f"{name} has another data, backbone, training or scoring section than the spec")
         if record.split_sha256 != contents.get(record.category):
             raise SystemExit(f"{name} was made of other images than {record.category} here, or is not compared")
-        trial, finalists[record.category] = find_best(store.storage, name)
+        trial, finalists[record.category] = find_best(store.storage, name, record.spec.data.image_size_px)
         report(f"{name}: the best trial is {trial.number} with {trial.value:.4f}: {finalists[record.category]}")
     return finalists
 
@@ -135,8 +134,7 @@ def open_subjects(options: argparse.Namespace) -> list[Subject]:
     finalists = find_finalists(options.best, spec, contents, options.db)
     subjects = []
     for name, split in splits.items():
-        size = spec.reference_size_px
-        arms = {arm: reference_parameters(arm, name, size) for arm in ("frozen", "v1.1", "v1.2")}
+        arms = {arm: spec.reference(arm, name) for arm in ("frozen", "v1.1", "v1.2")}
         arms |= {"best": finalists[name]} if name in finalists else {}
         arms |= {"anomalib": ANOMALIB} if options.anomalib else {}
         subjects.append(Subject(spec, name, split, contents[name], arms))
@@ -192,10 +190,10 @@ def make_rows(subject: Subject, options: argparse.Namespace, file: RowFile) -> N
     if not any(missing.values()):
         return
     backbone = load_backbone(subject.spec, torch.device("cpu"))
-    arrays = open_arrays(state_folder())
+    arrays, own_size_px = open_arrays(state_folder()), subject.spec.data.image_size_px
 
     @cache
-    def open_halves(image_size_px: int | None) -> Halves:
+    def open_halves(image_size_px: int) -> Halves:
         spec = subject.spec.at_size(image_size_px)
         own = backbone if spec == subject.spec else load_backbone(spec, torch.device("cpu"))
         return Halves(spec, subject.split, subject.content, own, arrays)
@@ -209,11 +207,12 @@ def make_rows(subject: Subject, options: argparse.Namespace, file: RowFile) -> N
     for seed, arm in ((seed, arm) for seed in seeds for arm in ours if seed in missing[arm]):
         started = time.perf_counter()
         parameters = subject.arms[arm]
-        halves = open_halves(parameters.image_size_px if parameters else None)
+        halves = open_halves(parameters.image_size_px if parameters else own_size_px)
         measures = halves.judge(parameters, seed)
         add(arm, {"seed": seed, "seconds": round(time.perf_counter() - started, 2), "measures": measures})
     if missing.get("anomalib"):
-        for row in run_anomalib(options.anomalib, open_halves(None), backbone, subject.spec, missing["anomalib"]):
+        halves = open_halves(own_size_px)
+        for row in run_anomalib(options.anomalib, halves, backbone, subject.spec, missing["anomalib"]):
             add("anomalib", row)
 
 

@@ -11,7 +11,7 @@ from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import derive_seed
 
 
-class _Silent:
+class Silent:
     """Progress that nobody watches."""
 
     def check(self) -> None:
@@ -21,17 +21,22 @@ class _Silent:
         pass
 
 
-def find_best(storage: RDBStorage, study: str, beside: Parameters | None = None) -> tuple[FrozenTrial, Parameters]:
+def find_best(
+    storage: RDBStorage, study: str, own_size_px: int, beside: Parameters | None = None
+) -> tuple[FrozenTrial, Parameters]:
     """The best complete trial of a study that trained something, and its parameters.
 
     Args:
         storage: that the study is in.
         study: its name.
+        own_size_px: the image size of its spec.
         beside: parameters that do not count.
     """
     trials = optuna.load_study(study_name=study, storage=storage).get_trials(states=(TrialState.COMPLETE,))
     rivals = [
-        (t, Parameters.from_json(t.user_attrs["parameters"])) for t in trials if "parameters" in t.user_attrs
+        (t, Parameters.from_json(t.user_attrs["parameters"], own_size_px))
+        for t in trials
+        if "parameters" in t.user_attrs
     ]
     rivals = [(trial, parameters) for trial, parameters in rivals if parameters != beside]
     if not rivals:
@@ -44,6 +49,11 @@ def fresh_seed(study: str, index: int) -> int:
     return derive_seed("fresh", study, index)
 
 
+def make_request(parameters: Parameters | None, seed: int) -> TrialRequest:
+    """The request for a trial outside of a study, of which only the last epoch is scored."""
+    return TrialRequest(number=-1, parameters=parameters, seed=seed, is_watched=False)
+
+
 def retrain(bench: Workbench | Benches, parameters: Parameters | None, seed: int) -> TrialResult:
     """Run parameters (None: the frozen detector) with a seed; only the last epoch is scored."""
-    return bench.run(TrialRequest(-1, parameters, seed, is_watched=False), _Silent())
+    return bench.run(make_request(parameters, seed), Silent())

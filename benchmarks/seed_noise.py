@@ -17,7 +17,6 @@ from anomalyvfm_opt.bench.benches import Benches
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import open_arrays
 from anomalyvfm_opt.spec.model import Spec
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.store import open_store
@@ -38,8 +37,8 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     store = open_store(options.db)
     record = load_study(store.engine, options.study)
-    baseline = reference_parameters("v1.1", record.category, record.spec.reference_size_px)
-    trial, best = find_best(store.storage, record.name, beside=baseline)
+    baseline = record.spec.reference("v1.1", record.category)
+    trial, best = find_best(store.storage, record.name, record.spec.data.image_size_px, beside=baseline)
     print(
         f"{record.name}: the best trial beside v1.1 is {trial.number} with {trial.value:.4f}: {best}", flush=True
     )

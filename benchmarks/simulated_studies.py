@@ -21,6 +21,7 @@ AUROC = 0.75  # of random parameters, on average
 SPREAD = 0.03  # SD of what random parameters are worth, those that fail left out
 _CHOICES = ("adapter", "targets")
 _DISTRIBUTIONS = list_distributions(Space())
+_IMAGE_SIZE_PX = 448  # of all trials
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -48,7 +49,7 @@ def draw_study(sampler: str, trials: int, noise_sd: float, seed: int) -> Study:
     observed, true = [], []
     for number in range(trials):
         trial = study.ask(_DISTRIBUTIONS)
-        parameters = Parameters.from_suggested(trial.params)
+        parameters = Parameters.from_suggested(trial.params, _IMAGE_SIZE_PX)
         true.append(response.value(parameters))
         observed.append(Observed(number, parameters, true[-1] + noise_sd * rng.normal()))
         study.tell(trial, observed[-1].value)
@@ -57,7 +58,7 @@ def draw_study(sampler: str, trials: int, noise_sd: float, seed: int) -> Study:
 
 def _draw_random(count: int) -> list[Parameters]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [Parameters.from_suggested(study.ask(_DISTRIBUTIONS).params) for _ in range(count)]
+    return [Parameters.from_suggested(study.ask(_DISTRIBUTIONS).params, _IMAGE_SIZE_PX) for _ in range(count)]
 
 
 class _Response:

@@ -136,4 +136,11 @@ def run_nothing(request: TrialRequest, progress: Progress) -> TrialResult:
 
 def answer(request: TrialRequest) -> TrialResult:
     """What a trial of five scorers answers, with some attributes."""
-    return TrialResult(request.seed % 1000 / 1000, _METRICS, KEYS, LABELS, _SCORES, _ATTRIBUTES)
+    return TrialResult(
+        value=request.seed % 1000 / 1000,
+        metrics=_METRICS,
+        image_keys=KEYS,
+        labels=LABELS,
+        scores=_SCORES,
+        attributes=_ATTRIBUTES,
+    )

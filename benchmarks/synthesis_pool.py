@@ -13,7 +13,7 @@ from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.demo import write_demo
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.data.layout import read_category
-from anomalyvfm_opt.synthesis.mixture import Mixture, make_pool
+from anomalyvfm_opt.synthesis.mixture import Mixture, fill_pool
 from anomalyvfm_opt.synthesis.pools import PoolStore
 
 IMAGE_SIZE_PX = 96
@@ -44,8 +44,13 @@ def main() -> None:
             return pools.draw(MIXTURE, seed)[0]
 
         def make_set(seed: int) -> np.ndarray:
-            made = [make_pool(k, MIXTURE.intensity, normals.pixels, n, seed) for k, n in MIXTURE.counts().items()]
-            return np.concatenate([images for images, _ in made])
+            images = np.empty((MIXTURE.count, *normals.pixels.shape[1:]), np.uint8)
+            masks, start = np.empty(images.shape[:3], np.uint8), 0
+            for kind, count in MIXTURE.counts().items():
+                part = slice(start, start + count)
+                fill_pool(images[part], masks[part], kind, MIXTURE.intensity, normals.pixels, seed)
+                start += count
+            return images
 
         started = time.perf_counter()
         draw_set(0)

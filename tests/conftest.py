@@ -18,6 +18,8 @@ from sqlalchemy import create_engine, make_url, text
 
 from anomalyvfm_opt.data.demo import write_demo
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
+from anomalyvfm_opt.store.engine import make_engine
+from anomalyvfm_opt.store.schema import prepare_database
 from tests.integration.external_server import ExternalServer, run_external_server
 from tests.integration.place import Place
 from tests.integration.program import CATEGORY, FinishedStudy, Program, finish, write_spec
@@ -51,10 +53,20 @@ def running_cluster() -> Iterator[EmbeddedCluster]:
     cluster = EmbeddedCluster(folder / "home")
     try:
         cluster.up()
+        _spare_the_disk(cluster.url())
         yield cluster
     finally:
         cluster.down()
         shutil.rmtree(folder)
+
+
+def _spare_the_disk(url: str) -> None:
+    """Have the server not wait for the disk: only a crash of the whole host could lose what it wrote."""
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    admin.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -70,20 +82,37 @@ def database_url(postgres_url: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def module_database_url(postgres_url: str) -> Iterator[str]:
-    """The same for all tests of a module, which keep to studies of their own."""
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a database with the tables of an empty store: a copy of it is made sooner than the tables."""
     with fresh_database(postgres_url) as url:
+        engine = make_engine(url)
+        prepare_database(engine)
+        engine.dispose()
+        yield engine.url.database or ""
+
+
+@pytest.fixture
+def store_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A fresh database with the tables of an empty store."""
+    with fresh_database(postgres_url, template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_store_url(postgres_url: str, template: str) -> Iterator[str]:
+    """The same for all tests of a module, which keep to studies of their own."""
+    with fresh_database(postgres_url, template) as url:
         yield url
 
 
 @contextmanager
-def fresh_database(postgres_url: str) -> Iterator[str]:
-    """A database on that server for the length of a `with`."""
+def fresh_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
+    """A database on that server for the length of a `with`, a copy of another one."""
     name = f"test_{uuid.uuid4().hex}"
     admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     try:
         yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
     finally:

@@ -8,7 +8,7 @@ import torch
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.device_faults import explained_device
-from anomalyvfm_opt.model.memory import describe_shortage, is_out_of_memory
+from anomalyvfm_opt.model.memory import Shortage, attempt
 from anomalyvfm_opt.model.network import differ_by_size_only
 from anomalyvfm_opt.spec.model import BackboneSection, Spec
 
@@ -18,15 +18,15 @@ class Weighted(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the study, for messages."""
+        """The name of the study, for messages."""
 
     @property
     def spec(self) -> Spec:
-        """That it was created with."""
+        """The spec that the study was created with."""
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of the weights that it was created with, hexadecimal."""
+        """The hash of the weights that the study was created with, hexadecimal."""
 
 
 class Backbones:
@@ -46,7 +46,7 @@ class Backbones:
         self._kept: dict[tuple[BackboneSection, int], Backbone] = {}
 
     def open(self, spec: Spec) -> Backbone:
-        """The backbone of a spec, for inputs of its size.
+        """Return the backbone of a spec, for inputs of its size.
 
         Raises:
             AnomalyVFMOptError: as `load_backbone`.
@@ -59,7 +59,7 @@ class Backbones:
         return self._kept[key]
 
     def open_for(self, study: Weighted, spec: Spec) -> Backbone:
-        """The backbone of a study's trials at one of its image sizes, with the weights of the study.
+        """Return the backbone of a study's trials at one of its image sizes, with the weights of the study.
 
         A study's hash is that of its weights fitted to its own size. Fitted to another, a ViT hashes otherwise:
         its tensors are compared with those instead, but for the fitted ones.
@@ -90,27 +90,29 @@ class Backbones:
 
 
 def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None) -> Backbone:
-    """The backbone that a spec names, with its weights, or with those of a file instead.
+    """Load the backbone that a spec names, with its weights, or with those of a file instead.
 
     Raises:
         UsageError: it cannot be used.
         EnvironmentMissingError: its weights are not to be had, or the device cannot take it.
     """
     section = spec.backbone
-    try:
+
+    def load() -> Backbone:
         with explained_device(device):
             return Backbone(
-                section.name,
-                str(weights) if weights else section.weights,
-                section.decoder_blocks,
-                section.patch_blocks,
-                spec.data.input_size_px,
-                device,
+                name=section.name,
+                weights=str(weights) if weights else section.weights,
+                decoder_blocks=section.decoder_blocks,
+                patch_blocks=section.patch_blocks,
+                image_size_px=spec.data.input_size_px,
+                device=device,
             )
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
+
+    loaded = attempt(load, device)
+    if isinstance(loaded, Shortage):
         raise EnvironmentMissingError(
-            f"{section.name} does not fit into the memory of {device}: {describe_shortage(error)}",
+            f"{section.name} does not fit into the memory of {device}: {loaded.reason}",
             "end what else uses that memory (nvidia-smi names the processes of a GPU), or use another device",
-        ) from error
+        ) from loaded.error
+    return loaded

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 
 from anomalyvfm_opt.bench.workbench import Workbench
-from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
+from anomalyvfm_opt.errors import DoesNotFitError
 from anomalyvfm_opt.model.device_faults import explained_device
-from anomalyvfm_opt.model.memory import describe_shortage, is_out_of_memory, release_cached_memory
+from anomalyvfm_opt.model.memory import Shortage, attempt
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 
@@ -32,28 +32,26 @@ class Benches:
         self._built = {spec.data.image_size_px: build(spec)}
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        """One trial, as `Workbench.run`.
+        """Run one trial on the workbench of its size, as `Workbench.run`.
 
         Raises:
             DoesNotFitError: also if the device has too little memory for the frozen network at this size.
             AnomalyVFMOptError: also what stands in the way of a workbench of this size.
         """
         own = self._spec.data.image_size_px
-        size = (request.parameters.image_size_px if request.parameters else None) or own
+        size = request.parameters.image_size_px if request.parameters else own
         if size not in self._built:
             progress.check()
             self._built[size] = self._build_at(size)
         return self._built[size].run(request, progress)
 
     def _build_at(self, image_size_px: int) -> Workbench:
-        try:
+        def build() -> Workbench:
             with explained_device(self._device):
                 return self._build(self._spec.at_size(image_size_px))
-        except (MemoryError, RuntimeError, EnvironmentMissingError) as error:
-            cause = error.__cause__ if isinstance(error, EnvironmentMissingError) else error
-            if cause is None or not is_out_of_memory(cause):
-                raise
-            reason = describe_shortage(cause)
-        # the size is to blame, which the sampler can learn from; a worker that stopped would meet it again
-        release_cached_memory(self._device)
-        raise DoesNotFitError(f"images of {image_size_px} px: {reason}")
+
+        built = attempt(build, self._device)
+        if isinstance(built, Shortage):
+            # the size is to blame, which the sampler can learn from; a worker that stopped would meet it again
+            raise DoesNotFitError(f"images of {image_size_px} px: {built.reason}")
+        return built

@@ -12,7 +12,7 @@ from anomalyvfm_opt import __version__
 from anomalyvfm_opt.bench.lock import LockedScores
 from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.evaluation.linter.lint import Scored
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import TrialMemory
@@ -30,11 +30,11 @@ class Answers:
 
     @property
     def scores(self) -> Scores:
-        """Those that the value comes from."""
+        """The scores that the value comes from."""
         return self.deciding.scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     """What a trial came to.
 
@@ -110,17 +110,29 @@ class Course:
         """Write a checkpoint."""
         seconds = self.earlier_s + time.perf_counter() - self._started
         scoring_batch = self._memory.scoring_batch.size
-        self._checkpoints.save(Checkpoint(state, self._values, seconds, scoring_batch, self._parts))
+        self._checkpoints.save(
+            Checkpoint(
+                state=state,
+                values=self._values,
+                seconds=seconds,
+                scoring_batch=scoring_batch,
+                parts=self._parts,
+            )
+        )
+
+    def discard(self) -> None:
+        """Remove the checkpoint: there is no retry."""
+        self._checkpoints.discard()
 
     def describe(self) -> dict[str, Any]:
-        """The trial's attributes: after which epochs it was taken up again, and where its parts were run."""
+        """Return the trial's attributes: after which epochs it was taken up again, and where its parts ran."""
         if len(self._parts) < 2:
             return {}
         return {"resumed_from_epoch": [part["from_epoch"] for part in self._parts[1:]], "parts": self._parts}
 
 
 def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
-    """What a trial's numbers depend on beside spec, data, parameters and seed."""
+    """Return what a trial's numbers depend on beside spec, data, parameters and seed."""
     import peft
     import timm
 
@@ -141,5 +153,5 @@ def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
 
 
 def name_device(device: torch.device) -> str:
-    """The kind of a device, by which numbers compare: a GPU's model, or a CPU's architecture."""
+    """Return the kind of a device, by which numbers compare: a GPU's model, or a CPU's architecture."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"

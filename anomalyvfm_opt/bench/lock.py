@@ -10,13 +10,13 @@ import numpy as np
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.metrics import Metrics
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.trial.result import Look
 
 _DRAWS = 400  # of scenes, shared by all models
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LockedScores:
     """What one detector made of the n locked images, by one scorer."""
 
@@ -60,9 +60,8 @@ class Lock:
         seconds = time.perf_counter() - started
         if scorer not in scores.image:
             raise EnvironmentMissingError(f"no scorer {scorer!r}, there are {', '.join(scores.image)}")
-        chosen = Scores(
-            *({scorer: found[scorer]} if scorer in found else {} for found in (scores.image, scores.maps))
-        )
+        maps = {scorer: scores.maps[scorer]} if scorer in scores.maps else {}
+        chosen = Scores({scorer: scores.image[scorer]}, maps)
         return LockedScores(
             exam=exam,
             scorer=scorer,

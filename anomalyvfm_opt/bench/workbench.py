@@ -1,55 +1,39 @@
-"""The wiring of a trial: images, synthetic anomalies, backbone and scorers become what the trial loop runs."""
+"""What the trials of one study share at one image size: images, anomalies, exams, backbone and linter."""
 
-import time
 from functools import partial
-from typing import Any
+from typing import Final
 
 import numpy as np
 import torch
 
-from anomalyvfm_opt.bench.course import Answers, Course, Finished, describe_environment
-from anomalyvfm_opt.bench.lock import Lock, LockedScores
+from anomalyvfm_opt.bench.lock import Lock
+from anomalyvfm_opt.bench.trial_run import TrialRun
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
-from anomalyvfm_opt.errors import DivergedError, DoesNotFitError
-from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
+from anomalyvfm_opt.errors import DoesNotFitError
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
-from anomalyvfm_opt.evaluation.exam import Exam, set_exams, set_locked
-from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
-from anomalyvfm_opt.evaluation.linter.findings import Finding
-from anomalyvfm_opt.evaluation.linter.frozen import check_frozen, refuse_moved
-from anomalyvfm_opt.evaluation.linter.lint import Linter, Scored
-from anomalyvfm_opt.evaluation.linter.scores import check_finite
-from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
+from anomalyvfm_opt.evaluation.exam_papers import set_exams, set_locked
+from anomalyvfm_opt.evaluation.features import extract_features
+from anomalyvfm_opt.evaluation.linter.frozen import refuse_moved
+from anomalyvfm_opt.evaluation.linter.lint import Linter
 from anomalyvfm_opt.evaluation.stitching import check_grid
-from anomalyvfm_opt.model.adapter import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.detector import Detector, build_detector
+from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.device_faults import explained_device
-from anomalyvfm_opt.model.memory import (
-    TrialMemory,
-    describe_shortage,
-    is_out_of_memory,
-    release_cached_memory,
-)
+from anomalyvfm_opt.model.memory import Shortage, TrialMemory, attempt
 from anomalyvfm_opt.spec.model import Spec
-from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.synthesis.mixture import Mixture
 from anomalyvfm_opt.synthesis.pools import PoolStore
-from anomalyvfm_opt.training.checkpoint import DETECTOR, pack_detector
-from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
-from anomalyvfm_opt.training.resume import Checkpoints, NoCheckpoints, TrialInputs
-from anomalyvfm_opt.trial.outcome import PrunedTrialError
-from anomalyvfm_opt.trial.result import Look, Progress, TrialRequest, TrialResult
+from anomalyvfm_opt.training.resume import Checkpoints, NoCheckpoints
+from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 
 _SCORING_BATCH = 32
 _CORESET_SEED = 20262  # one choice of patches for all trials
 
 
 class Workbench:
-    """All that the trials of one study share. Its `run` is a function of parameters and seed.
+    """What the trials of one study share. Nothing of it is a trial's own, so `run` is a function of its request.
 
     Args:
         spec: of the study.
@@ -58,6 +42,15 @@ class Workbench:
         backbone: in memory, used by one trial at a time.
         arrays: the host's store of decoded images and of synthetic anomalies.
         checkpoints: from which a trial that was interrupted goes on.
+
+    Attributes:
+        normal: the images to train on.
+        fit: those of them that scorers are fitted on, from all over the series.
+        pools: synthetic anomalies that are made of them.
+        exams: that every trial sits.
+        lock: the locked images, for confirmations.
+        remembered: which patches of `fit` the nearest-patch scorer keeps, int64 (m,).
+        linter: checks every trial.
     """
 
     def __init__(
@@ -69,28 +62,27 @@ class Workbench:
         arrays: ArrayStore,
         checkpoints: Checkpoints | None = None,
     ) -> None:
-        self._spec = spec
-        self._content = content
-        self._backbone = backbone
-        self._checkpoints = checkpoints or NoCheckpoints()
+        self.spec: Final = spec
+        self.split_sha256: Final = content
+        self.backbone: Final = backbone
+        self.checkpoints: Final = checkpoints or NoCheckpoints()
         geometry = choose_geometry(spec.data, split.fit)
         check_tiles(backbone, geometry)
-        self._normal = load_images(arrays, split.fit, geometry)
-        n_fit = min(len(self._normal), spec.scoring.fit_images)
-        self._fit_indices = (
-            np.linspace(0, len(self._normal) - 1, n_fit).round().astype(int)
-        )  # over the whole series
-        self._pools = PoolStore(arrays, self._normal, content, spec.search.space.synthesis_count.high)
+        self.normal: Final = load_images(arrays, split.fit, geometry)
+        n_fit = min(len(self.normal), spec.scoring.fit_images)
+        self.fit: Final = self.normal.choose(np.linspace(0, len(self.normal) - 1, n_fit).round().astype(int))
+        self.pools: Final = PoolStore(arrays, self.normal, content, spec.search.space.synthesis_count.high)
         largest = choose_geometry(spec.at_size(max(spec.image_sizes_px)).data, split.fit)
-        self._exams = set_exams(arrays, split, geometry, spec.scoring.exam_images, drawn_in=largest)
-        self._lock = Lock(lambda: set_locked(arrays, split, geometry))
-        self._memory = self._begin_trial()  # of the trial that runs; here, of the frozen network's look
-        fit = self._extract_fit(Detector(backbone))
-        self._remembered = choose_coreset(fit, spec.scoring.memory_patches, _CORESET_SEED)
-        self._linter = Linter(self._normal.choose(self._fit_indices), self._exams.deciding, _SCORING_BATCH)
+        self.exams: Final = set_exams(arrays, split, geometry, spec.scoring.exam_images, drawn_in=largest)
+        self.lock: Final = Lock(partial(set_locked, arrays, split, geometry))
+        frozen = extract_features(
+            Detector(backbone), self.fit, self.begin_memory().scoring_batch, with_heads=False
+        )
+        self.remembered: Final = choose_coreset(frozen, spec.scoring.memory_patches, _CORESET_SEED)
+        self.linter: Final = Linter(backbone, self.fit, self.exams.deciding, _SCORING_BATCH)
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        """One trial: fine-tune, score now and then, lint, and answer with the last epoch's scores.
+        """Run one trial: fine-tune, score now and then, lint, and answer with the last epoch's scores.
 
         Raises:
             ValueError: parameters of another image size than this workbench's.
@@ -99,151 +91,23 @@ class Workbench:
             DeviceLostError: the GPU answers with errors.
             EnvironmentMissingError: an earlier trial changed the backbone.
         """
-        size = request.parameters.image_size_px if request.parameters else None
-        if size not in (None, self._spec.data.image_size_px):
-            raise ValueError(f"a trial at {size} px on a workbench of {self._spec.data.image_size_px} px")
-        refuse_moved(self._backbone)
-        try:
-            with explained_device(self._backbone.device):
-                return self._run(request, progress)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            reason = describe_shortage(error)
-        # here and not in `except`, where the error's traceback still holds what did not fit
-        release_cached_memory(self._backbone.device)
-        raise DoesNotFitError(reason)
+        own, p = self.spec.data.image_size_px, request.parameters
+        if p is not None and p.image_size_px != own:
+            raise ValueError(f"a trial at {p.image_size_px} px on a workbench of {own} px")
+        refuse_moved(self.backbone)
 
-    def _run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        started = time.perf_counter()
-        self._memory = self._begin_trial()
-        if request.parameters is None:
-            finished = self._score_frozen(request.look)
-        else:
-            finished = self._train(request.parameters, request, progress)
-        attributes = {
-            **finished.attributes,
-            "seconds": round(finished.earlier_s + time.perf_counter() - started, 2),
-            **self._memory.describe(is_trained=request.parameters is not None),
-            **describe_environment(self._backbone),
-        }
-        findings = [*finished.findings, *check_frozen(self._backbone)]
-        return self._answer(finished, attributes, findings)
+        def run() -> TrialResult:
+            with explained_device(self.backbone.device):
+                return TrialRun(self, request, progress).finish()
 
-    def _answer(self, finished: Finished, attributes: dict[str, Any], findings: list[Finding]) -> TrialResult:
-        """What is stored: of the exam that trials are scored on, or in a confirmation of the locked images."""
-        exam, objective = self._exams.deciding, self._spec.scoring.objective
-        answers, locked = finished.answers, finished.locked
-        value, scorer = exam.value(answers.scores, objective)
-        attributes |= self._exams.list_objectives(answers.scores, answers.synthetic, objective)
-        kept = (findings, finished.artifacts, finished.discard)
-        if locked is None:
-            metrics, labelled = exam.evaluate(answers.scores), (exam.keys, exam.labels, answers.scores.image)
-            return TrialResult(value, metrics, *labelled, {**attributes, "scorer": scorer}, *kept)
-        attributes |= {"scorer": locked.scorer, "search_auroc": exam.list_aurocs(answers.scores)}
-        attributes["inference_s_per_image"] = locked.seconds_per_image
-        labelled = (locked.exam.keys, locked.exam.labels, {locked.scorer: locked.scores})
-        resampled = {} if locked.resampled is None else {AU_PRO: locked.resampled}
-        metrics = {locked.scorer: locked.metrics}
-        return TrialResult(locked.value, metrics, *labelled, attributes, *kept, resampled)
+        result = attempt(run, self.backbone.device)
+        if isinstance(result, Shortage):
+            raise DoesNotFitError(result.reason)
+        return result
 
-    def _open_lock(self, look: Look | None, bank: ScorerBank, detector: Detector) -> LockedScores | None:
-        """In a confirmation, with a detector that is finished; None elsewhere."""
-        return None if look is None else self._lock.judge(look, partial(self._score, bank, detector))
-
-    def _score_frozen(self, look: Look | None) -> Finished:
-        detector = Detector(self._backbone)
-        bank = self._fit_bank(detector)
-        answers = self._finish(bank, detector, self._score(bank, detector, self._exams.deciding))
-        findings = self._linter.lint(answers.deciding, None)
-        locked = self._open_lock(look, bank, detector)
-        return Finished(answers, findings, {"epoch_losses": []}, locked=locked)
-
-    def _train(self, p: Parameters, request: TrialRequest, progress: Progress) -> Finished:
-        """Train from the start, or from where an earlier run of the same trial was interrupted."""
-        seed = request.seed
-        inputs = TrialInputs(self._spec.sha256(), self._content, self._backbone.weights_sha256, p, seed)
-        checkpoints = self._checkpoints.for_trial(inputs)
-        course = Course(checkpoints, progress, self._memory, describe_environment(self._backbone))
-        last: list[Answers] = []
-        settings = AdapterSettings(p.adapter, p.rank, p.alpha, p.targets, p.adapted_blocks, p.dropout)
-        schedule = self._schedule(p, seed)
-        with build_detector(self._backbone, settings, seed, schedule.steps) as detector:
-
-            def finish_epoch(epoch: int, _loss: float = 0.0) -> None:
-                is_due = request.is_watched and epoch % self._spec.scoring.every_epochs == 0
-                if epoch < p.epochs and not is_due:
-                    return
-                bank = self._fit_bank(detector)
-                scores = self._score(bank, detector, self._exams.deciding)
-                course.report(epoch, self._exams.deciding.value(scores, self._spec.scoring.objective)[0])
-                if epoch == p.epochs:
-                    last.append(self._finish(bank, detector, scores))
-
-            mixture = Mixture(p.texture, p.structural, p.contextual, p.synthesis_count, p.synthesis_intensity)
-            images = TrainingSet(self._normal, *self._pools.draw(mixture, seed))
-            try:
-                losses = finetune(
-                    detector,
-                    images,
-                    schedule,
-                    finish_epoch,
-                    progress.check,
-                    self._memory.micro_batch,
-                    start=course.begin(detector),
-                    keep=course.keep,
-                )
-                if not last:  # interrupted between the last epoch and the end
-                    finish_epoch(p.epochs)
-            except (DivergedError, DoesNotFitError, PrunedTrialError):
-                checkpoints.discard()  # there is no retry
-                raise
-            ranks = detector.allocation.final_ranks()
-            findings = self._linter.lint(last[0].deciding, losses)
-            locked = self._open_lock(request.look, last[0].deciding.bank, detector)
-            artifacts = {DETECTOR: pack_detector(detector)}
-        attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses.epochs]}
-        attributes |= {"final_ranks": ranks} if ranks else {}
-        attributes |= course.describe()
-        return Finished(last[0], findings, attributes, artifacts, checkpoints.discard, course.earlier_s, locked)
-
-    def _begin_trial(self) -> TrialMemory:
-        return TrialMemory.begin(self._spec.training.batch_size, _SCORING_BATCH, self._backbone.device)
-
-    def _schedule(self, p: Parameters, seed: int) -> Schedule:
-        training = self._spec.training
-        return Schedule(
-            epochs=p.epochs,
-            steps_per_epoch=training.steps_per_epoch,
-            batch_size=training.batch_size,
-            learning_rate=p.learning_rate,
-            head_learning_rate=training.head_learning_rate,
-            warmup_steps=training.warmup_steps,
-            weight_decay=training.weight_decay,
-            seed=seed,
-        )
-
-    def _fit_bank(self, detector: Detector) -> ScorerBank:
-        return ScorerBank(self._extract_fit(detector), self._remembered)
-
-    def _extract_fit(self, detector: Detector) -> TileFeatures:
-        fit = self._normal.choose(self._fit_indices)
-        return extract_features(detector, fit, self._memory.scoring_batch, with_heads=False)
-
-    def _score(self, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
-        batch = self._memory.scoring_batch
-        calibrated = bank.calibrate(extract_features(detector, exam.calibration, batch))
-        scores = calibrated.score(extract_features(detector, exam.images, batch))
-        if found := check_finite(scores):
-            raise DivergedError(found[0].message)  # no value, so no finding: the trial is pruned
-        return scores
-
-    def _finish(self, bank: ScorerBank, detector: Detector, scores: Scores) -> Answers:
-        """A finished detector also sits the synthetic exam, unless that is the one which it has just sat."""
-        synthetic = self._exams.synthetic
-        if synthetic is None or synthetic is self._exams.deciding:
-            return Answers(Scored(detector, bank, scores), scores if synthetic else None)
-        return Answers(Scored(detector, bank, scores), self._score(bank, detector, synthetic))
+    def begin_memory(self) -> TrialMemory:
+        """Return the memory of a trial that begins now."""
+        return TrialMemory.begin(self.spec.training.batch_size, _SCORING_BATCH, self.backbone.device)
 
 
 def check_tiles(backbone: Backbone, geometry: Geometry) -> None:

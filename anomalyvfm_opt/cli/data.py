@@ -95,7 +95,7 @@ def _to_json(report: "FolderReport") -> dict[str, object]:
 
 
 def _say_what_was_found(report: "FolderReport") -> None:
-    """Notes first, then warnings; what keeps a category from use comes last, where it is seen."""
+    """Say notes first, then warnings; what keeps a category from use comes last, where it is seen."""
     for name in report.ignored:
         say(f"note: {report.root / name} is no category: it has no train, validation, test or test_public folder")
     for category in report.categories:
@@ -111,7 +111,7 @@ def _say_what_was_found(report: "FolderReport") -> None:
 
 
 def _describe_lights(category: "CategoryReport") -> "Iterator[str]":
-    """One line with the images of each light, if there are several."""
+    """Return one line with the images of each light, if there are several."""
     from collections import Counter
 
     lights: Counter[str] = Counter()
@@ -123,7 +123,7 @@ def _describe_lights(category: "CategoryReport") -> "Iterator[str]":
 
 
 def _describe(category: "CategoryReport") -> "Iterator[tuple[str, ...]]":
-    """Rows of the check table: one a part; what holds for the whole category stands in the last columns."""
+    """Return rows of the check table: one a part; what holds for the whole category stands in the last columns."""
     sizes = ["-"]
     if category.smallest_px and category.largest_px:
         ends = (f"{w}x{h}" for w, h in (category.smallest_px, category.largest_px))

@@ -50,18 +50,19 @@ def demo(
 
 
 def _confirm(store: "Store", name: str, workers: int) -> None:
-    """Race, confirmation and verdict; what is done already is not done again."""
+    """Race, confirm and judge; what is done already is not done again."""
     from anomalyvfm_opt.cli.judging.trainings import carry_out, take_steps
     from anomalyvfm_opt.cli.judging.verdict import print_verdict
     from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.verdict.campaign import Campaign
-    from anomalyvfm_opt.verdict.confirm import Wishes
     from anomalyvfm_opt.verdict.judge_spec import judge_spec
+    from anomalyvfm_opt.verdict.next_step import Wishes
+    from anomalyvfm_opt.verdict.read_case import read_spec
 
     campaign = Campaign(store, name, Wishes())
     for _ in take_steps(campaign):
         carry_out(store, campaign, workers)
-    print_verdict(judge_spec(store, select_studies(store.engine, [name])))
+    print_verdict(judge_spec(read_spec(store, select_studies(store.engine, [name]))))
     say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
 
 

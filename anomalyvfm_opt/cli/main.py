@@ -74,7 +74,7 @@ def run() -> None:
 
 
 def _explain_database_fault(error: Exception) -> AnomalyVFMOptError | None:
-    """What to say if the database is away, full or closed to us; None if the error is something else."""
+    """Return what to say if the database is away, full or closed to us; None if the error is something else."""
     if "sqlalchemy" not in sys.modules:
         return None
     from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault

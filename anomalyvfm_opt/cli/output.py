@@ -10,7 +10,7 @@ import typer
 
 
 def say(message: str) -> None:
-    """One line for a person, on stderr.
+    """Write one line for a person, on stderr.
 
     Where nobody reads it any more (a closed pipe, a full disk of logs) it is dropped: work goes on without it.
     """
@@ -19,14 +19,14 @@ def say(message: str) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON document on stdout, in ASCII."""
+    """Print one JSON document on stdout, in ASCII."""
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
-    """A table on stdout, as wide as it needs to be where stdout is not a terminal.
+    """Print a table on stdout, as wide as it needs to be where stdout is not a terminal.
 
     Args:
         title: above the table; may be empty.
@@ -61,7 +61,7 @@ def print_table(
 
 
 def escape(text: str, encoding: str | None = None) -> str:
-    """Text that stays on its line and that a stream can write: what cannot be shown stands as in Python's source.
+    """Return text that stays on its line and that a stream can write; the rest is written as in Python's source.
 
     File names may hold line breaks, control codes, and bytes that are no characters (`\\xff`).
 

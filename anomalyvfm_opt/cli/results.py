@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
+from anomalyvfm_opt.report.setting import describe_load
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.trial.outcome import Outcome
@@ -67,7 +68,7 @@ def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
         *_describe_arms(summary),
         *([] if proxy is None else describe_proxy(proxy)),
     ]
-    rows += [(f"trial {f.number} {f.outcome}", _describe_failure(f)) for f in summary.failures]
+    rows += [(f"trial {f.number} {f.outcome}", _describe_failure(f, spec)) for f in summary.failures]
     rows += [
         (f"trial {number} {finding.check}", f"{finding.severity}: {finding.message}")
         for number, finding in summary.findings
@@ -81,9 +82,10 @@ def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
 def _describe_best(summary: StudySummary) -> list[tuple[str, str]]:
     """Where the image size is searched: that of the best trial, which for `frozen` is the references'."""
     best = summary.best
-    if best is None or not summary.record.spec.search.space.image_size_px:
+    spec = summary.record.spec
+    if best is None or not spec.is_size_searched:
         return []
-    size = best.params.get("image_size_px") or summary.record.spec.data.image_size_px
+    size = best.parameters.image_size_px if best.parameters else spec.data.image_size_px
     return [("best", f"trial {best.number}, {best.value:.4f} at {size} px")]
 
 
@@ -120,15 +122,12 @@ def _describe_arms(summary: StudySummary) -> list[tuple[str, str]]:
     return rows
 
 
-def _describe_failure(failure: FailureSummary) -> str:
-    """The last line of its message; of a trial that does not fit also what it was."""
+def _describe_failure(failure: FailureSummary, spec: Spec) -> str:
+    """Return the last line of its message; of a trial that does not fit also what it was."""
     message = failure.message.strip().splitlines()[-1] if failure.message.strip() else "-"
-    if failure.outcome != Outcome.OUT_OF_MEMORY or not failure.params:
+    if failure.outcome != Outcome.OUT_OF_MEMORY or failure.parameters is None:
         return message
-    p = failure.params
-    what = f"{p['adapter']}, rank {p['rank']}, {p['targets']}, adapted blocks {p['adapted_blocks']}"
-    what += f", {p['image_size_px']} px" if p.get("image_size_px") else ""
-    return f"{what}: {message}"
+    return f"{describe_load(failure.parameters, spec.search.space)}: {message}"
 
 
 def _describe_size(spec: Spec) -> str:

@@ -80,7 +80,7 @@ def _load_all(
     find_problems: "FindProblems | None" = None,
     on_sound: Callable[[Path, "Spec"], None] = lambda *_: None,
 ) -> list["Spec"]:
-    """Specs of files; `on_sound` is told of each that has no mistake.
+    """Load the specs of files; `on_sound` is told of each that has no mistake.
 
     Raises:
         SpecError: the mistakes of all files together.

@@ -10,7 +10,7 @@ _LEAST_FOR_INTERVAL = 5
 _NORMAL_975 = 1.959963984540054  # a two-sided 95% interval
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RankCorrelation:
     """Spearman's rho over n trials with a 95% interval; None where it cannot be had."""
 
@@ -40,15 +40,15 @@ def correlate_ranks(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
     x, y = _check_pairs(one, other)
     n = len(x)
     if n < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return RankCorrelation(None, None, None, n)
+        return RankCorrelation(rho=None, low=None, high=None, n=n)
     rho = _correlate(_rank(x), _rank(y))
     if n < _LEAST_FOR_INTERVAL:
-        return RankCorrelation(rho, None, None, n)
+        return RankCorrelation(rho=rho, low=None, high=None, n=n)
     nearest = 1 - 12 / (n**3 - n)  # the largest rho below 1 without ties
     inside = max(-nearest, min(nearest, rho))
     half_width = _NORMAL_975 * math.sqrt((1 + inside**2 / 2) / (n - 3))
     low, high = (math.tanh(math.atanh(inside) + sign * half_width) for sign in (-1, 1))
-    return RankCorrelation(rho, min(low, rho), max(high, rho), n)
+    return RankCorrelation(rho=rho, low=min(low, rho), high=max(high, rho), n=n)
 
 
 def value_of_pick(proxy: ArrayLike, values: ArrayLike) -> float:

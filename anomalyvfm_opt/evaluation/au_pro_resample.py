@@ -80,7 +80,7 @@ def _choose_edges(maps: np.ndarray, is_normal: np.ndarray, fpr_limit: float) -> 
 def _fill_bins(
     one: np.ndarray, is_normal: np.ndarray, is_anomalous: np.ndarray, edges: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Of an image: normal pixels and weighted anomalous ones by bin, float64 (edges + 1,), and its regions."""
+    """Count an image's normal and weighted anomalous pixels by bin, float64 (edges + 1,), and its regions."""
     bins = len(edges) + 1
     normal = np.bincount(np.searchsorted(edges, one[is_normal], side="right"), minlength=bins).astype(np.float64)
     if not is_anomalous.any():

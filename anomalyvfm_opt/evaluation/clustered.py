@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusteredAuroc:
     """AUROC of k scorers on the same images, with how they vary together from sample to sample.
 
@@ -77,7 +77,12 @@ def estimate_auroc(scores: np.ndarray, labels: np.ndarray, clusters: Sequence[st
     s10 = n_positive / (n_positive - 1) * (x @ x.T) / p**2
     s01 = n_negative / (n_negative - 1) * (y @ y.T) / q**2
     s11 = count / (count - 1) * (x @ y.T) / (p * q)
-    return ClusteredAuroc(values, s10 + s01 + s11 + s11.T, n_positive, n_negative)
+    return ClusteredAuroc(
+        values=values,
+        covariance=s10 + s01 + s11 + s11.T,
+        positive_clusters=n_positive,
+        negative_clusters=n_negative,
+    )
 
 
 def auroc_variance(auroc: float, positives: int, negatives: int) -> float:

@@ -15,13 +15,35 @@ from anomalyvfm_opt.model.memory import ShrinkingBatch
 
 
 @dataclass(frozen=True)
+class HeadFeatures:
+    """What scorers read of the heads' output on b tiles."""
+
+    image_logit: Tensor  # (b,)
+    mask_probability: Tensor  # (b, h, w), smoothed with a 5x5 mean
+
+
+@dataclass(frozen=True)
 class Features:
-    """One pass of a detector over b tiles; float32, on the detector's device."""
+    """One pass of a detector over b tiles; float32, on the detector's device. Without heads, those are None."""
 
     patches: Tensor  # (b, gh, gw, c)
     pooled: Tensor  # (b, d)
-    image_logit: Tensor | None  # (b,)
-    mask_probability: Tensor | None  # (b, h, w), smoothed with a 5x5 mean
+    heads: HeadFeatures | None = None
+
+    def require_heads(self) -> HeadFeatures:
+        """Return what the heads say.
+
+        Raises:
+            ValueError: they were not asked.
+        """
+        if self.heads is None:
+            raise ValueError("these features were extracted without the heads")
+        return self.heads
+
+    def list_tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name."""
+        heads = vars(self.heads) if self.heads else {}
+        return {"patches": self.patches, "pooled": self.pooled, **heads}
 
 
 @dataclass(frozen=True)
@@ -63,8 +85,8 @@ def _iterate(detector: Detector, frames: Frames, batch: ShrinkingBatch, with_hea
         while start < len(frames.tiles):
             features = batch.run(extract)
             start += len(features.pooled)
-            for name, values in vars(features).items():
-                if isinstance(values, Tensor) and not values.isfinite().all():
+            for name, values in features.list_tensors().items():
+                if not values.isfinite().all():
                     raise DivergedError(f"{name} of {len(values)} tiles holds values that are not finite")
             yield features
     finally:
@@ -73,18 +95,18 @@ def _iterate(detector: Detector, frames: Frames, batch: ShrinkingBatch, with_hea
 
 @torch.no_grad()
 def _extract(detector: Detector, pixels: np.ndarray, with_heads: bool) -> Features:
-    """Features of uint8 (b, h, w, 3)."""
+    """Compute the features of uint8 (b, h, w, 3)."""
     tiles = torch.from_numpy(pixels)
     if detector.backbone.device.type == "cuda":
         tiles = tiles.pin_memory()  # else the copy to the device is not one that goes on beside us
     output = detector(tiles, with_heads)
-    probability = None
-    if output.mask_logit is not None:
-        smooth = F.avg_pool2d(output.mask_logit.sigmoid().unsqueeze(1), 5, 1, 2, count_include_pad=False)
-        probability = smooth.squeeze(1)
+    heads = None
+    if output.heads is not None:
+        probability = output.heads.mask_logit.sigmoid().unsqueeze(1)
+        smooth = F.avg_pool2d(probability, 5, 1, 2, count_include_pad=False)
+        heads = HeadFeatures(output.heads.image_logit, smooth.squeeze(1))
     return Features(
         patches=output.patches.permute(0, 2, 3, 1).contiguous(),
         pooled=output.pooled,
-        image_logit=output.image_logit,
-        mask_probability=probability,
+        heads=heads,
     )

@@ -11,7 +11,7 @@ _LEAST_SCENES = 2  # per label: one says nothing of the spread
 _BOUNDS = (0.025, 0.975)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LightGain:
     """A gain in mean AUROC (0-1) on the images of one light, finalist minus baseline.
 
@@ -64,5 +64,5 @@ def compare_lights(
         estimate = float(mean_auroc(arms[0], own_labels).mean() - mean_auroc(arms[1], own_labels).mean())
         drawn = bootstrap_difference(*arms, own_labels, own_scenes.tolist(), draws, rng)
         low, high = (float(bound) for bound in np.quantile(drawn, _BOUNDS))
-        gains[light] = LightGain(estimate, low, high, good, bad)
+        gains[light] = LightGain(estimate=estimate, low=low, high=high, good_scenes=good, bad_scenes=bad)
     return gains

@@ -15,7 +15,7 @@ Numbers = NDArray[Any]
 _AU_PRO_LIMITS = (0.05, 0.30)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """Metrics of one detector on one set of images; those of pixels are None where there were no maps."""
 
@@ -48,13 +48,18 @@ def evaluate(
     """
     if (maps is None) != (masks is None):
         raise ValueError("maps and masks are needed together, but only one of them was given")
-    over_pixels: tuple[float | None, float | None, float | None] = (None, None, None)
+    over_pixels: dict[str, float | None] = dict.fromkeys(("pixel_auroc", "au_pro_005", "au_pro_030"))
     if maps is not None and masks is not None:
         checked = _checked_maps(maps, masks, is_image)
         curve = _per_region_overlap(*checked, max(_AU_PRO_LIMITS))
         narrow, wide = (_normalised_area(*curve, limit) for limit in _AU_PRO_LIMITS)
-        over_pixels = (_pixel_auroc(*checked), narrow, wide)
-    return Metrics(auroc(scores, labels), average_precision(scores, labels), f1_max(scores, labels), *over_pixels)
+        over_pixels = {"pixel_auroc": _pixel_auroc(*checked), "au_pro_005": narrow, "au_pro_030": wide}
+    return Metrics(
+        image_auroc=auroc(scores, labels),
+        image_ap=average_precision(scores, labels),
+        image_f1_max=f1_max(scores, labels),
+        **over_pixels,
+    )
 
 
 def auroc(scores: Numbers, labels: Numbers) -> float:

@@ -104,7 +104,7 @@ def _group(scenes: Sequence[str], images: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _draw(sizes: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """As many scenes as there are, with replacement: how often each is drawn, int64 (draws, scenes)."""
+    """Draw as many scenes as there are, with replacement: how often each is drawn, int64 (draws, scenes)."""
     scenes = len(sizes)
     drawn = rng.integers(scenes, size=(draws, scenes)) if scenes else np.empty((draws, 0), dtype=np.int64)
     numbered = drawn + scenes * np.arange(draws)[:, None]

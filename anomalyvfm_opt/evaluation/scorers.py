@@ -1,38 +1,68 @@
-"""Scorers: ways from adapted features to an image score; a higher score is more anomalous.
+"""Scorers, one entry each: ways from adapted features to an image score; a higher score is more anomalous.
 
 `predictor` and `decoder` are the trained heads (AnomalyVFM). `mahalanobis` is the distance of the pooled
 feature to the normal images, with a Ledoit-Wolf covariance (there are fewer images than dimensions).
 `patch_knn` is the distance to the nearest normal patch (PatchCore, Roth et al. 2022; AnomalyDINO, Damm et
 al. 2025), the training-free rival. An image in tiles has the score of its most anomalous tile, or that of its
-stitched map. `ensemble` is the mean of the others' robust z-scores against normals that
+stitched map. `ensemble`, which the bank adds, is the mean of robust z-scores against normals that
 nothing was fitted on.
+
+To add a scorer, add its name to `spec.model.ScorerName` and its entry to `SCORERS`.
 """
 
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyvfm_opt.evaluation.coreset import take_rows
-from anomalyvfm_opt.evaluation.features import TileFeatures
-from anomalyvfm_opt.evaluation.stitching import mean_of_top, stitch_maps, take_highest
+from anomalyvfm_opt.evaluation.features import Features
 
 ENSEMBLE = "ensemble"
-_TOP_SHARE = 0.01  # an image score is the mean over this share of its map
-_MAD_TO_SD = 1.4826
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of n images by scorer: `image[scorer]` float64 (n,), `maps[scorer]` float32 (n, h, w)."""
+class NormalFeatures:
+    """What scorers are fitted on: features of normal images.
 
-    image: dict[str, np.ndarray]
-    maps: dict[str, np.ndarray]
+    Args:
+        patches: those that are remembered, (m, c).
+        pooled: of all t tiles, (t, d).
+    """
+
+    patches: Tensor
+    pooled: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """One scorer.
+
+    Args:
+        name: as in a spec's `scoring.objective`.
+        needs_heads: whether it reads the trained heads; the frozen detector then lacks it.
+        has_map: whether it says where: its score is then the mean of the highest cells of its map.
+        is_in_ensemble: whether its z-score counts in the ensemble's mean.
+        fit: what `compute` needs to know of normal images.
+        compute: given what was fitted and the features of b tiles, scores (b,), or maps (b, h, w).
+    """
+
+    name: str
+    needs_heads: bool
+    has_map: bool
+    is_in_ensemble: bool = True
+    fit: Callable[[NormalFeatures], Any] = lambda _normal: None
+    compute: Callable[[Any, Features], Tensor]
+
+    @property
+    def is_training_free(self) -> bool:
+        """Whether nothing was trained for it, so that it works on any backbone as it is."""
+        return not self.needs_heads
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gaussian:
     """What was fitted to n pooled features."""
 
@@ -42,119 +72,60 @@ class Gaussian:
     shrinkage: float  # 0-1, 0 for a plain sample covariance
 
 
-class ScorerBank:
-    """All scorers but the ensemble, fitted on normal images; each exam calibrates it on normals of its own.
-
-    Args:
-        fit: features of the normal images that the detector was trained on.
-        remembered: which of their patches make the memory bank, see `choose_coreset`.
-    """
-
-    def __init__(self, fit: TileFeatures, remembered: np.ndarray) -> None:
-        self._memory, pooled = _collect(fit, remembered)
-        self.gaussian = _fit_gaussian(pooled)
-
-    def calibrate(self, held_out: TileFeatures) -> "CalibratedBank":
-        """The bank with the ensemble's scales; it is not changed itself.
-
-        Args:
-            held_out: features of normal images that nothing was trained or fitted on (at least 2), and that are
-                not scored afterwards.
-        """
-        reference = self.score(held_out).image
-        return CalibratedBank(
-            bank=self,
-            location={name: float(np.median(values)) for name, values in reference.items()},
-            scale={name: _robust_scale(values) for name, values in reference.items()},
-        )
-
-    def score(self, features: TileFeatures) -> Scores:
-        """Score images by every scorer that the detector has, but for the ensemble."""
-        frames = features.frames
-        tiles: dict[str, list[np.ndarray]] = defaultdict(list)  # scores (b,) and maps (b, h, w) of tiles
-        for batch in features.batches:
-            if batch.image_logit is not None and batch.mask_probability is not None:
-                tiles["predictor"].append(_to_numpy(batch.image_logit).astype(np.float64))
-                tiles["decoder"].append(_to_numpy(batch.mask_probability))
-            tiles["mahalanobis"].append(_to_numpy(self._measure_pooled(batch.pooled)))
-            tiles["patch_knn"].append(_to_numpy(_nearest_distance(batch.patches, self._memory)))
-        image: dict[str, np.ndarray] = {}
-        maps: dict[str, np.ndarray] = {}
-        for name, parts in tiles.items():
-            joined = np.concatenate(parts)
-            if joined.ndim == 1:
-                image[name] = take_highest(frames, joined)
-            else:
-                maps[name] = stitch_maps(frames, joined)
-                image[name] = mean_of_top(frames, maps[name], _TOP_SHARE)
-        return Scores(image, maps)
-
-    def _measure_pooled(self, pooled: Tensor) -> Tensor:
-        """Mahalanobis distance of pooled features (b, d): float64 (b,)."""
-        centred = pooled.double() - self.gaussian.center
-        return torch.einsum("nd,de,ne->n", centred, self.gaussian.precision, centred).clamp_min(0).sqrt()
+def _read_image_logit(_fitted: None, batch: Features) -> Tensor:
+    return batch.require_heads().image_logit.double()
 
 
-@dataclass(frozen=True)
-class CalibratedBank:
-    """A fitted bank, and what its scores of normal images are like.
-
-    Args:
-        bank: the fitted scorers.
-        location: scorer -> median score.
-        scale: scorer -> robust standard deviation.
-    """
-
-    bank: ScorerBank
-    location: dict[str, float]
-    scale: dict[str, float]
-
-    def score(self, features: TileFeatures) -> Scores:
-        """Score images by every scorer that the detector has, the ensemble included."""
-        alone = self.bank.score(features)
-        z = [(values - self.location[name]) / self.scale[name] for name, values in alone.image.items()]
-        return replace(alone, image={**alone.image, ENSEMBLE: np.mean(z, axis=0)})
+def _read_mask(_fitted: None, batch: Features) -> Tensor:
+    return batch.require_heads().mask_probability
 
 
-def _collect(fit: TileFeatures, remembered: np.ndarray) -> tuple[Tensor, Tensor]:
-    """The remembered patches (m, c), and all pooled features (t, d)."""
-    patches, pooled = [], []
-    start = 0
-    for batch in fit.batches:
-        rows = batch.patches.flatten(0, 2)  # (b * gh * gw, c)
-        patches.append(take_rows(rows, remembered, start))
-        pooled.append(batch.pooled)
-        start += len(rows)
-    return torch.cat(patches), torch.cat(pooled)
-
-
-def _fit_gaussian(pooled: Tensor) -> Gaussian:
-    """Mean and precision of features (n, d), shrunk as Ledoit and Wolf (2004)."""
+def _fit_gaussian(normal: NormalFeatures) -> Gaussian:
+    """Fit mean and precision of the pooled features, shrunk as Ledoit and Wolf (2004)."""
     from sklearn.covariance import LedoitWolf
 
-    fitted = LedoitWolf().fit(_to_numpy(pooled).astype(np.float64))
+    pooled = normal.pooled
+    fitted = LedoitWolf().fit(pooled.cpu().numpy().astype(np.float64))
     center, precision = (
         torch.from_numpy(part).to(pooled.device) for part in (fitted.location_, fitted.get_precision())
     )
-    return Gaussian(center, precision, len(pooled), float(getattr(fitted, "shrinkage_", 0.0)))
+    shrinkage = float(getattr(fitted, "shrinkage_", 0.0))
+    return Gaussian(center=center, precision=precision, images=len(pooled), shrinkage=shrinkage)
 
 
-def _nearest_distance(patches: Tensor, memory: Tensor) -> Tensor:
-    """Euclidean distance of each patch (b, gh, gw, c) to its nearest in memory (m, c): float32 (b, gh, gw)."""
-    memory_squared = memory.square().sum(dim=1)  # (m,)
+def _measure_pooled(gaussian: Gaussian, batch: Features) -> Tensor:
+    """Return the Mahalanobis distance of pooled features: float64 (b,)."""
+    centred = batch.pooled.double() - gaussian.center
+    return torch.einsum("nd,de,ne->n", centred, gaussian.precision, centred).clamp_min(0).sqrt()
+
+
+def _measure_patches(remembered: Tensor, batch: Features) -> Tensor:
+    return _nearest_distance(batch.patches, remembered)
+
+
+def _nearest_distance(patches: Tensor, remembered: Tensor) -> Tensor:
+    """Return how far each patch (b, gh, gw, c) is from the nearest remembered one (m, c): float32 (b, gh, gw)."""
+    remembered_squared = remembered.square().sum(dim=1)  # (m,)
     rows = []
     for one_tile in patches.flatten(1, 2):
-        cross = one_tile @ memory.T  # (p, m)
-        nearest = (memory_squared - 2 * cross).min(dim=1).values
+        cross = one_tile @ remembered.T  # (p, m)
+        nearest = (remembered_squared - 2 * cross).min(dim=1).values
         rows.append((nearest + one_tile.square().sum(dim=1)).clamp_min(0).sqrt())
     return torch.stack(rows).reshape(patches.shape[:3])
 
 
-def _robust_scale(values: np.ndarray) -> float:
-    spread = _MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))
-    return spread if spread > 0 else max(float(np.std(values)), 1e-12)
-
-
-def _to_numpy(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.cpu().numpy()
-    return array
+MAHALANOBIS = Scorer(
+    name="mahalanobis", needs_heads=False, has_map=False, fit=_fit_gaussian, compute=_measure_pooled
+)
+SCORERS = (
+    Scorer(name="predictor", needs_heads=True, has_map=False, compute=_read_image_logit),
+    Scorer(name="decoder", needs_heads=True, has_map=True, compute=_read_mask),
+    MAHALANOBIS,
+    Scorer(
+        name="patch_knn",
+        needs_heads=False,
+        has_map=True,
+        fit=lambda normal: normal.patches,
+        compute=_measure_patches,
+    ),
+)

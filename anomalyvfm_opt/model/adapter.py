@@ -7,22 +7,16 @@ patch embedding of a ViT.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model.allocation import (
-    AllocatedRanks,
-    Allocation,
-    FixedRanks,
-    begin_orthonormal,
-    plan_allocation,
-)
+from anomalyvfm_opt.model.adapter_kinds import ADAPTER_KINDS, AdapterSettings, Sizes
+from anomalyvfm_opt.model.allocation import Allocation
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, list_adapted_layers
+from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, is_adapted_layer, list_adapted_layers
 from anomalyvfm_opt.model.seeding import drawn_from
 
 _ATTENTION = r"attn\.(qkv|q_proj|k_proj|v_proj|proj)"
@@ -31,27 +25,6 @@ _TRANSFORMER_TARGETS = {"attention": _ATTENTION, "attention_mlp": f"({_ATTENTION
 # A CNN has no attention: its counterpart are the 1x1 convolutions that project back to the block's channels;
 # with the MLP come those that expand (and the only one of a depthwise-separable block, also named conv_pw).
 _CNN_TARGETS = {"attention": r"\d+\.(conv_pwl)", "attention_mlp": r"\d+\.(conv_pw|conv_pwl)"}
-
-
-@dataclass(frozen=True)
-class AdapterSettings:
-    """Which adapter goes where.
-
-    Args:
-        kind: `lora`, `rslora`, `dora` or `adalora`.
-        rank: of the update; of adalora's the mean over the layers after training.
-        alpha: the update is scaled by alpha / rank (rslora: by alpha / sqrt(rank)).
-        targets: `attention` or `attention_mlp`.
-        adapted_blocks: how many of the used blocks, from the last, or "all".
-        dropout: share of the adapter's input that is set to 0 while it is trained, 0-1, 1 excluded.
-    """
-
-    kind: str
-    rank: int
-    alpha: float
-    targets: str
-    adapted_blocks: int | str
-    dropout: float = 0.0
 
 
 def match_targets(backbone: Backbone, targets: str, adapted_blocks: int | str) -> str:
@@ -87,7 +60,8 @@ class Adapter:
     """An adapter inside a backbone's network.
 
     Args:
-        peft_model: the PeftModel; its `disable_adapter()` gives the frozen network back, exactly.
+        network: the backbone's, with peft's layers in it.
+        peft_model: the PeftModel around it; its `disable_adapter()` gives the frozen network back, exactly.
         settings: which adapter went where.
         steps: optimiser steps that it is made for; only adalora's depends on it.
         allocation: what the training loop does for it beside gradient steps.
@@ -96,6 +70,8 @@ class Adapter:
 
     def __init__(
         self,
+        *,
+        network: nn.Module,
         peft_model: Any,
         settings: AdapterSettings,
         steps: int,
@@ -106,6 +82,7 @@ class Adapter:
         self.settings = settings
         self.steps = steps
         self.allocation = allocation
+        self._network = network
         self._switched = switched
 
     def train(self, mode: bool = True) -> None:
@@ -113,8 +90,16 @@ class Adapter:
         for module in self._switched:
             module.training = mode
 
+    def measure_updates(self) -> dict[str, float]:
+        """Return the norm of each adapted layer's update, as part of the norm of its weight.
+
+        Returns:
+            Layer -> norm; empty where the update is not the whole change, as DoRA's.
+        """
+        return ADAPTER_KINDS[self.settings.kind].measure_updates(self._network)
+
     def generators(self) -> list[torch.Generator]:
-        """What dropout draws from: one for all layers, none without dropout."""
+        """Return what dropout draws from: one for all layers, none without dropout."""
         return list({module.generator for module in self._switched if isinstance(module, SeededDropout)})
 
     @contextmanager
@@ -151,34 +136,43 @@ def adapted(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int
     """
     from peft import get_peft_model
 
-    with drawn_from(seed):
-        peft_model = get_peft_model(backbone.network, _configure(backbone, settings, steps))
-        if settings.kind == "adalora":
-            begin_orthonormal(peft_model)
-    backbone.network.eval()
-    allocation = AllocatedRanks(peft_model) if settings.kind == "adalora" else FixedRanks()
-    switched = insert_dropout(backbone.network, settings.dropout, seed, backbone.device)
+    kind = ADAPTER_KINDS[settings.kind]
     try:
-        yield Adapter(peft_model, settings, steps, allocation, switched)
+        with drawn_from(seed):
+            peft_model = get_peft_model(backbone.network, _configure(backbone, settings, steps))
+            kind.prepare(peft_model)
+        backbone.network.eval()
+        allocation = kind.allocate(peft_model)
+        switched = insert_dropout(backbone.network, settings.dropout, seed, backbone.device)
+        yield Adapter(
+            network=backbone.network,
+            peft_model=peft_model,
+            settings=settings,
+            steps=steps,
+            allocation=allocation,
+            switched=switched,
+        )
     finally:
-        peft_model.unload()
+        _take_out(backbone.network)
         backbone.network.eval().requires_grad_(False)
 
 
-def _configure(backbone: Backbone, settings: AdapterSettings, steps: int) -> Any:
-    from peft import AdaLoraConfig, LoraConfig
+def _take_out(network: nn.Module) -> None:
+    """Put the network's own layers back in the place of peft's, even where only some of them were replaced.
 
+    peft's `unload` is a method of the model that `get_peft_model` returns, which it does not when it fails.
+    """
+    for name, module in list(network.named_modules()):
+        if is_adapted_layer(module):
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, module.get_base_layer())
+    if hasattr(network, "peft_config"):
+        del network.peft_config  # else peft warns of a second adapter at the next trial
+
+
+def _configure(backbone: Backbone, settings: AdapterSettings, steps: int) -> Any:
     pattern = match_targets(backbone, settings.targets, settings.adapted_blocks)
-    common = {"target_modules": pattern, "lora_dropout": settings.dropout, "bias": "none"}
-    if settings.kind == "adalora":
-        layers = [backbone.network.get_submodule(name) for name in list_targets(backbone.network, pattern)]
-        side = min(min(layer.weight.shape[:2]) for layer in layers)
-        ratio = settings.alpha / settings.rank
-        return AdaLoraConfig(**common, **plan_allocation(settings.rank, ratio, side, steps))
-    return LoraConfig(
-        **common,
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        use_rslora=settings.kind == "rslora",
-        use_dora=settings.kind == "dora",
-    )
+    layers = [backbone.network.get_submodule(name) for name in list_targets(backbone.network, pattern)]
+    sizes = Sizes(min(min(layer.weight.shape[:2]) for layer in layers), steps)
+    shared = {"target_modules": pattern, "lora_dropout": settings.dropout, "bias": "none"}
+    return ADAPTER_KINDS[settings.kind].configure(settings, sizes, shared)

@@ -28,25 +28,25 @@ class Allocation(Protocol):
     """What the training loop does for an adapter beside gradient steps."""
 
     def penalty(self) -> Tensor | float:
-        """What is added to the loss, once an optimiser step."""
+        """Return what is added to the loss, once an optimiser step."""
 
     def scale_learning_rate(self, parameter: nn.Parameter) -> float:
-        """The factor of the adapter's learning rate for one of its parameters."""
+        """Return the factor of the adapter's learning rate for one of its parameters."""
 
     def finish_step(self) -> None:
-        """To be called after each optimiser step, while the gradients are there."""
+        """Do what follows each optimiser step, while the gradients are there."""
 
     def final_ranks(self) -> dict[str, int]:
-        """The rank of each adapted layer where training chooses it; else empty."""
+        """Return the rank of each adapted layer where training chooses it; else empty."""
 
     def masks(self) -> dict[str, Tensor]:
-        """Which ranks of each layer are in use, bool (initial rank,), where some may not be; else empty."""
+        """Return which ranks of each layer are in use, bool (initial rank,), where some may not be; else empty."""
 
     def restore(self, masks: Mapping[str, Tensor]) -> None:
         """Take over masks of an equal adapter."""
 
     def state(self) -> dict[str, Tensor]:
-        """What the next steps depend on, beside the parameters and the number of steps that are done."""
+        """Return what the next steps depend on, beside the parameters and the number of steps that are done."""
 
     def resume(self, state: Mapping[str, Tensor], steps: int) -> None:
         """Go on from the state of an equal adapter after so many steps."""
@@ -56,33 +56,33 @@ class FixedRanks:
     """Every rank stays where it is: LoRA, rsLoRA, DoRA, and no adapter at all."""
 
     def penalty(self) -> float:
-        """Nothing."""
+        """Return 0: nothing is added to the loss."""
         return 0.0
 
     def scale_learning_rate(self, _parameter: nn.Parameter) -> float:
-        """All learn as fast."""
+        """Return 1: all parameters learn as fast."""
         return 1.0
 
     def finish_step(self) -> None:
-        """Nothing."""
+        """Do nothing: no rank moves."""
 
     def final_ranks(self) -> dict[str, int]:
-        """Nothing: they are all the rank that was asked for."""
+        """Return an empty mapping: all layers have the rank that was asked for."""
         return {}
 
     def masks(self) -> dict[str, Tensor]:
-        """Nothing."""
+        """Return an empty mapping: all ranks are in use."""
         return {}
 
     def restore(self, masks: Mapping[str, Tensor]) -> None:
-        """Nothing."""
+        """Do nothing: there are no masks."""
 
     def state(self) -> dict[str, Tensor]:
-        """Nothing."""
+        """Return an empty mapping: the next steps depend on the parameters alone."""
         return {}
 
     def resume(self, state: Mapping[str, Tensor], steps: int) -> None:
-        """Nothing."""
+        """Do nothing: there is no state."""
 
 
 class AllocatedRanks:
@@ -105,7 +105,7 @@ class AllocatedRanks:
         self._done = 0
 
     def penalty(self) -> Tensor:
-        """How far A and B are from orthogonal: peft's weight times the mean of ||A A' - I|| and ||B' B - I||.
+        """Return peft's weight times the mean of ||A A' - I|| and ||B' B - I||: how far they are from orthogonal.
 
         Eq. 4 of the paper, with Frobenius norms that are not squared, as in peft, which leaves it out where a
         model does not compute its own loss.
@@ -116,7 +116,7 @@ class AllocatedRanks:
         return weight * torch.stack(norms).mean()
 
     def scale_learning_rate(self, parameter: nn.Parameter) -> float:
-        """Singular values learn by sqrt(out / 3) as fast.
+        """Return sqrt(out / 3) for singular values, which learn as much faster than A and B.
 
         Adam moves each entry of LoRA's B (out, r) by the learning rate, and a row of its A has the norm
         1 / sqrt(3): so far LoRA's first step moves each rank of the update. Where A and B are orthonormal, that
@@ -137,11 +137,11 @@ class AllocatedRanks:
             self._model.update_and_allocate(self._done)
 
     def final_ranks(self) -> dict[str, int]:
-        """How many singular values each layer has left."""
+        """Return how many singular values each layer has left."""
         return {name: int(mask.sum()) for name, mask in self.masks().items()}
 
     def masks(self) -> dict[str, Tensor]:
-        """Which singular values of each layer are left, bool (initial rank,)."""
+        """Return which singular values of each layer are left, bool (initial rank,)."""
         pattern = self._config.rank_pattern
         if not pattern:
             return {name: torch.ones(len(p), dtype=torch.bool) for name, p in self._values.items()}
@@ -152,7 +152,7 @@ class AllocatedRanks:
         self._config.rank_pattern = {name + _NAME_END: masks[name].bool().tolist() for name in self._values}
 
     def state(self) -> dict[str, Tensor]:
-        """Importances, as `<average>.<parameter>`, and which singular values are left, as `mask.<layer>`."""
+        """Return importances, as `<average>.<parameter>`, and the singular values left, as `mask.<layer>`."""
         averages = ((field, getattr(self._model.rankallocator, field)) for field in _AVERAGES)
         importances = {f"{field}.{name}": value for field, values in averages for name, value in values.items()}
         masks = self.masks() if self._config.rank_pattern else {}

@@ -97,18 +97,18 @@ class Backbone:
         return not is_fitted_to_size(self.name)
 
     def at_size(self, image_size_px: int) -> "Backbone":
-        """The same network, in memory once, for inputs of another side; only one that takes any size."""
+        """Return the same network, in memory once, for inputs of another side; only one that takes any size."""
         other = copy(self)
         other.image_size_px = image_size_px
         return other
 
     def normalise(self, images: Tensor) -> Tensor:
-        """From uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w), channels last."""
+        """Bring uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w), channels last."""
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         return (x - self._mean) / self._std
 
     def features(self, x: Tensor) -> FeatureMaps:
-        """Features of normalised images, float (b, 3, h, w)."""
+        """Compute features of normalised images, float (b, 3, h, w)."""
         maps, class_token = self._run_transformer(x) if self.is_transformer else (self._run_cnn(x), None)
         maps = [m.float() for m in maps]
         decoder = [maps[position] for position in self._decoder_positions]

@@ -8,22 +8,21 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from anomalyvfm_opt.model.adapter import Adapter, AdapterSettings, adapted
+from anomalyvfm_opt.model.adapter import Adapter, adapted
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.allocation import Allocation, FixedRanks
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.heads import Decoder, Predictor
+from anomalyvfm_opt.model.heads import Decoder, HeadOutput, Predictor
 from anomalyvfm_opt.model.seeding import drawn_from
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a detector says of b images. The frozen detector has no heads: three fields are None."""
+    """What a detector says of b images; the frozen detector has no heads."""
 
     patches: Tensor  # (b, cp, ph, pw)
     pooled: Tensor  # (b, d)
-    image_logit: Tensor | None = None  # (b,)
-    mask_logit: Tensor | None = None  # (b, 2gh, 2gw)
-    confidence: Tensor | None = None  # (b, 2gh, 2gw), raw
+    heads: HeadOutput | None = None
 
 
 class Detector(nn.Module):
@@ -54,7 +53,8 @@ class Detector(nn.Module):
             return Output(features.patches, features.pooled)
         # heads in float32: logits of bfloat16 have ties, and ties move an AUROC
         mask_logit, confidence = self.decoder(features.decoder)
-        return Output(features.patches, features.pooled, self.predictor(features.pooled), mask_logit, confidence)
+        heads = HeadOutput(self.predictor(features.pooled), mask_logit, confidence)
+        return Output(features.patches, features.pooled, heads)
 
     def train(self, mode: bool = True) -> Self:
         """Heads and the adapter's dropout only: else the backbone's frozen BatchNorm statistics would drift."""

@@ -1,6 +1,6 @@
 """Dropout on an adapter's input: the only part of a network that is ever in train mode."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,12 @@ def insert_dropout(network: nn.Module, share: float, seed: int, device: torch.de
 
 
 def list_adapted_layers(network: nn.Module) -> list[Any]:
-    """peft's layers in a network."""
+    """Return peft's layers in a network."""
+    return [module for module in network.modules() if is_adapted_layer(module)]
+
+
+def is_adapted_layer(module: nn.Module) -> TypeGuard[Any]:
+    """Tell whether a module is peft's, around a layer of the network."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return [module for module in network.modules() if isinstance(module, BaseTunerLayer)]
+    return isinstance(module, BaseTunerLayer)

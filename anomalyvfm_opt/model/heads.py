@@ -1,6 +1,17 @@
 """The two heads of AnomalyVFM: a decoder for the anomaly map, a predictor for the image."""
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """What both heads say of b images."""
+
+    image_logit: Tensor  # (b,)
+    mask_logit: Tensor  # (b, 2gh, 2gw)
+    confidence: Tensor  # (b, 2gh, 2gw), raw
 
 
 class Decoder(nn.Module):

@@ -4,12 +4,13 @@ import ctypes
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
 
-from anomalyvfm_opt.errors import DoesNotFitError
+from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
 
 _Result = TypeVar("_Result")
 _MIB = 2**20
@@ -45,6 +46,45 @@ def release_cached_memory(device: torch.device) -> None:
         trim(0)  # glibc's; without it freed memory of hundreds of MiB stays with the process
 
 
+@dataclass(frozen=True)
+class Shortage:
+    """Work that memory did not suffice for.
+
+    Args:
+        error: that said so, without its traceback, which would hold what did not fit.
+    """
+
+    error: BaseException
+
+    @property
+    def reason(self) -> str:
+        """The first line of the error; a MemoryError may have none."""
+        return (str(self.error).splitlines() or ["out of memory"])[0]
+
+
+def attempt(work: Callable[[], _Result], device: torch.device) -> _Result | Shortage:
+    """Do work, and answer with a shortage where memory is used up, a GPU's or the host's.
+
+    What did not fit is given back before the answer.
+
+    Args:
+        work: an error that stands for another counts by its cause.
+        device: that it is done on.
+
+    Returns:
+        What `work` returns, or the shortage.
+    """
+    try:
+        return work()
+    except (MemoryError, RuntimeError, EnvironmentMissingError) as error:
+        cause = error.__cause__ if isinstance(error, EnvironmentMissingError) else error
+        if cause is None or not is_out_of_memory(cause):
+            raise
+        shortage = Shortage(cause.with_traceback(None))
+    release_cached_memory(device)  # behind the `except`, in which the frames of the work are still alive
+    return shortage
+
+
 @dataclass
 class ShrinkingBatch:
     """How many images go through a detector at once: halved each time that they do not fit, and never raised.
@@ -72,24 +112,14 @@ class ShrinkingBatch:
         """
         states = [generator.get_state() for generator in generators]
         while True:
-            try:
-                return work(self.size)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                reason = describe_shortage(error)
-            # Here and not in `except`, where the error's traceback still holds what did not fit.
-            release_cached_memory(self.device)
+            done = attempt(partial(work, self.size), self.device)
+            if not isinstance(done, Shortage):
+                return done
             if self.size == 1:
-                raise DoesNotFitError(f"one image at a time does not fit: {reason}")
+                raise DoesNotFitError(f"one image at a time does not fit: {done.reason}")
             self.size //= 2
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
-
-
-def describe_shortage(error: BaseException) -> str:
-    """The first line of an error that says that memory is used up; a MemoryError may have none."""
-    return (str(error).splitlines() or ["out of memory"])[0]
 
 
 class PeakMemory:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from anomalyvfm_opt.spec.contradictions import LEAST_NOISE_SEEDS
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.trial.cost import PartCosts, Range, spread_seconds
 
 _FROZEN_TRIALS = 2  # one on search data, one on the locked images
@@ -27,7 +26,7 @@ def reckon_confirmation(spec: Spec, category: str, costs: PartCosts, draws: Sequ
     def count(parameters: Parameters | None) -> float:
         return costs.count_seconds(parameters, steps, parameters.epochs if parameters else 1)
 
-    baseline = reference_parameters(spec.baseline, category, spec.reference_size_px)
+    baseline = spec.reference(spec.baseline, category)
     noise = max(terms.noise_seeds, terms.race_seeds, LEAST_NOISE_SEEDS)
     known = _FROZEN_TRIALS * count(None) + (count(baseline) * (noise + terms.seeds) if baseline else 0.0)
     trainings = terms.finalists * terms.race_seeds + terms.seeds

@@ -20,7 +20,6 @@ from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture
 from anomalyvfm_opt.synthesis.pools import PoolStore
 from anomalyvfm_opt.trial.cost import PartCosts, SizeFactors
@@ -117,13 +116,13 @@ def measure(spec: Spec, split: Split, device: torch.device, weights: Path | None
                 benches[size] = Workbench(_shorten(sized), split, "probe", backbones.open(sized), arrays)
             own, *others = benches
             costs, times = _measure_parts(benches[own], spec)
-            factors = {size: _measure_size(benches[size], _base(spec), times) for size in others}
+            factors = {size: _measure_size(benches[size], _base(spec.at_size(size)), times) for size in others}
         except (DoesNotFitError, DivergedError) as error:
             raise EnvironmentMissingError(
                 f"this study cannot be run on {device}: {error.message}",
                 "make batch_size, image_size_px or tiles.size_px smaller, or take that choice out of the space",
             ) from None
-    return Probe(replace(costs, sizes={own: SizeFactors(), **factors}), making)
+    return Probe(replace(costs, sizes={**costs.sizes, **factors}), making)
 
 
 def _time_making(spec: Spec, split: Split, backbones: Backbones, arrays: ArrayStore) -> Making:
@@ -136,7 +135,7 @@ def _time_making(spec: Spec, split: Split, backbones: Backbones, arrays: ArraySt
 
 
 def _shorten(spec: Spec) -> Spec:
-    """The spec of the probe: few steps and few synthetic anomalies, all else as it is."""
+    """Return the spec of the probe: few steps and few synthetic anomalies, all else as it is."""
     count = spec.search.space.synthesis_count.model_copy(update={"low": _COUNT, "high": _COUNT})
     space = spec.search.space.model_copy(update={"synthesis_count": count})
     return spec.model_copy(
@@ -148,11 +147,13 @@ def _shorten(spec: Spec) -> Spec:
 
 
 def _time_pools(arrays: ArrayStore, frames: Frames) -> float:
-    """Seconds that one synthetic anomaly takes, on average over the kinds."""
+    """Return the seconds that one synthetic anomaly takes, on average over the kinds."""
     pools = PoolStore(arrays, frames, "timing", _COUNT)
     share = 1 / len(KINDS)
     started = time.perf_counter()
-    pools.draw(Mixture(share, share, share, _COUNT, 1.0), _SEED)  # fills a pool of each kind
+    pools.draw(
+        Mixture(texture=share, structural=share, contextual=share, count=_COUNT, intensity=1.0), _SEED
+    )  # fills a pool of each kind
     return (time.perf_counter() - started) / (len(KINDS) * _COUNT)
 
 
@@ -160,7 +161,7 @@ def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes
     space, base = spec.search.space, _base(spec)
     _measure_step(bench, base)  # fills the pools and warms up
     started = time.perf_counter()
-    bench.run(TrialRequest(0, None, _SEED), _Stopwatch())
+    bench.run(TrialRequest(number=0, parameters=None, seed=_SEED), _Stopwatch())
     frozen_s = time.perf_counter() - started
     times = _measure_trial(bench, base)
 
@@ -175,39 +176,40 @@ def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes
         scoring=times.scoring,
         frozen=frozen_s + _DATABASE_S,
         fixed=times.fixed + _DATABASE_S,
+        sizes={spec.data.image_size_px: SizeFactors()},
     )
     return costs, times
 
 
 def _measure_trial(bench: Workbench, parameters: Parameters) -> _TrialTimes:
-    """Seconds of a trial of one epoch; its first step warms up."""
+    """Measure the seconds of a trial of one epoch; its first step warms up."""
     watch = _Stopwatch()
     started = time.perf_counter()
-    bench.run(TrialRequest(0, parameters, _SEED), watch)
+    bench.run(TrialRequest(number=0, parameters=parameters, seed=_SEED), watch)
     total_s = time.perf_counter() - started
     scoring_s = watch.scored - watch.begun[-1] - watch.step_s
     return _TrialTimes(watch.step_s, scoring_s, max(0.0, total_s - _STEPS * watch.step_s - scoring_s))
 
 
 def _measure_size(bench: Workbench, parameters: Parameters, own: _TrialTimes) -> SizeFactors:
-    """What a trial costs at the image size of a bench, in parts of what it does at the study's own."""
+    """Measure what a trial costs at the image size of a bench, in parts of what it does at the study's own."""
     _measure_step(bench, parameters)  # fills the pools and warms up
     other = _measure_trial(bench, parameters)
     return SizeFactors(other.step / own.step, (other.scoring + other.fixed) / (own.scoring + own.fixed))
 
 
 def _base(spec: Spec) -> Parameters:
-    """Plain LoRA, with what the dearest dropout costs."""
-    base = reference_parameters("v1.1", "")
+    """Return plain LoRA, with what the dearest dropout costs."""
+    base = spec.reference("v1.1", "")
     if base is None:
         raise ValueError("the reference v1.1 has no parameters")
     return replace(base, epochs=1, synthesis_count=_COUNT, dropout=max(spec.search.space.dropout))
 
 
 def _measure_step(bench: Workbench, parameters: Parameters) -> float:
-    """Seconds of a step."""
+    """Measure the seconds of a step."""
     watch = _Stopwatch(most_steps=_STEPS)
-    unscored = TrialRequest(0, replace(parameters, epochs=2), _SEED, is_watched=False)
+    unscored = TrialRequest(number=0, parameters=replace(parameters, epochs=2), seed=_SEED, is_watched=False)
     try:
         bench.run(unscored, watch)  # ends with the first step of its second epoch, before anything is scored
     except _ProbeDoneError:

@@ -15,13 +15,12 @@ from anomalyvfm_opt.data.geometry import Geometry, choose_geometry, measure_cont
 from anomalyvfm_opt.data.layout import ImageRecord
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import Split, count_scenes
-from anomalyvfm_opt.evaluation.exam import count_frames
+from anomalyvfm_opt.evaluation.exam_papers import count_frames
 from anomalyvfm_opt.plan.confirmation import reckon_confirmation
 from anomalyvfm_opt.plan.probe import Making, Probe, measure
 from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.spec.space import Space
 from anomalyvfm_opt.study.preparation import choose_categories, divide_categories
 from anomalyvfm_opt.synthesis.mixture import KINDS
@@ -139,7 +138,7 @@ def plan_studies(
     probe = measure(spec, splits[measured_on], device, weights)
     subjects = [_Subject(name, split, _choose_geometries(spec, split)) for name, split in splits.items()]
     tiles = [_count_scored(spec, subject) for subject in subjects]
-    draws = draw_parameters(spec.search.space)
+    draws = draw_parameters(spec.search.space, spec.data.image_size_px)
     judged = len(choose_categories(spec, root, []))  # as `study create` counts them, whichever are chosen
     studies = []
     for subject, count in zip(subjects, tiles, strict=True):
@@ -210,9 +209,8 @@ def _count_start(making: Making, split: Split, anomalies: int, is_decoded: bool)
 
 def _reckon(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Parameters], done: int) -> Range:
     """Seconds of the trials that are left; references are run first."""
-    run_as = distinct_references(spec.references, category)
-    size = spec.reference_size_px
-    references = [reference_parameters(name, category, size) for name, other in run_as.items() if name == other]
+    run_as = spec.references_run(category)
+    references = [spec.reference(name, category) for name, other in run_as.items() if name == other]
     return expect_seconds(
         costs,
         references[done:],
@@ -254,7 +252,7 @@ def _count_anomalies(spec: Spec, category: str) -> int:
     high = space.synthesis_count.high
     pools = {(kind, intensity, high) for kind in _list_kinds(space) for intensity in space.synthesis_intensity}
     for name in spec.references:
-        p = reference_parameters(name, category)
+        p = spec.reference(name, category)
         if p is not None:
             pools |= {(kind, p.synthesis_intensity, max(high, p.synthesis_count)) for kind in KINDS}
     return sum(size for _, _, size in pools)

@@ -1,11 +1,11 @@
 """Is the synthetic objective worth anything here? How it orders a study's trials, beside the labelled one."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from anomalyvfm_opt.data.split import LEAST_SCENES
 from anomalyvfm_opt.evaluation.agreement import RankCorrelation, correlate_ranks, value_of_pick
@@ -14,8 +14,9 @@ from anomalyvfm_opt.store.optuna_private import read_trial_id
 from anomalyvfm_opt.store.scores import read_aurocs
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.trial_record import TrialRecord
 
-_NO_RHO = RankCorrelation(None, None, None, 0)
+_NO_RHO = RankCorrelation(rho=None, low=None, high=None, n=0)
 
 
 @dataclass(frozen=True)
@@ -53,39 +54,59 @@ class Proxy:
     pick: Pick | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class TwiceValued:
+    """A trained trial with both objectives. All values are image AUROC (0-1).
+
+    Args:
+        synthetic: its synthetic objective.
+        labelled: its labelled objective.
+        synthetic_scorer: that the synthetic objective comes from.
+        synthetic_auroc: scorer -> value on the synthetic exam.
+        labelled_auroc: scorer -> value on the labelled images.
+    """
+
+    synthetic: float
+    labelled: float
+    synthetic_scorer: str
+    synthetic_auroc: Mapping[str, float]
+    labelled_auroc: Mapping[str, float]
+
+
 def judge_proxy(store: Store, record: StudyRecord) -> Proxy:
-    """Compare the two objectives of a study's trials.
+    """Read the trials of a study and compare their two objectives."""
+    if record.lock == "all":
+        return Proxy(has_labels=False, objectives=_NO_RHO, scorers={}, pick=None)
+    return compare_objectives(read_twice_valued(store, record))
+
+
+def read_twice_valued(store: Store, record: StudyRecord) -> list[TwiceValued]:
+    """Read the complete trials of a study that have both objectives.
 
     `frozen` is left out: it has fewer scorers to take the best of, and a search does not choose it by its
     parameters. The other references are trained and valued like all trials.
     """
-    if record.lock == "all":
-        return Proxy(False, _NO_RHO, {}, None)
-    study = store.study(record.name)
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    trials = [trial for trial in complete if _has_both(trial)]
-    return _compare(trials, read_aurocs(store.engine, record.study_id))
+    aurocs = read_aurocs(store.engine, record.study_id)
+    complete = store.study(record.name).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    found = [
+        _to_twice_valued(TrialRecord.from_attributes(trial.user_attrs), aurocs.get(read_trial_id(trial), {}))
+        for trial in complete
+    ]
+    return [trial for trial in found if trial is not None]
 
 
-def _has_both(trial: FrozenTrial) -> bool:
-    """Trials of older versions of this program have no objectives stored."""
-    objectives = trial.user_attrs.get("objectives", {"synthetic": None, "labelled": None})
-    return trial.user_attrs.get("reference") != FROZEN and None not in objectives.values()
-
-
-def _compare(trials: list[FrozenTrial], aurocs: Mapping[int, Mapping[str, float]]) -> Proxy:
-    synthetic, labelled = (
-        [trial.user_attrs["objectives"][name] for trial in trials] for name in ("synthetic", "labelled")
-    )
-    blind = [aurocs[read_trial_id(trial)][trial.user_attrs["synthetic_scorer"]] for trial in trials]
-    scorers = list(trials[0].user_attrs["synthetic_auroc"]) if trials else []
+def compare_objectives(trials: Sequence[TwiceValued]) -> Proxy:
+    """Compare the two objectives of trials that have both."""
+    synthetic = [trial.synthetic for trial in trials]
+    labelled = [trial.labelled for trial in trials]
+    blind = [trial.labelled_auroc[trial.synthetic_scorer] for trial in trials]
+    scorers = list(trials[0].synthetic_auroc) if trials else []
     return Proxy(
         has_labels=True,
         objectives=correlate_ranks(synthetic, labelled),
         scorers={
             name: correlate_ranks(
-                [trial.user_attrs["synthetic_auroc"][name] for trial in trials],
-                [aurocs[read_trial_id(trial)][name] for trial in trials],
+                [trial.synthetic_auroc[name] for trial in trials], [trial.labelled_auroc[name] for trial in trials]
             )
             for name in scorers
         },
@@ -97,6 +118,22 @@ def _compare(trials: list[FrozenTrial], aurocs: Mapping[int, Mapping[str, float]
         )
         if trials
         else None,
+    )
+
+
+def _to_twice_valued(record: TrialRecord, labelled_auroc: Mapping[str, float]) -> TwiceValued | None:
+    objectives = record.objectives or {}
+    synthetic, labelled = objectives.get("synthetic"), objectives.get("labelled")
+    if record.reference == FROZEN or synthetic is None or labelled is None:
+        return None
+    if record.synthetic_scorer is None or record.synthetic_auroc is None:
+        raise ValueError("a trial has a synthetic objective, and nothing tells which scorer it comes from")
+    return TwiceValued(
+        synthetic=synthetic,
+        labelled=labelled,
+        synthetic_scorer=record.synthetic_scorer,
+        synthetic_auroc=record.synthetic_auroc,
+        labelled_auroc=labelled_auroc,
     )
 
 

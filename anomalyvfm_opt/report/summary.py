@@ -7,25 +7,29 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
-from anomalyvfm_opt.spec.references import FROZEN, distinct_references
+from anomalyvfm_opt.report.setting import describe_mix, describe_setting
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.budget import Usage, count_usage
 from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
 from anomalyvfm_opt.store.outcomes import list_failures
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
-from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates, name_baseline
+from anomalyvfm_opt.store.trial_record import TrialRecord
+from anomalyvfm_opt.verdict.read_trials import list_runs, list_sibling_runs
+from anomalyvfm_opt.verdict.replicates import Noise, find_noise, name_baseline
 from anomalyvfm_opt.verdict.resolution import resolve
-from anomalyvfm_opt.verdict.runs import Arm, group_arms, list_runs
+from anomalyvfm_opt.verdict.runs import Arm, group_arms
 
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """One complete trial. `params` is empty for `frozen`."""
+    """One complete trial. `parameters` is None for `frozen`."""
 
     number: int
     value: float
-    params: dict[str, Any]
+    parameters: Parameters | None
     seconds: float
     scorer: str
     reference: str | None
@@ -40,12 +44,15 @@ class TrialSummary:
 
 @dataclass(frozen=True)
 class FailureSummary:
-    """One trial that counts and has no value. `params` is empty for `frozen`, and in trials of older versions."""
+    """One trial that counts and has no value.
+
+    `parameters` is None for `frozen`, and in trials of older versions.
+    """
 
     number: int
     outcome: str
     message: str
-    params: dict[str, Any]
+    parameters: Parameters | None
 
 
 @dataclass(frozen=True)
@@ -99,12 +106,18 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
     """Collect what the store knows of one study."""
     study = store.study(record.name)
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
-    complete = [_summarise_trial(t) for t in trials.values() if t.state is TrialState.COMPLETE]
+    own_size_px = record.spec.data.image_size_px
+    complete = [_summarise_trial(t, own_size_px) for t in trials.values() if t.state is TrialState.COMPLETE]
     is_search = record.kind == "search"
-    run_as = distinct_references(record.spec.references, record.category) if is_search else {}
+    run_as = record.spec.references_run(record.category) if is_search else {}
     by_reference = {trial.reference: trial for trial in complete if trial.reference}
     failures = [
-        FailureSummary(failed.number, failed.outcome, failed.message, _read_params(trials[failed.number]))
+        FailureSummary(
+            number=failed.number,
+            outcome=failed.outcome,
+            message=failed.message,
+            parameters=TrialRecord.from_attributes(trials[failed.number].user_attrs).read_parameters(own_size_px),
+        )
         for failed in list_failures(store.engine, record.study_id)
     ]
     return StudySummary(
@@ -122,30 +135,25 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
         failures=failures,
         findings=[(trial.number, finding) for trial in complete for finding in trial.findings],
         scenes=count_locked_scenes(store.engine, record.study_id),
-        noise=find_noise(record, list_replicates(store, record)) if is_search else None,
+        noise=find_noise(record, list_sibling_runs(store, record, "replicates")) if is_search else None,
         arms=() if is_search else tuple(group_arms(list_runs(store, record)).values()),
     )
 
 
-def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
-    attributes = trial.user_attrs
+def _summarise_trial(trial: FrozenTrial, own_size_px: int) -> TrialSummary:
     if trial.value is None:
         raise ValueError(f"trial {trial.number} is complete without a value")
+    record = TrialRecord.from_attributes(trial.user_attrs)
     return TrialSummary(
         number=trial.number,
         value=trial.value,
-        params=_read_params(trial),
-        seconds=float(attributes.get("seconds", 0.0)),
-        scorer=str(attributes.get("scorer", "")),
-        reference=attributes.get("reference"),
-        peak_memory_mib=attributes.get("peak_memory_mib"),
-        findings=tuple(Finding.from_stored(finding) for finding in attributes.get("findings", ())),
+        parameters=record.read_parameters(own_size_px),
+        seconds=record.spent_s,
+        scorer=record.scorer or "",
+        reference=record.reference,
+        peak_memory_mib=record.peak_memory_mib,
+        findings=record.read_findings(),
     )
-
-
-def _read_params(trial: FrozenTrial) -> dict[str, Any]:
-    attributes = trial.user_attrs
-    return {**attributes["parameters"], "alpha": attributes["alpha"]} if "parameters" in attributes else {}
 
 
 def to_json(summary: StudySummary) -> dict[str, Any]:
@@ -154,6 +162,9 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
 
     def brief(trial: TrialSummary | None) -> dict[str, Any] | None:
         return None if trial is None else {"number": trial.number, "value": trial.value}
+
+    def show(parameters: Parameters | None) -> dict[str, Any]:
+        return {} if parameters is None else {**parameters.to_json(), "alpha": parameters.alpha}
 
     best, noise = summary.best, summary.noise
     locked = summary.images.get("locked", 0)
@@ -177,7 +188,7 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
         else {
             "number": best.number,
             "value": best.value,
-            "params": best.params,
+            "params": show(best.parameters),
             "seconds": best.seconds,
             "scorer": best.scorer,
             "reference": best.reference,
@@ -208,7 +219,15 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
             "sha256": record.weights_sha256,
         },
         "data": record.data_dir,
-        "failures": [vars(failure) for failure in summary.failures],
+        "failures": [
+            {
+                "number": failure.number,
+                "outcome": failure.outcome,
+                "message": failure.message,
+                "params": show(failure.parameters),
+            }
+            for failure in summary.failures
+        ],
         "findings": [{"number": number, **vars(finding)} for number, finding in summary.findings],
     }
 
@@ -242,14 +261,8 @@ def _to_row(summary: StudySummary) -> ResultRow:
         gain = best.value - baseline.value
         is_noise = summary.noise is not None and abs(gain) < summary.noise.floor.least_difference
         change = f"{gain:+.4f}{' (noise)' if is_noise else ''}"
-    setting, mix = "-", "-"
-    if best and best.params:
-        p = best.params
-        size = f" / {p['image_size_px']} px" if p.get("image_size_px") else ""
-        setting = f"R{p['rank']} / A{p['alpha']:.3g} / {p['epochs']}{size}"
-        mix = "/".join(f"{100 * p[kind]:.0f}" for kind in ("texture", "structural", "contextual"))
-    elif best:
-        setting = "frozen"
+    setting = describe_setting(best.parameters, summary.record.spec.search.space) if best else "-"
+    mix = describe_mix(best.parameters) if best and best.parameters else "-"
 
     def show(name: str) -> str:
         if name in summary.same_as:

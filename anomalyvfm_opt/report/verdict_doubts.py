@@ -43,7 +43,7 @@ def _list_doubts(one: CategoryVerdict) -> Iterator[str]:
             how = ", ".join(sorted({str(run.outcome) for run in failed}))
             planned = len(failed) + len(evidence.arms[name].values)
             yield f"{len(failed)} of {planned} seeds of the {name} failed ({how})"
-    devices = {str(run.attributes.get("device")) for arm in evidence.arms.values() for run in arm.runs.done}
+    devices = {str(run.record.device) for arm in evidence.arms.values() for run in arm.runs.done}
     if len(devices) > 1:
         yield f"the arms ran on several kinds of device: {', '.join(sorted(devices))}"
     if one.evidence.study.spec.backbone.weights == "random":

@@ -6,8 +6,8 @@ import numpy as np
 
 from anomalyvfm_opt.report.grid import Grid, Part, signed
 from anomalyvfm_opt.report.ledger_text import tabulate_judged
+from anomalyvfm_opt.report.setting import describe_setting
 from anomalyvfm_opt.report.verdict_doubts import list_doubts
-from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.verdict.decide import Ruling
 from anomalyvfm_opt.verdict.judge import CategoryVerdict
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
@@ -110,7 +110,7 @@ def _arms_row(found: CategoryVerdict) -> tuple[str, ...]:
     return (
         found.evidence.study.category,
         *values,
-        show_setting(arms[FINALIST].plan.parameters),
+        describe_setting(arms[FINALIST].plan.parameters, found.evidence.study.spec.search.space),
         f"{arms[BASELINE].plan.scorer} / {arms[FINALIST].plan.scorer}",
         f"{len(arms[BASELINE].values)} / {len(arms[FINALIST].values)}",
         _ratio(found.roi.cost_ratio),
@@ -123,14 +123,6 @@ def _mean_value(values: np.ndarray) -> str:
     if not len(values):
         return "-"
     return f"{values.mean():.4f}" + (f" ±{values.std(ddof=1):.4f}" if len(values) > 1 else "")
-
-
-def show_setting(p: Parameters | None) -> str:
-    """Rank, alpha and epochs, and the image size where it is searched."""
-    if p is None:
-        return "frozen"
-    size = f" / {p.image_size_px} px" if p.image_size_px else ""
-    return f"R{p.rank} / A{p.alpha:.3g} / {p.epochs}{size}"
 
 
 def _ratio(ratio: float | None) -> str:
@@ -181,7 +173,7 @@ def _name_sizes(one: CategoryVerdict) -> str:
     """Where the arms see images of different sizes: each is judged at its own, which moves metrics of pixels."""
     own = one.evidence.study.spec.data.image_size_px
     parameters = [one.evidence.arms[name].plan.parameters for name in (FINALIST, BASELINE)]
-    sizes = [(p.image_size_px if p is not None else None) or own for p in parameters]
+    sizes = [own if p is None else p.image_size_px for p in parameters]
     return f" (finalist at {sizes[0]} px, baseline at {sizes[1]} px)" if len(set(sizes)) > 1 else ""
 
 

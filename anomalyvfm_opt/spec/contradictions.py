@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, SHARES_TOLERANCE, FloatRange, IntRange, Shares
+from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, SHARES_TOLERANCE, FloatRange, IntRange, Shares, Space
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.spec.model import Tiles
@@ -45,16 +45,16 @@ def find_contradictions(read: Callable[[str], Any]) -> list[Problem]:
     return problems
 
 
-def _find_repeats(path: str, choices: Sequence[Any] | str | None) -> Iterator[Problem]:
-    if isinstance(choices, str) or choices is None:  # `all`, or left to its default
+def _find_repeats(path: str, choices: Any) -> Iterator[Problem]:
+    if not isinstance(choices, tuple):  # a range, `all`, or left to its default
         return
     for index, choice in enumerate(choices):
         if choice in choices[:index]:
             yield Problem((*path.split("."), index), f"{choice!r} is listed twice")
 
 
-def _find_empty_range(path: str, interval: FloatRange | IntRange) -> Iterator[Problem]:
-    if interval.low > interval.high:
+def _find_empty_range(path: str, interval: Any) -> Iterator[Problem]:
+    if isinstance(interval, FloatRange | IntRange) and interval.low > interval.high:
         yield Problem(tuple(path.split(".")), f"low {interval.low} is above high {interval.high}")
 
 
@@ -160,18 +160,11 @@ class _Check:
     find: Callable[..., Iterator[Problem]]
 
 
-_CHOICES = ("adapter", "rank", "targets", "adapted_blocks", "dropout", "image_size_px", "synthesis_intensity")
-_LISTS = (
-    "data.categories",
-    "backbone.decoder_blocks",
-    "backbone.patch_blocks",
-    "references",
-    *(f"search.space.{name}" for name in _CHOICES),
-)
-_RANGES = tuple(f"search.space.{name}" for name in ("alpha_ratio", "epochs", "learning_rate", "synthesis_count"))
+_LISTS = ("data.categories", "backbone.decoder_blocks", "backbone.patch_blocks", "references")
+_AXES = tuple(f"search.space.{name}" for name in Space.model_fields)
 _CHECKS = (
-    *(_Check((path,), partial(_find_repeats, path)) for path in _LISTS),
-    *(_Check((path,), partial(_find_empty_range, path)) for path in _RANGES),
+    *(_Check((path,), partial(_find_repeats, path)) for path in (*_LISTS, *_AXES)),
+    *(_Check((path,), partial(_find_empty_range, path)) for path in _AXES),
     _Check(("search.space.learning_rate",), _find_huge_learning_rate),
     _Check(("search.space.synthesis_mix",), _find_bad_shares),
     _Check(("references", "search.trials"), _find_small_budget),

@@ -10,6 +10,8 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from anomalyvfm_opt.spec.contradictions import CONTRADICTION, find_contradictions
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, Section, Space
 from anomalyvfm_opt.spec.study_name import StudyName
 
@@ -219,15 +221,27 @@ class Spec(Section):
         return (own, *(size for size in self.search.space.image_size_px if size != own))
 
     @property
-    def reference_size_px(self) -> int | None:
-        """The image size among a reference's parameters; None where the size is not searched."""
-        return self.data.image_size_px if self.search.space.image_size_px else None
+    def is_size_searched(self) -> bool:
+        """Whether the image size is one of the parameters that Optuna chooses."""
+        return bool(self.search.space.image_size_px)
 
-    def at_size(self, image_size_px: int | None) -> Self:
-        """The spec whose images have another size, which is its only one; None for its own."""
-        size = image_size_px or self.data.image_size_px
-        data = self.data.model_copy(update={"image_size_px": size})
+    def at_size(self, image_size_px: int) -> Self:
+        """Return the spec whose images have another size, which its references have as well."""
+        data = self.data.model_copy(update={"image_size_px": image_size_px})
         return self.model_copy(update={"data": data})
+
+    def reference(self, name: str, category: str) -> Parameters | None:
+        """Return the parameters of a reference on a category; None for `frozen`, which has no adapter.
+
+        Raises:
+            KeyError: no such reference.
+        """
+        return reference_parameters(name, category, self.data.image_size_px)
+
+    def references_run(self, category: str) -> dict[str, str]:
+        """Return what each reference is run as: itself, or the earlier one that has the same parameters."""
+        first: dict[Parameters | None, str] = {}
+        return {name: first.setdefault(self.reference(name, category), name) for name in self.references}
 
     def content(self) -> dict[str, Any]:
         """The spec as plain JSON values, without the description (a word changed there changes no number)."""

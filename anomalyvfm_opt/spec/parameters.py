@@ -1,34 +1,42 @@
-"""The parameters of one trial, as training understands them."""
+"""The parameters of one trial, as training understands them: the table of axes."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from anomalyvfm_opt.spec.axes import IMPLIED, ONE_HOT, Axis, linear, log, log2, log2_or_all, read_axes
+from anomalyvfm_opt.spec.mix import break_stick, join_stick
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parameters:
     """One point of the search space.
 
-    The three shares say which part of the `synthesis_count` training anomalies is of each kind;
-    they sum to 1. `adapted_blocks` counts from the last block that is used, or is "all". Trials from before there
-    was a `dropout` had none. `image_size_px` is None where the size is not searched: it is then the spec's.
+    The three shares say which part of the `synthesis_count` training anomalies is of each kind; they sum to 1.
+    `adapted_blocks` counts from the last block that is used, or is "all". Where the image size is not searched,
+    all trials have that of the spec.
+
+    To add an axis, add a field here and one to `Space`. What a sampler draws, in this order, what is checked of a
+    spec, what the regression measures and what tables show derive from the two. A field that is younger than the
+    first studies has a default: trials from before it had that value, and so have the references.
     """
 
-    adapter: str
-    rank: int
-    alpha_ratio: float
-    targets: str
-    adapted_blocks: int | str
-    epochs: int
-    learning_rate: float
-    texture: float
-    structural: float
-    contextual: float
-    synthesis_count: int
-    synthesis_intensity: float
-    dropout: float = 0.0
-    image_size_px: int | None = None
+    adapter: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.adapter}")]
+    rank: Annotated[int, Axis(coordinate=log2, setting="R{p.rank}", load="rank {p.rank}")]
+    alpha_ratio: Annotated[float, Axis(coordinate=log, setting="A{p.alpha:.3g}")]
+    targets: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.targets}")]
+    adapted_blocks: Annotated[int | str, Axis(coordinate=log2_or_all, load="adapted blocks {p.adapted_blocks}")]
+    dropout: Annotated[float, Axis(coordinate=linear)] = 0.0
+    epochs: Annotated[int, Axis(coordinate=log, setting="{p.epochs}")]
+    learning_rate: Annotated[float, Axis(coordinate=log)]
+    texture: Annotated[float, Axis(coordinate=linear, searched_in="synthesis_mix")]
+    structural: Annotated[float, Axis(coordinate=linear, searched_in="synthesis_mix")]
+    contextual: Annotated[float, Axis(coordinate=IMPLIED, searched_in="synthesis_mix")]
+    synthesis_count: Annotated[int, Axis(coordinate=log)]
+    synthesis_intensity: Annotated[float, Axis(coordinate=linear)]
+    image_size_px: Annotated[
+        int, Axis(coordinate=log, setting="{p.image_size_px} px", load="{p.image_size_px} px")
+    ]
 
     @property
     def alpha(self) -> float:
@@ -36,40 +44,40 @@ class Parameters:
         return self.alpha_ratio * self.rank
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """From what is stored with a trial or a plan; what is younger than it has the value that it had then.
+    def from_json(cls, values: Mapping[str, Any], own_size_px: int) -> Self:
+        """Read what is stored with a trial or a plan; what is younger than it has the value that it had then.
+
+        Args:
+            values: by name.
+            own_size_px: the image size of the spec, which is not stored in older studies that search none.
 
         Raises:
             TypeError: there is too little, or something that is no parameter.
         """
-        return cls(**values)
+        return cls(**{**values, "image_size_px": values.get("image_size_px") or own_size_px})
 
     def to_json(self) -> dict[str, Any]:
-        """What is stored with a trial or a plan."""
+        """Return what is stored with a trial or a plan."""
         return asdict(self)
 
     @classmethod
-    def from_suggested(cls, suggested: Mapping[str, Any]) -> Self:
-        """From what Optuna suggests: the mix arrives as two uniform numbers `mix_u1`, `mix_u2`.
+    def from_suggested(cls, suggested: Mapping[str, Any], own_size_px: int) -> Self:
+        """Read what Optuna suggests: the mix arrives as two uniform numbers `mix_u1`, `mix_u2`.
 
-        Breaking the stick this way is uniform on the simplex (the density of Dirichlet(1, 1, 1)).
+        Args:
+            suggested: by the names that Optuna knows.
+            own_size_px: the image size of the spec, which is not suggested where the size is not searched.
         """
-        values = dict(suggested)
-        texture = 1 - math.sqrt(1 - values.pop("mix_u1"))
-        structural = values.pop("mix_u2") * (1 - texture)
-        return cls(**values, texture=texture, structural=structural, contextual=max(0.0, 1 - texture - structural))
+        values = {"image_size_px": own_size_px, **suggested}
+        texture, structural, contextual = break_stick(values.pop("mix_u1"), values.pop("mix_u2"))
+        return cls(**values, texture=texture, structural=structural, contextual=contextual)
 
     def to_suggested(self) -> dict[str, Any]:
-        """The inverse of `from_suggested`, to enqueue a reference in the searched space."""
+        """Return the inverse of `from_suggested`, in which the image size stands also where it is not searched."""
         values = asdict(self)
         texture, structural, _ = (values.pop(kind) for kind in ("texture", "structural", "contextual"))
-        if self.image_size_px is None:
-            del values["image_size_px"]
         mix_u1, mix_u2 = join_stick(texture, structural)
         return {**values, "mix_u1": mix_u1, "mix_u2": mix_u2}
 
 
-def join_stick(texture: float, structural: float) -> tuple[float, float]:
-    """The two numbers in 0-1 that break into these shares; the third share is the rest."""
-    rest = 1 - texture
-    return 1 - rest * rest, min(1.0, structural / rest) if rest > 0 else 0.0
+AXES = read_axes(Parameters)

@@ -17,13 +17,13 @@ _V1_2_RULE = {
 _INTENSITY_OF_NOISE = {20: 0.67, 30: 1.0, 35: 1.17}
 
 
-def reference_parameters(name: str, category: str, image_size_px: int | None = None) -> Parameters | None:
-    """Parameters of a reference on a category; None for `frozen`, which has no adapter.
+def reference_parameters(name: str, category: str, image_size_px: int) -> Parameters | None:
+    """Return the parameters of a reference, for `Spec.reference`; None for `frozen`, which has no adapter.
 
     Args:
         name: `frozen`, `v1.1` (one setting for all) or `v1.2` (a rule by category; unknown ones are medium).
         category: the name of the product, as its folder is called.
-        image_size_px: `Spec.reference_size_px`: what it is run at, where the size is searched.
+        image_size_px: that it is run at: the spec's own.
 
     Raises:
         KeyError: no such reference.
@@ -48,9 +48,3 @@ def reference_parameters(name: str, category: str, image_size_px: int | None = N
         synthesis_intensity=_INTENSITY_OF_NOISE[noise],
         image_size_px=image_size_px,
     )
-
-
-def distinct_references(names: tuple[str, ...], category: str) -> dict[str, str]:
-    """Which references are run: name -> itself, or the earlier one that has the same parameters."""
-    first: dict[Parameters | None, str] = {}
-    return {name: first.setdefault(reference_parameters(name, category), name) for name in names}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Engine, text
 
-from anomalyvfm_opt.store.planned import Waiting, insert_waiting
+from anomalyvfm_opt.store.waiting import Waiting, insert_waiting
 
 _LOCK = "SELECT study_id, number, state FROM trials WHERE trial_id = :trial_id FOR UPDATE"
 _LOCKS = {True: text(_LOCK), False: text(f"{_LOCK} SKIP LOCKED")}
@@ -72,7 +72,8 @@ def end_trial(
 def close_trial(engine: Engine, trial_id: int, outcome: str, worker: str) -> None:
     """Write down who ended a trial that is in its final state already, and let its lease go."""
     with engine.begin() as connection:
-        _insert_outcome(connection, trial_id, Ending(TrialState.COMPLETE, outcome, "", worker), is_final=True)
+        ending = Ending(state=TrialState.COMPLETE, outcome=outcome, message="", worker=worker)
+        _insert_outcome(connection, trial_id, ending, is_final=True)
         connection.execute(_DROP_LEASE, {"trial_id": trial_id})
 
 

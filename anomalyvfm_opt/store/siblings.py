@@ -10,9 +10,10 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.optuna_private import read_study_id
-from anomalyvfm_opt.store.planned import Planned, enqueue_planned
+from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord, find_study
+from anomalyvfm_opt.store.waiting import enqueue_planned
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
 _FROM = bindparam("original", type_=Integer)

@@ -20,6 +20,7 @@ from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.store import Store
+from anomalyvfm_opt.store.trial_record import TrialRecord
 
 _log = logging.getLogger(__name__)
 
@@ -125,10 +126,10 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
                     f"an Optuna study {new.name!r} that is not ours is in this database",
                     "give the spec another name",
                 )
-            enqueued = {trial.user_attrs.get("reference") for trial in trials}
+            enqueued = {TrialRecord.from_attributes(trial.user_attrs).reference for trial in trials}
             for name, parameters in references.items():
                 if name not in enqueued:
-                    study.enqueue_trial(parameters or {}, user_attrs={"reference": name})
+                    study.enqueue_trial(parameters or {}, user_attrs=TrialRecord(reference=name).to_attributes())
             _insert_study(connection, read_study_id(study), new)  # the row that makes the creation complete
             connection.commit()
         finally:

@@ -24,7 +24,6 @@ from anomalyvfm_opt.data.split import (
 from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.spec.model import Spec
-from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
 from anomalyvfm_opt.spec.study_name import StudyName
 from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.home import state_folder
@@ -32,8 +31,8 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
 from anomalyvfm_opt.study.preparation import choose_categories, divide_categories
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
-from anomalyvfm_opt.verdict.replicates import plan_references
 from anomalyvfm_opt.verdict.resolution import resolve_mean
+from anomalyvfm_opt.verdict.write_plans import plan_references
 
 
 def create_studies(
@@ -122,14 +121,13 @@ def _prepare(spec: Spec, category: str, root: Path, split: Split, weights_sha256
 
 
 def _list_references(spec: Spec, category: str) -> dict[str, dict[str, Any] | None]:
-    """References to run, with what to enqueue: None where the sampler could not have suggested it."""
+    """Return the references to run, with what to enqueue: None where the sampler could not have suggested it."""
     distributions = list_distributions(spec.search.space)
-    enqueue: dict[str, dict[str, Any] | None] = {}
-    for name, run_as in distinct_references(spec.references, category).items():
-        if name != run_as:
-            continue
-        enqueue[name] = fix_parameters(reference_parameters(name, category, spec.reference_size_px), distributions)
-    return enqueue
+    return {
+        name: fix_parameters(spec.reference(name, category), distributions)
+        for name, run_as in spec.references_run(category).items()
+        if name == run_as
+    }
 
 
 def _announce(new: NewStudy, split: Split, is_new: bool, say: Callable[[str], None]) -> None:

@@ -19,7 +19,7 @@ _SMALLEST_PX = 3  # fewer changed pixels than this are no anomaly
 _ATTEMPTS = 24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """What one attempt would do to an image.
 
@@ -46,9 +46,9 @@ def change_of(image: Pixels, region: Region, altered: Field) -> Change:
     mask = _close(difference >= VISIBLE_LEVELS) & region.inside
     marked = int(mask.sum())
     return Change(
-        region,
-        np.where(mask[..., None], after, before),
-        mask,
+        region=region,
+        pixels=np.where(mask[..., None], after, before),
+        mask=mask,
         coverage=marked / max(1, int(region.inside.sum())) if marked >= _SMALLEST_PX else 0.0,
         levels=float(difference[mask].mean()) if marked else 0.0,
     )

@@ -118,31 +118,6 @@ def make_scar(image: Pixels, rng: np.random.Generator) -> Pair:
     return first_visible(image, attempt, _LEAST_COVERAGE, _LEAST_LEVELS)
 
 
-def make_exam(normals: Pixels, count: int, seed: int) -> tuple[Pixels, Pixels, list[str]]:
-    """The exam's anomalous images, evenly mixed: item i is of kind `EXAM_KINDS[i % 3]`.
-
-    Every normal image is used once before any is used again; item i depends on (normals, seed, i) alone.
-
-    Args:
-        normals: normal images that no trial trains on, uint8 (n, h, w, 3).
-        count: how many anomalous images.
-        seed: 0 or more.
-
-    Returns:
-        Images, uint8 (count, h, w, 3); masks, uint8 {0, 1} (count, h, w); kinds, `count` names.
-
-    Raises:
-        ValueError: there are no normal images.
-        BadDataError: the normal images are flat.
-    """
-    if len(normals) == 0:
-        raise ValueError("an exam needs at least one normal image, but there are none")
-    images = np.empty((count, *normals.shape[1:]), np.uint8)
-    masks = np.empty(images.shape[:3], np.uint8)
-    fill_exam(images, masks, lambda index: normals[index], list_bases(len(normals), count, seed), seed)
-    return images, masks, list_kinds(count)
-
-
 def fill_exam(
     images: Pixels,
     masks: Pixels,

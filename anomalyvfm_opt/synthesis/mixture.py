@@ -25,7 +25,7 @@ _GENERATORS: dict[str, Generator] = {
 _POOL_STREAM, _DRAW_STREAM = 1, 2  # keep the random numbers of pools and draws apart under equal seeds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mixture:
     """How many synthetic anomalies a trial trains on, of which kinds, and how strong.
 
@@ -58,25 +58,6 @@ class Mixture:
         for i in by_remainder[: self.count - sum(rounded)]:
             rounded[i] += 1
         return dict(zip(KINDS, rounded, strict=True))
-
-
-def make_pool(kind: str, intensity: float, normals: Pixels, size: int, seed: int) -> Pair:
-    """A pool in memory; see `fill_pool`.
-
-    Args:
-        kind: one of `KINDS`.
-        intensity: above 0; the pools of a search have `INTENSITIES`.
-        normals: normal images, uint8 (n, h, w, 3).
-        size: how many items.
-        seed: 0 or more.
-
-    Returns:
-        Images, uint8 (size, h, w, 3), and masks, uint8 {0, 1} (size, h, w).
-    """
-    images = np.empty((size, *normals.shape[1:]), np.uint8)
-    masks = np.empty(images.shape[:3], np.uint8)
-    fill_pool(images, masks, kind, intensity, normals, seed)
-    return images, masks
 
 
 def fill_pool(

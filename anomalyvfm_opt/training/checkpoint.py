@@ -16,9 +16,8 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from anomalyvfm_opt.durable import write_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 
@@ -27,7 +26,7 @@ _KIND = "anomalyvfm-opt detector"
 _SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """What a checkpoint belongs to; two detectors with the same can exchange their tensors.
 
@@ -50,7 +49,7 @@ class Identity:
 
     @classmethod
     def of(cls, detector: Detector) -> Self:
-        """Of a detector that has an adapter."""
+        """Return the identity of a detector that has an adapter."""
         backbone, adapter = detector.backbone, detector.adapter
         if adapter is None:
             raise ValueError("a frozen detector has nothing to keep")
@@ -58,30 +57,14 @@ class Identity:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """From what `asdict` makes of one, after a way through JSON; further keys do not matter."""
+        """Read an identity from what `asdict` makes of one, through JSON; further keys do not matter."""
         fields = {field.name: content[field.name] for field in dataclasses.fields(cls)}
         blocks = {name: tuple(fields[name]) for name in ("decoder_blocks", "patch_blocks")}
         return cls(**{**fields, **blocks, "adapter": AdapterSettings(**fields["adapter"])})
 
 
-def save_detector(detector: Detector, path: Path) -> None:
-    """Write a detector's trained tensors; the file is there when it is complete.
-
-    Raises:
-        EnvironmentMissingError: the disk is full, or the folder is not there or not writable.
-    """
-    content = pack_detector(detector)
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise EnvironmentMissingError(
-            f"cannot write the checkpoint {path}: {error.strerror or error}",
-            "free space there, or name another place",
-        ) from None
-
-
 def pack_detector(detector: Detector) -> bytes:
-    """A detector's trained tensors as the bytes of a checkpoint; the same detector gives the same bytes."""
+    """Pack a detector's trained tensors as the bytes of a checkpoint; the same detector gives the same bytes."""
     from safetensors.torch import save
 
     content = {"kind": _KIND, "schema": _SCHEMA, **asdict(Identity.of(detector))}
@@ -92,7 +75,7 @@ def pack_detector(detector: Detector) -> bytes:
 
 
 def read_identity(path: Path) -> Identity:
-    """What a checkpoint belongs to.
+    """Read what a checkpoint belongs to.
 
     Raises:
         EnvironmentMissingError: no such file, or not for us to read.
@@ -124,7 +107,7 @@ def load_detector(path: Path, detector: Detector) -> None:
 
 @contextmanager
 def open_detector(path: Path, backbone: Backbone) -> Iterator[Detector]:
-    """The detector of a checkpoint, inside its backbone for the length of a `with`.
+    """Open the detector of a checkpoint, inside its backbone for the length of a `with`.
 
     Raises:
         EnvironmentMissingError: no such file, or not for us to read.
@@ -148,7 +131,7 @@ def _identify_backbone(backbone: Backbone) -> dict[str, Any]:
 
 
 def list_trained(detector: Detector) -> dict[str, nn.Parameter]:
-    """All parameters that training changes: `adapter.<name>`, `decoder.<name>`, `predictor.<name>`."""
+    """List all parameters that training changes: `adapter.<name>`, `decoder.<name>`, `predictor.<name>`."""
     adapter = {n: p for n, p in detector.backbone.network.named_parameters() if p.requires_grad}
     parts = {"adapter": adapter}
     for name, head in (("decoder", detector.decoder), ("predictor", detector.predictor)):

@@ -38,7 +38,7 @@ class CheckpointFolder:
         self.root = root
 
     def for_trial(self, inputs: TrialInputs) -> "KeptCheckpoints":
-        """Those of one trial; nothing is read or made yet."""
+        """Return the checkpoints of one trial; nothing is read or made yet."""
         return KeptCheckpoints(self.root / inputs.key, inputs)
 
     def sweep(self) -> int:
@@ -74,7 +74,7 @@ class KeptCheckpoints:
         self._was_refused = False
 
     def load(self, detector: Detector) -> Checkpoint | None:
-        """What the trial can go on from.
+        """Read what the trial can go on from.
 
         Args:
             detector: of the trial, which is not changed.
@@ -190,7 +190,7 @@ class _UnusableError(Exception):
 
 
 def _seal(record: dict[str, Any]) -> bytes:
-    """A record with its own hash, as JSON; sealing what was read gives the same bytes."""
+    """Give a record its own hash, as JSON; sealing what was read gives the same bytes."""
     content = {name: value for name, value in record.items() if name != "sha256"}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return json.dumps({**content, "sha256": digest}, sort_keys=True, indent=1).encode()

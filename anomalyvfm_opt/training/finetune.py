@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
+from anomalyvfm_opt.spec.model import TrainingSection
+from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.training.losses import anomaly_loss
 from anomalyvfm_opt.training.state import TrainingState, capture_state, restore_state
 
@@ -33,7 +35,7 @@ class TrainingSet:
     masks: np.ndarray  # uint8 (m, tile, tile) of 0 and 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """How long and how fast. An epoch is `steps_per_epoch` optimiser steps, whatever the number of images."""
 
@@ -46,9 +48,23 @@ class Schedule:
     weight_decay: float
     seed: int
 
+    @classmethod
+    def of(cls, training: TrainingSection, p: Parameters, seed: int) -> Self:
+        """Return the schedule of a trial: what all trials of its study share, and what is its own."""
+        return cls(
+            epochs=p.epochs,
+            steps_per_epoch=training.steps_per_epoch,
+            batch_size=training.batch_size,
+            learning_rate=p.learning_rate,
+            head_learning_rate=training.head_learning_rate,
+            warmup_steps=training.warmup_steps,
+            weight_decay=training.weight_decay,
+            seed=seed,
+        )
+
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
+        """How many optimiser steps the whole run has."""
         return self.epochs * self.steps_per_epoch
 
 
@@ -56,8 +72,8 @@ class Schedule:
 class Losses:
     """The loss of each optimiser step, and its mean over each epoch."""
 
-    epochs: tuple[float, ...]
-    steps: tuple[float, ...]
+    by_epoch: tuple[float, ...]
+    by_step: tuple[float, ...]
 
 
 def finetune(
@@ -94,38 +110,39 @@ def finetune(
     """
     micro_batch = micro_batch or ShrinkingBatch(schedule.batch_size, detector.backbone.device)
     optimizer = torch.optim.AdamW(_group_parameters(detector, schedule), weight_decay=schedule.weight_decay)
-    steps: list[float] = []
+    by_step: list[float] = []
     if start is not None:
         restore_state(start, detector, optimizer)
         micro_batch.size = start.micro_batch
-        steps += start.steps
-    losses = _average_epochs(steps, schedule)
-    batches = _draw_batches(images, schedule, detector.backbone.device.type == "cuda", first_step=len(steps))
+        by_step += start.losses
+    by_epoch = _average_epochs(by_step, schedule)
+    batches = _draw_batches(images, schedule, detector.backbone.device.type == "cuda", first_step=len(by_step))
     detector.train()
-    for epoch in range(len(losses) + 1, schedule.epochs + 1):
+    for epoch in range(len(by_epoch) + 1, schedule.epochs + 1):
         for _ in range(schedule.steps_per_epoch):
             on_step()
-            _set_learning_rates(optimizer, schedule, len(steps))
+            _set_learning_rates(optimizer, schedule, len(by_step))
             value = _accumulate_gradients(detector, optimizer, next(batches), micro_batch)
             if not math.isfinite(value):
                 raise DivergedError(f"loss {value} in epoch {epoch}")
             optimizer.step()
             detector.allocation.finish_step()
-            steps.append(value)
-        losses = _average_epochs(steps, schedule)
-        if losses[-1] > _DIVERGED_FACTOR * max(losses[0], 1e-3):
-            raise DivergedError(f"mean loss {losses[-1]:.3g} in epoch {epoch} after {losses[0]:.3g} in the first")
-        on_epoch(epoch, losses[-1])
+            by_step.append(value)
+        by_epoch = _average_epochs(by_step, schedule)
+        first, latest = by_epoch[0], by_epoch[-1]
+        if latest > _DIVERGED_FACTOR * max(first, 1e-3):
+            raise DivergedError(f"mean loss {latest:.3g} in epoch {epoch} after {first:.3g} in the first")
+        on_epoch(epoch, latest)
         if keep is not None:
-            keep(capture_state(detector, optimizer, epoch, steps, micro_batch.size))
+            keep(capture_state(detector, optimizer, epoch, by_step, micro_batch.size))
     detector.eval()
-    return Losses(tuple(losses), tuple(steps))
+    return Losses(tuple(by_epoch), tuple(by_step))
 
 
-def _average_epochs(steps: Sequence[float], schedule: Schedule) -> list[float]:
-    """The mean loss of each whole epoch."""
+def _average_epochs(by_step: Sequence[float], schedule: Schedule) -> list[float]:
+    """Return the mean loss of each whole epoch."""
     n = schedule.steps_per_epoch
-    return [sum(steps[first : first + n]) / n for first in range(0, len(steps), n)]
+    return [sum(by_step[first : first + n]) / n for first in range(0, len(by_step), n)]
 
 
 def _set_learning_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> None:
@@ -173,13 +190,13 @@ def _accumulate_gradients(
 
 def _compute_loss(detector: Detector, batch: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
     output = detector(batch)
-    if output.image_logit is None or output.mask_logit is None or output.confidence is None:
+    heads = output.heads
+    if heads is None:
         raise ValueError("a frozen detector cannot be trained")
-    device = output.image_logit.device
-    size = output.mask_logit.shape[1:]
+    device, size = heads.mask_logit.device, heads.mask_logit.shape[1:]
     masks = F.interpolate(masks.to(device, non_blocking=True).float().unsqueeze(1), size, mode="area").squeeze(1)
     labels = labels.to(device, non_blocking=True)
-    return anomaly_loss(output.image_logit, output.mask_logit, output.confidence, labels, masks)
+    return anomaly_loss(heads, labels, masks)
 
 
 def _draw_batches(

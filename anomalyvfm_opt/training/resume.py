@@ -1,6 +1,5 @@
 """What a retry of a trial goes on from, and what a trial is known by."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,12 +12,20 @@ from anomalyvfm_opt.training.checkpoint import Identity
 from anomalyvfm_opt.training.state import TrainingState
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialInputs:
     """What a trial is a function of, on one kind of device.
 
     They are the name of its checkpoints: whoever runs it again finds them, and two processes that run it at the
     same time write the same.
+
+    Args:
+        spec_sha256: of the spec at the image size of the trial.
+        split_sha256: of the division of the images.
+        weights_sha256: of the backbone's weights.
+        parameters: of the trial.
+        seed: of its training.
+        is_size_searched: whether its spec lets trials choose the image size.
     """
 
     spec_sha256: str
@@ -26,18 +33,25 @@ class TrialInputs:
     weights_sha256: str
     parameters: Parameters
     seed: int
+    is_size_searched: bool
 
     def describe(self) -> dict[str, Any]:
-        """All of it, as plain JSON values."""
-        return asdict(self)
+        """Return all of it, as plain JSON values; an image size that is not searched is named by the spec alone.
+
+        So it was before all parameters had one, and a trial that was interrupted then goes on.
+        """
+        described = asdict(self)
+        if not described.pop("is_size_searched"):
+            described["parameters"]["image_size_px"] = None
+        return described
 
     @property
     def key(self) -> str:
-        """Their hash, hexadecimal."""
+        """The hash of the inputs, hexadecimal."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A trial after an epoch.
 
@@ -61,7 +75,7 @@ class TrialCheckpoints(Protocol):
     """The checkpoints of one trial; the newest is kept."""
 
     def load(self, detector: Detector) -> Checkpoint | None:
-        """The checkpoint that this detector can go on from, or None: begin from the start."""
+        """Return the checkpoint that this detector can go on from, or None: begin from the start."""
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint in the place of the one before."""
@@ -74,40 +88,48 @@ class Checkpoints(Protocol):
     """The checkpoints of all trials."""
 
     def for_trial(self, inputs: TrialInputs) -> TrialCheckpoints:
-        """Those of one trial."""
+        """Return the checkpoints of one trial."""
 
 
 class NoCheckpoints:
     """Every trial begins from the start, and nothing is kept."""
 
     def for_trial(self, _inputs: TrialInputs) -> Self:
-        """Nothing, of any trial."""
+        """Return this object, which keeps nothing of any trial."""
         return self
 
     def load(self, _detector: Detector) -> None:
-        """Nothing."""
+        """Return None: a trial begins from the start."""
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Nothing."""
+        """Keep nothing."""
 
     def discard(self) -> None:
-        """Nothing."""
+        """Do nothing: there is nothing to remove."""
 
 
 def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint without its tensors, as plain JSON values.
+    """Describe a checkpoint without its tensors, as plain JSON values.
 
     Epochs are texts already here: as numbers they would be sorted otherwise than after reading, from ten on.
     """
-    described = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
-    state = {field.name: getattr(checkpoint.state, field.name) for field in dataclasses.fields(checkpoint.state)}
-    del state["tensors"]
-    values = {str(epoch): value for epoch, value in checkpoint.values.items()}
-    return {**described, "values": values, "state": {**state, "identity": asdict(checkpoint.state.identity)}}
+    state = checkpoint.state
+    return {
+        "state": {
+            "identity": asdict(state.identity),
+            "epoch": state.epoch,
+            "steps": state.losses,
+            "micro_batch": state.micro_batch,
+        },
+        "values": {str(epoch): value for epoch, value in checkpoint.values.items()},
+        "seconds": checkpoint.seconds,
+        "scoring_batch": checkpoint.scoring_batch,
+        "parts": checkpoint.parts,
+    }
 
 
 def restore_checkpoint(record: Mapping[str, Any], tensors: bytes) -> Checkpoint:
-    """The inverse, with the bytes of a safetensors file.
+    """Return the checkpoint that was described, with the bytes of a safetensors file.
 
     Raises:
         KeyError, TypeError, ValueError: it is damaged.
@@ -119,7 +141,7 @@ def restore_checkpoint(record: Mapping[str, Any], tensors: bytes) -> Checkpoint:
         state=TrainingState(
             identity=Identity.from_json(state["identity"]),
             epoch=state["epoch"],
-            steps=tuple(state["steps"]),
+            losses=tuple(state["steps"]),
             micro_batch=state["micro_batch"],
             tensors=load(tensors),
         ),

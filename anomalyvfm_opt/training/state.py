@@ -13,14 +13,14 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW knows of a parameter
 _TRAINED, _ALLOCATION, _GENERATOR = "trained.", "allocation.", "generator."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingState:
     """All that the next epochs depend on, beside images and schedule.
 
     Args:
         identity: of the detector.
         epoch: the last that is done, from 1.
-        steps: loss of each optimiser step so far.
+        losses: of each optimiser step so far.
         micro_batch: images that went through the detector at once in the last of them.
         tensors: on the CPU, apart from those that are trained on: `trained.<parameter>`, the optimiser's
             `step.<parameter>`, `exp_avg.<parameter>` and `exp_avg_sq.<parameter>`, AdaLoRA's `allocation.<...>`,
@@ -29,13 +29,13 @@ class TrainingState:
 
     identity: Identity
     epoch: int
-    steps: tuple[float, ...]
+    losses: tuple[float, ...]
     micro_batch: int
     tensors: Mapping[str, Tensor]
 
 
 def capture_state(
-    detector: Detector, optimizer: torch.optim.Optimizer, epoch: int, steps: Sequence[float], micro_batch: int
+    detector: Detector, optimizer: torch.optim.Optimizer, epoch: int, losses: Sequence[float], micro_batch: int
 ) -> TrainingState:
     """The state after an epoch. The optimiser's part goes by the names of the parameters, not by their order."""
     parameters = list_trained(detector)
@@ -52,7 +52,9 @@ def capture_state(
         **{f"{_GENERATOR}{i}": generator.get_state() for i, generator in enumerate(detector.generators())},
     }
     copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
-    return TrainingState(Identity.of(detector), epoch, tuple(steps), micro_batch, copies)
+    return TrainingState(
+        identity=Identity.of(detector), epoch=epoch, losses=tuple(losses), micro_batch=micro_batch, tensors=copies
+    )
 
 
 def find_misfit(state: TrainingState, detector: Detector) -> str:
@@ -83,7 +85,7 @@ def restore_state(state: TrainingState, detector: Detector, optimizer: torch.opt
             averages = {m: torch.empty_like(value).copy_(moments[m][name]) for m in _MOMENTS[1:]}
             # the count stays on the CPU, as AdamW makes it
             optimizer.state[parameter] = {"step": moments["step"][name].clone(), **averages}
-    detector.allocation.resume(_select(state, _ALLOCATION), len(state.steps))
+    detector.allocation.resume(_select(state, _ALLOCATION), len(state.losses))
     for i, generator in enumerate(detector.generators()):
         drawn = state.tensors[f"{_GENERATOR}{i}"]
         if drawn.shape == generator.get_state().shape:

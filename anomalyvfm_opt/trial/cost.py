@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import optuna
 
@@ -39,7 +39,7 @@ class PartCosts:
         frozen: of a trial without an adapter.
         fixed: of a trial beside steps and scoring: adapter in and out, metrics, database, and with
             labelled images the synthetic exam, which is sat once.
-        sizes: by image size, where it is searched; all the rest is at the study's own size.
+        sizes: by image size; all the rest is at the study's own.
     """
 
     step: float
@@ -49,7 +49,7 @@ class PartCosts:
     scoring: float
     frozen: float
     fixed: float
-    sizes: Mapping[int, SizeFactors] = field(default_factory=dict)
+    sizes: Mapping[int, SizeFactors]
 
     def scale(self, factor: float) -> "PartCosts":
         """The same on a category with `factor` times as many images to score; steps take as long."""
@@ -61,7 +61,7 @@ class PartCosts:
         if parameters is None:
             return self.frozen
         p = parameters
-        size = SizeFactors() if p.image_size_px is None else self.sizes[p.image_size_px]
+        size = self.sizes[p.image_size_px]
         step = (
             self.step
             * size.step
@@ -86,12 +86,18 @@ class Range:
         return Range(self.low + other.low, self.expected + other.expected, self.high + other.high)
 
 
-def draw_parameters(space: Space, count: int = _DRAWS) -> list[Parameters]:
-    """Random points of a space, the same each time."""
+def draw_parameters(space: Space, own_size_px: int, count: int = _DRAWS) -> list[Parameters]:
+    """Return random points of a space, the same each time.
+
+    Args:
+        space: of a spec.
+        own_size_px: that spec's image size, which all points have if the space has no other.
+        count: how many.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=_SEED))
     distributions = list_distributions(space)
-    return [Parameters.from_suggested(study.ask(distributions).params) for _ in range(count)]
+    return [Parameters.from_suggested(study.ask(distributions).params, own_size_px) for _ in range(count)]
 
 
 def expect_seconds(

@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 from anomalyvfm_opt.errors import EXIT_ENVIRONMENT
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.leases import Lease, LeaseLostError
-from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.trial.outcome import Outcome, PrunedTrialError, catch
 from anomalyvfm_opt.trial.patience import wait_out
 from anomalyvfm_opt.trial.pulse import Hold, Pulse
@@ -134,9 +134,10 @@ class TrialLoop:
         outage_s = self._pulse.times.outage_s
         store = wait_out(self._store, outage_s, hold.check)
         has_pruner = self._record.spec.search.pruner != "none"  # else Optuna's default would be asked
-        may_be_pruned = has_pruner and self._record.kind == "search" and "reference" not in trial.user_attrs
+        record = TrialRecord.from_attributes(trial.user_attrs)
+        may_be_pruned = has_pruner and self._record.kind == "search" and record.reference is None
         request = store.describe(trial)
-        planned = Planned.from_attributes(trial.user_attrs)
+        planned = record.read_planned(self._record.spec.data.image_size_px)
         if planned is not None and planned.scorer is not None:
             look = Look(planned.scorer, partial(store.write_look, trial, planned))
             request = replace(request, look=look)

@@ -15,11 +15,11 @@ from sqlalchemy import Engine
 from anomalyvfm_opt.store.endings import Ending, end_trial
 from anomalyvfm_opt.store.leases import sweep_leases
 from anomalyvfm_opt.store.optuna_private import read_study_id, read_trial_id
-from anomalyvfm_opt.store.planned import PLANNED, Waiting
+from anomalyvfm_opt.store.trial_record import TrialRecord
+from anomalyvfm_opt.store.waiting import Waiting
 from anomalyvfm_opt.trial.outcome import Outcome, Policy
 
 MAX_LOSSES = 3  # a trial that took this many workers down with it is not tried again
-_KEPT_ATTRIBUTES = ("reference", PLANNED)
 
 
 def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
@@ -47,14 +47,12 @@ def give_back(
     Returns:
         False if it has come to an end otherwise, or if it was not waited for (see `end_trial`).
     """
-    times_lost = int(trial.user_attrs.get("times_lost", 0)) + (outcome.policy is Policy.RETRY_FEW)
+    record = TrialRecord.from_attributes(trial.user_attrs)
+    times_lost = (record.times_lost or 0) + (outcome.policy is Policy.RETRY_FEW)
     retry = None
     if times_lost < MAX_LOSSES:
-        kept = {name: trial.user_attrs[name] for name in _KEPT_ATTRIBUTES if name in trial.user_attrs}
-        first = trial.user_attrs.get("first_number", trial.number)
-        attributes = {**kept, "retry_of": trial.number, "first_number": first, "times_lost": times_lost}
-        retry = Waiting(_fixed_parameters(trial), attributes)
-    ending = Ending(TrialState.FAIL, str(outcome), message, worker)
+        retry = Waiting(_fixed_parameters(trial), record.start_again(trial.number, times_lost))
+    ending = Ending(state=TrialState.FAIL, outcome=str(outcome), message=message, worker=worker)
     return end_trial(engine, read_trial_id(trial), ending, retry, waits=waits)
 
 

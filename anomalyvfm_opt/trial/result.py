@@ -25,7 +25,7 @@ class Look:
     write_down: Callable[[], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialRequest:
     """One trial to run. `parameters` is None for the frozen detector.
 
@@ -40,7 +40,7 @@ class TrialRequest:
     look: Look | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """A finished trial: its value, and for each scorer the metrics and the scores of the n scored images.
 

@@ -21,6 +21,7 @@ from anomalyvfm_opt.store.outcomes import list_last_outcomes
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import set_state
+from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.trial.outcome import Failure, Outcome, Policy, classify
 from anomalyvfm_opt.trial.patience import wait_out
 from anomalyvfm_opt.trial.pulse import Times
@@ -71,15 +72,17 @@ class Settler:
         self._on_end = on_end
 
     def tell(self, trial: optuna.Trial, result: TrialResult) -> None:
-        """Store a result: files, attributes, scores, then the state; safe to repeat after a lost reply.
+        """Store a result: files, attributes, scores, then the state.
+
+        It is idempotent: safe to repeat after a lost reply.
 
         Raises:
             UpdateFinishedTrialError: the trial was taken over meanwhile.
         """
         files = put_all(self._artifacts, result.artifacts)
         try:
-            findings = [vars(finding) for finding in result.findings]
-            set_attributes(trial, {**result.attributes, "findings": findings})  # refused if it was taken over
+            found = TrialRecord.of_findings(tuple(result.findings)).to_attributes()
+            set_attributes(trial, {**result.attributes, **found})  # refused if it was taken over
             if is_unsound(result.findings):
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
             labelled = (result.image_keys, result.labels, result.scores)
@@ -91,7 +94,8 @@ class Settler:
             # by an earlier try of ours whose answer was lost: nobody else completes this trial
         close_trial(self._engine, read_trial_id(trial), str(Outcome.COMPLETED), self._worker)
         result.discard()
-        self._on_end(Ended(trial.number, Outcome.COMPLETED, result.value, findings=result.findings))
+        ended = Ended(number=trial.number, outcome=Outcome.COMPLETED, value=result.value, findings=result.findings)
+        self._on_end(ended)
 
     def settle(self, trial: optuna.Trial, lease: Lease, error: Exception, times: Times) -> None:
         """Put a trial that did not complete in order, and pass on what must end the worker.
@@ -117,7 +121,7 @@ class Settler:
             outcome = failure.outcome
         except KeyError:  # the study was deleted
             outcome = Outcome.FENCED
-        self._on_end(Ended(trial.number, outcome, None, failure.message))
+        self._on_end(Ended(number=trial.number, outcome=outcome, value=None, message=failure.message))
         if failure.stop is error:
             raise error
         if failure.stop is not None:
@@ -141,11 +145,11 @@ class Settler:
             pass
         except (SQLAlchemyError, StorageInternalError) as error:
             _log.warning("trial %s could not be given back: %s", trial.number, str(error).splitlines()[0])
-        self._on_end(Ended(trial.number, outcome, None, message))
+        self._on_end(Ended(number=trial.number, outcome=outcome, value=None, message=message))
         return True
 
     def end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Outcome:
-        """Do what the outcome's policy says, and return the outcome; safe to repeat after a lost reply."""
+        """Do what the outcome's policy says, and return the outcome. It is idempotent."""
         if failure.outcome is not Outcome.FENCED and not lease.is_held(self._engine):
             failure = replace(failure, outcome=Outcome.FENCED)  # taken over while we were away
         outcome = failure.outcome
@@ -166,7 +170,7 @@ class Settler:
         return outcome
 
     def _finish(self, trial: optuna.Trial, state: TrialState, failure: Failure) -> None:
-        ending = Ending(state, str(failure.outcome), failure.message, self._worker)
+        ending = Ending(state=state, outcome=str(failure.outcome), message=failure.message, worker=self._worker)
         end_trial(self._engine, read_trial_id(trial), ending)
 
     def _give_back(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:

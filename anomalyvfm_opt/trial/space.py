@@ -11,57 +11,37 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from anomalyvfm_opt.spec.dimensions import Dimension, Interval, list_dimensions
 from anomalyvfm_opt.spec.model import SearchSection
-from anomalyvfm_opt.spec.parameters import Parameters, join_stick
-from anomalyvfm_opt.spec.space import Shares, Space
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.space import Space
 from anomalyvfm_opt.store.optuna_private import is_contained
 
 
 def list_distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Optuna's distributions of a space; `mix_u1` and `mix_u2` are uniform numbers (see Parameters).
-
-    The image size is one of them only where it is searched, so that other studies keep theirs.
-    """
-    ratio, epochs, lr, count = (
-        space.alpha_ratio,
-        space.epochs,
-        space.learning_rate,
-        space.synthesis_count,
-    )
-    low, high = _bound_mix(space.synthesis_mix)
-    return {
-        "adapter": CategoricalDistribution(space.adapter),
-        "rank": CategoricalDistribution(space.rank),
-        "alpha_ratio": FloatDistribution(ratio.low, ratio.high, log=ratio.log),
-        "targets": CategoricalDistribution(space.targets),
-        "adapted_blocks": CategoricalDistribution(space.adapted_blocks),
-        "dropout": CategoricalDistribution(space.dropout),
-        "epochs": IntDistribution(epochs.low, epochs.high, log=epochs.log),
-        "learning_rate": FloatDistribution(lr.low, lr.high, log=lr.log),
-        "mix_u1": FloatDistribution(low[0], high[0]),
-        "mix_u2": FloatDistribution(low[1], high[1]),
-        "synthesis_count": IntDistribution(count.low, count.high, log=count.log),
-        "synthesis_intensity": CategoricalDistribution(space.synthesis_intensity),
-        **({"image_size_px": CategoricalDistribution(space.image_size_px)} if space.image_size_px else {}),
-    }
+    """Return Optuna's distributions of a space, in the order in which a trial draws from them."""
+    return {name: _distribute(dimension) for name, dimension in list_dimensions(space).items()}
 
 
-def _bound_mix(mix: Shares | str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Least and greatest `mix_u1` and `mix_u2`; fixed shares are to the last digit what a reference has."""
-    if mix == "simplex":
-        return (0.0, 0.0), (1.0, 1.0)
-    texture, structural, _ = mix.exact() if isinstance(mix, Shares) else (1 / 3, 1 / 3, 1 / 3)
-    fixed = join_stick(texture, structural)
-    return fixed, fixed
+def _distribute(dimension: Dimension) -> BaseDistribution:
+    if not isinstance(dimension, Interval):
+        return CategoricalDistribution(dimension)
+    if dimension.is_whole:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.is_log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.is_log)
 
 
 def fix_parameters(
     parameters: Parameters | None, distributions: dict[str, BaseDistribution]
 ) -> dict[str, Any] | None:
-    """What to enqueue so that Optuna's tools see the parameters; None where the sampler could not suggest them."""
+    """Return what to enqueue so that Optuna's tools see the parameters; None where it could not suggest them.
+
+    Only what is searched stands in it: in a study that searches no image size, Optuna knows of none.
+    """
     if parameters is None or not is_inside(parameters, distributions):
         return None
-    return parameters.to_suggested()
+    suggested = parameters.to_suggested()
+    return {name: suggested[name] for name in distributions}
 
 
 def is_inside(parameters: Parameters, distributions: dict[str, BaseDistribution]) -> bool:

@@ -11,7 +11,6 @@ from optuna.distributions import BaseDistribution
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
 from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.store.leases import Lease, LeaseLostError
@@ -20,6 +19,7 @@ from anomalyvfm_opt.store.optuna_private import read_trial_id
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
+from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.trial.reap import reap
 from anomalyvfm_opt.trial.result import TrialRequest
 from anomalyvfm_opt.trial.space import derive_seed, is_inside, list_distributions
@@ -112,7 +112,7 @@ class TrialStore:
     def _suggest(self, trial: optuna.Trial) -> TrialRequest:
         if self._is_sampled(trial):
             suggest_all(trial, self._distributions)
-        first_number = trial.user_attrs.get("first_number", trial.number)
+        first_number = _read_record(trial).find_first_number(trial.number)
         return TrialRequest(
             number=trial.number,
             parameters=self._read_parameters(trial),
@@ -121,7 +121,7 @@ class TrialStore:
 
     def _take_planned(self, trial: optuna.Trial) -> TrialRequest:
         """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
-        planned = Planned.from_attributes(trial.user_attrs)
+        planned = _read_record(trial).read_planned(self._record.spec.data.image_size_px)
         if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
             raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
         if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
@@ -132,32 +132,26 @@ class TrialStore:
 
     def _is_sampled(self, trial: optuna.Trial) -> bool:
         """A reference outside the space (`frozen` always) is run without sampled parameters."""
-        reference = trial.user_attrs.get("reference")
+        reference = _read_record(trial).reference
         if reference is None:
             return True
         parameters = self._read_reference(reference)
         return parameters is not None and is_inside(parameters, dict(self._distributions))
 
     def _read_parameters(self, trial: optuna.Trial) -> Parameters | None:
-        reference = trial.user_attrs.get("reference")
+        reference = _read_record(trial).reference
         if reference is not None:
             return self._read_reference(reference)
-        return Parameters.from_suggested(trial.params)
+        return Parameters.from_suggested(trial.params, self._record.spec.data.image_size_px)
 
     def _read_reference(self, name: str) -> Parameters | None:
-        return reference_parameters(name, self._record.category, self._record.spec.reference_size_px)
+        return self._record.spec.reference(name, self._record.category)
+
+
+def _read_record(trial: optuna.Trial) -> TrialRecord:
+    return TrialRecord.from_attributes(trial.user_attrs)
 
 
 def _describe(request: TrialRequest) -> dict[str, Any]:
-    """Return what Optuna's own parameters do not show: alpha and the three shares beside what they come from."""
-    if request.parameters is None:
-        return {"training_seed": request.seed}
-    p = request.parameters
-    return {
-        "training_seed": request.seed,
-        "alpha": p.alpha,
-        "texture": p.texture,
-        "structural": p.structural,
-        "contextual": p.contextual,
-        "parameters": p.to_json(),
-    }
+    """Return the attributes that a trial begins with."""
+    return TrialRecord.of_request(request.seed, request.parameters).to_attributes()

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.spec.study_name import Kind, StudyName
+from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.selection import select_studies
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
-from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes
+from anomalyvfm_opt.verdict.confirm import advance
+from anomalyvfm_opt.verdict.next_step import Stage, Wishes
 
 _DOING: dict[str, Kind] = {"replicating": "replicates", "confirming": "confirm"}
 
@@ -65,7 +66,7 @@ class Campaign:
         """
         events: list[str] = []
         for study in self._studies:
-            stage = Confirmation(self._store, study).advance(self._wishes[study.name])
+            stage = advance(self._store, study, self._wishes[study.name])
             if stage.name == "searching":
                 raise EnvironmentMissingError(
                     f"the search of {study.name} is not over: {stage.open} of {study.budget} trials to go",
@@ -88,10 +89,11 @@ class Campaign:
 
     def list_open(self) -> list[str]:
         """Names of the siblings whose trainings are waited for."""
+        stages = [(study, self._stages.get(study.name)) for study in self._studies]
         return [
-            str(StudyName.parse(name).sibling(_DOING[stage.name]))
-            for name, stage in self._stages.items()
-            if stage.name in _DOING and stage.open
+            study.name_sibling(_DOING[stage.name])
+            for study, stage in stages
+            if stage is not None and stage.name in _DOING and stage.open
         ]
 
     def count_open(self) -> int:

@@ -47,18 +47,18 @@ class Difference:
 
     @property
     def error(self) -> float:
-        """The standard error."""
+        """Return the standard error of the estimate."""
         return math.sqrt(sum(part.variance for part in self.parts))
 
     @property
     def freedom(self) -> float:
-        """Satterthwaite's degrees of freedom of the standard error."""
+        """Return Satterthwaite's degrees of freedom of the standard error."""
         total = sum(part.variance for part in self.parts)
         spread = sum(part.variance**2 / part.freedom for part in self.parts)
         return total**2 / spread if spread > 0 else math.inf
 
     def interval(self, confidence: float, judged: int = 1) -> tuple[float, float]:
-        """A two-sided t interval.
+        """Return the two-sided t interval (low, high) of the gain.
 
         Args:
             confidence: that it holds the true gain, 0-1, of all intervals that are judged together.
@@ -73,7 +73,7 @@ class Difference:
 def compare_arms(
     finalist: np.ndarray, baseline: np.ndarray, labels: np.ndarray, scenes: Sequence[str]
 ) -> Difference | None:
-    """The difference of two arms on the same images.
+    """Compare two arms by their mean AUROC on the same images.
 
     Args:
         finalist: float (s, n), the scores of its s models, higher is more anomalous.
@@ -96,14 +96,14 @@ def compare_arms(
 
 
 def average(differences: Sequence[Difference]) -> Difference:
-    """The mean gain over categories, whose images and seeds have nothing to do with each other."""
+    """Return the mean gain over categories, whose images and seeds have nothing to do with each other."""
     n = len(differences)
     parts = [replace(part, variance=part.variance / n**2) for each in differences for part in each.parts]
     return Difference(math.fsum(difference.estimate for difference in differences) / n, tuple(parts))
 
 
 def _least_variance(found: ClusteredAuroc) -> float:
-    """What is left to doubt where both arms put all images in the same order, and the estimate says 0.
+    """Return the variance that is left where both arms order all images alike, and the estimate says 0.
 
     That of the difference of two AUROC half a pair of scenes away from 1, as alike as two detectors are.
     """

@@ -128,7 +128,7 @@ def decide(
 
 
 def project(difference: Difference, terms: Terms, seeds: int) -> Need:
-    """What would decide it either way, were the estimate to stay as it is.
+    """Say what would decide it either way, were the estimate to stay as it is.
 
     The variance of a part falls as its source grows, and its degrees of freedom grow with it: from S - 1 to S' - 1
     for seeds, likewise for the scenes of the rarer label. Not a promise: more data move the estimate, too.
@@ -149,7 +149,7 @@ def project(difference: Difference, terms: Terms, seeds: int) -> Need:
 
 
 def smallest_gain(difference: Difference, terms: Terms) -> float:
-    """The least true gain (AUROC) that would be adopted with a power of 0.8, given these variances."""
+    """Return the least true gain (AUROC) that would be adopted with a power of 0.8, given these variances."""
     widths = find_widths(difference, terms.judged, min_gain=terms.min_gain, confidence=terms.confidence)
     return widths[1]
 
@@ -166,11 +166,21 @@ def _rule(
     if difference is not None:
         estimate = difference.estimate
         low, high = difference.interval(terms.confidence, terms.judged)
-    return Ruling(verdict, reason, action, estimate, low, high, terms.confidence, terms.judged, need)
+    return Ruling(
+        verdict=verdict,
+        reason=reason,
+        action=action,
+        estimate=estimate,
+        low=low,
+        high=high,
+        confidence=terms.confidence,
+        judged=terms.judged,
+        need=need,
+    )
 
 
 def _rule_on_cost(difference: Difference, terms: Terms, cost_ratio: float | None) -> Ruling:
-    """Of a gain that is real."""
+    """Rule on a gain that is real, by what it costs."""
     most = terms.max_cost_ratio
     if most is None or (cost_ratio is not None and cost_ratio <= most):
         low, _ = difference.interval(terms.confidence, terms.judged)
@@ -182,7 +192,7 @@ def _rule_on_cost(difference: Difference, terms: Terms, cost_ratio: float | None
 
 
 def _is_decided(difference: Difference, terms: Terms, source: Source, factors: np.ndarray) -> np.ndarray:
-    """Whether `factors` times as much of a source would decide it, either way: bool, shaped as the factors."""
+    """Tell whether `factors` times as much of a source would decide it either way: bool, shaped as they are."""
     from scipy import stats
 
     variance, spread = np.zeros_like(factors), np.zeros_like(factors)
@@ -197,7 +207,7 @@ def _is_decided(difference: Difference, terms: Terms, source: Source, factors: n
 
 
 def _count_seeds(difference: Difference) -> int:
-    """Of the arm with the fewest, by the degrees of freedom of its part."""
+    """Count the seeds of the arm with the fewest, by the degrees of freedom of its part."""
     fewest = min(part.freedom for part in difference.parts if part.source == "seeds")
     if not math.isfinite(fewest):
         raise ValueError("an SD that is taken as known does not tell how many seeds an arm has: give seeds")

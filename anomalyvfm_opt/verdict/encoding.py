@@ -1,13 +1,14 @@
 """Parameters as coordinates, so that it can be said how near two sets are to each other."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.axes import IMPLIED, ONE_HOT
+from anomalyvfm_opt.spec.parameters import AXES, Parameters
 
 _LEAST_RANGE = 1e-6  # less is rounding: shares that went through the sampler are off by a last digit
 
@@ -23,56 +24,51 @@ def round_parameters(parameters: Parameters) -> Parameters:
 class Encoding:
     """Parameters as coordinates of 0-1 over the trials, a column or several for each parameter that varies.
 
-    What acts by factors is on a log scale. Two choices of adapter or targets are as far from each other as the
-    ends of a range. A parameter that all trials share has no coordinate: they cannot tell what it does.
+    Two choices without an order are as far from each other as the ends of a range; all else is measured on the
+    scale that the table of axes gives it. A parameter that all trials share has no coordinate: they cannot tell
+    what it does.
 
     Args:
-        known: the parameters of the trials.
+        known: the parameters of the trials, at least one.
     """
 
     def __init__(self, known: Sequence[Parameters]) -> None:
-        numbered = [p.adapted_blocks for p in known if isinstance(p.adapted_blocks, int)]
-        self._all_blocks = 2 * max(numbered, default=1)
-        self._choices = {name: sorted({getattr(p, name) for p in known}) for name in ("adapter", "targets")}
-        rows = [self._measure(p) for p in known]
+        self._choices: dict[str, list[Any]] = {}
+        self._places: dict[str, Callable[[Any], float]] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
-        for name in rows[0]:
-            values = [row[name] for row in rows if not math.isnan(row[name])]
-            if values and max(values) - min(values) > _LEAST_RANGE:
-                self._ranges[name] = min(values), max(values)
-        self.columns = [name for name, choices in self._choices.items() if len(choices) > 1 for _ in choices]
+        for axis in AXES:
+            values = [getattr(p, axis.name) for p in known]
+            if axis.coordinate == ONE_HOT:
+                self._add_choices(axis.name, values)
+            elif axis.coordinate != IMPLIED:
+                self._add_scale(axis.name, axis.coordinate(values), values)
+        self.columns = [name for name, choices in self._choices.items() for _ in choices]
         self.columns += self._ranges
         """The parameter that each column is of."""
 
     def encode(self, sets: Sequence[Parameters]) -> np.ndarray:
-        """Coordinates of k sets: float64 (k, columns)."""
+        """Return the coordinates of k sets: float64 (k, columns)."""
         return np.array([self._encode(p) for p in sets]).reshape(len(sets), len(self.columns))
 
+    def _add_choices(self, name: str, values: Sequence[Any]) -> None:
+        choices = sorted(set(values))
+        if len(choices) > 1:
+            self._choices[name] = choices
+
+    def _add_scale(self, name: str, place: Callable[[Any], float], values: Sequence[Any]) -> None:
+        places = [place(value) for value in values]
+        if max(places) - min(places) > _LEAST_RANGE:
+            self._places[name] = place
+            self._ranges[name] = min(places), max(places)
+
     def _encode(self, parameters: Parameters) -> list[float]:
-        row = [
+        chosen = [
             math.sqrt(0.5) * (getattr(parameters, name) == choice)
             for name, choices in self._choices.items()
-            if len(choices) > 1
             for choice in choices
         ]
-        measured = self._measure(parameters)
-        for name, (low, high) in self._ranges.items():
-            place = (measured[name] - low) / (high - low)
-            row.append(0.5 if math.isnan(place) else place)  # of an unknown image size
-        return row
-
-    def _measure(self, p: Parameters) -> dict[str, float]:
-        blocks = p.adapted_blocks if isinstance(p.adapted_blocks, int) else self._all_blocks
-        return {
-            "rank": math.log2(p.rank),
-            "alpha_ratio": math.log(p.alpha_ratio),
-            "adapted_blocks": math.log2(blocks),
-            "dropout": p.dropout,
-            "epochs": math.log(p.epochs),
-            "learning_rate": math.log(p.learning_rate),
-            "texture": p.texture,
-            "structural": p.structural,
-            "synthesis_count": math.log(p.synthesis_count),
-            "synthesis_intensity": p.synthesis_intensity,
-            "image_size_px": math.nan if p.image_size_px is None else math.log(p.image_size_px),
-        }
+        measured = [
+            (self._places[name](getattr(parameters, name)) - low) / (high - low)
+            for name, (low, high) in self._ranges.items()
+        ]
+        return chosen + measured

@@ -1,29 +1,25 @@
-"""What a confirmation brought in: the scores of every model on the locked images."""
+"""What a confirmation brought in: the scores of every model on the locked images, and all else a verdict takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Engine
 
-from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
-from anomalyvfm_opt.store.confirmations import StoredConfirmation, list_confirmations
-from anomalyvfm_opt.store.division import list_images
-from anomalyvfm_opt.store.scores import read_all_scores, read_metrics, read_resampled
-from anomalyvfm_opt.store.siblings import find_sibling
-from anomalyvfm_opt.store.store import Store
+from anomalyvfm_opt.store.confirmations import StoredConfirmation
+from anomalyvfm_opt.store.looks import Opening
+from anomalyvfm_opt.store.predictions import StoredPrediction
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, ArmPlan, Plan
-from anomalyvfm_opt.verdict.runs import Arm, group_arms, list_runs
+from anomalyvfm_opt.verdict.runs import Arm, Run
+from anomalyvfm_opt.verdict.smoothing import Observed
 
 
 class NotConfirmedError(EnvironmentMissingError):
     """There is no verdict yet."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LockedImages:
     """The n locked images that all arms are judged on.
 
@@ -41,7 +37,7 @@ class LockedImages:
 
     @property
     def scene_counts(self) -> tuple[int, int]:
-        """Good and bad scenes."""
+        """Return how many good and bad scenes there are."""
         good, bad = (
             {scene for scene, label in zip(self.scenes, self.labels, strict=True) if label == wanted}
             for wanted in (0, 1)
@@ -49,7 +45,7 @@ class LockedImages:
         return len(good), len(bad)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArmEvidence:
     """The s models of one arm.
 
@@ -71,17 +67,17 @@ class ArmEvidence:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether another seed would have made another model; of the frozen network there is only one."""
+        """Tell whether another seed would have made another model; of the frozen network there is only one."""
         return self.plan.parameters is not None
 
     def mean_inference_s(self) -> float | None:
-        """Seconds of one image, from frame to score."""
-        seconds = [run.attributes.get("inference_s_per_image") for run in self.runs.done]
+        """Return the seconds of one image, from frame to score, as a mean over models; None if not measured."""
+        seconds = [run.record.inference_s_per_image for run in self.runs.done]
         known = [float(value) for value in seconds if value is not None]
         return sum(known) / len(known) if known else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """One round of the confirmation of one study.
 
@@ -103,7 +99,7 @@ class Evidence:
 
     @property
     def models(self) -> dict[str, int]:
-        """How many models there are of each arm that is compared, where that says how much seeds matter.
+        """Count the models of each arm that is compared, where that says how much seeds matter.
 
         Of a frozen baseline there is one, which is all; if it failed there is none.
         """
@@ -111,58 +107,33 @@ class Evidence:
         return {name: len(arm.values) for name, arm in compared.items() if arm.is_drawn or not len(arm.values)}
 
 
-def read_evidence(store: Store, study: StudyRecord, number: int | None = None) -> Evidence:
-    """A round of a study's confirmation; the latest where none is named.
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of all trials of a study and of its siblings, by what they were for."""
 
-    Raises:
-        NotConfirmedError: there is none, or its trainings are not over.
+    search_s: float
+    race_s: float
+    confirmation_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """All that the verdict on one category is judged from, as it was read.
+
+    Args:
+        evidence: of the round.
+        spent: what it took to get there.
+        replicates: retrainings on search data.
+        observed: trials of the search with parameters and a value that can be trusted.
+        openings: of these locked images, by any study.
+        searched_on: studies that searched on images which are locked here -> how many.
+        predictions: that were written down for any round.
     """
-    hint = f"anomalyvfm-opt confirm {study.name}"
-    sibling = find_sibling(store.engine, study, "confirm")
-    rounds = [] if sibling is None else list_confirmations(store.engine, sibling.study_id)
-    chosen = [one for one in rounds if number in (None, one.round)]
-    if sibling is None or not chosen:
-        what = "is not confirmed yet" if number is None else f"has no round {number} of confirmation"
-        raise NotConfirmedError(f"{study.name} {what}", hint)
-    stored, plan = chosen[-1], Plan.from_json(chosen[-1].plan)
-    runs = [run for run in list_runs(store, sibling) if run.planned.round == stored.round]
-    still_open = sum(run.is_open for run in runs)
-    if still_open:
-        raise NotConfirmedError(f"{still_open} of {len(runs)} trainings of {sibling.name} are not done yet", hint)
-    images = _list_locked(store.engine, sibling.study_id)
-    scores = read_all_scores(store.engine, sibling.study_id)
-    arms = group_arms(runs)
-    found = {name: _read_arm(store.engine, plan.arms[name], arms[name], images, scores) for name in plan.arms}
-    return Evidence(study, stored, rounds[-1].round, plan, images, found)
 
-
-def _list_locked(engine: Engine, study_id: int) -> LockedImages:
-    locked = [image for _, image in sorted(list_images(engine, study_id).items()) if image.role == "locked"]
-    return LockedImages(
-        keys=tuple(image.image_key for image in locked),
-        labels=np.array([{GOOD: 0, BAD: 1}[image.label] for image in locked], dtype=np.int64),
-        scenes=tuple(image.scene for image in locked),
-        lights=tuple(image.light for image in locked),
-    )
-
-
-def _read_arm(
-    engine: Engine, plan: ArmPlan, arm: Arm, images: LockedImages, scores: Mapping[int, Mapping[str, float]]
-) -> ArmEvidence:
-    done = arm.done
-    metrics = [read_metrics(engine, run.trial_id)[plan.scorer] for run in done]
-    draws = [read_resampled(engine, run.trial_id, AU_PRO) for run in done]
-    rows = [[scores[run.trial_id][key] for key in images.keys] for run in done]
-    return ArmEvidence(
-        plan=plan,
-        runs=arm,
-        scores=np.array(rows, dtype=np.float64).reshape(len(done), len(images.keys)),
-        values=np.array([one.image_auroc for one in metrics]),
-        au_pro=_stack([one.au_pro_005 for one in metrics]),
-        au_pro_draws=_stack(draws),
-    )
-
-
-def _stack(values: Sequence[float | np.ndarray | None]) -> np.ndarray | None:
-    known = [value for value in values if value is not None]
-    return np.array(known, dtype=np.float64) if known and len(known) == len(values) else None
+    evidence: Evidence
+    spent: Spent
+    replicates: tuple[Run, ...]
+    observed: tuple[Observed, ...]
+    openings: tuple[Opening, ...]
+    searched_on: Mapping[str, int]
+    predictions: tuple[StoredPrediction, ...]

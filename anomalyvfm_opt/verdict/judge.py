@@ -1,27 +1,21 @@
-"""From the evidence of a confirmation to its verdict, with all that a reader needs to doubt it."""
+"""From the case of a category to its verdict, with all that a reader needs to doubt it. Nothing is read here."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Engine
 
 from anomalyvfm_opt.evaluation.lights import LightGain, compare_lights
 from anomalyvfm_opt.evaluation.resample import bootstrap_difference, bootstrap_models
-from anomalyvfm_opt.store.looks import Opening, list_openings, list_searches_on_locked
-from anomalyvfm_opt.store.predictions import list_predictions
-from anomalyvfm_opt.store.siblings import find_sibling
-from anomalyvfm_opt.store.store import Store
-from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.looks import Opening
 from anomalyvfm_opt.verdict.compare import Difference, compare_arms
 from anomalyvfm_opt.verdict.decide import LEAST_SCENES, Ruling, decide, smallest_gain
-from anomalyvfm_opt.verdict.evidence import ArmEvidence, Evidence, read_evidence
+from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, Evidence
 from anomalyvfm_opt.verdict.noise import expect_luck
 from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.predictions import Judged, Prediction
-from anomalyvfm_opt.verdict.race import list_observed
-from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates
+from anomalyvfm_opt.verdict.replicates import Noise, find_noise
 from anomalyvfm_opt.verdict.roi import ArmCost, Roi
 
 _DRAWS = 2000
@@ -57,7 +51,7 @@ class Luck:
 
     @property
     def shrinkage(self) -> float | None:
-        """Search value minus confirmed value."""
+        """Return the search value minus the confirmed value; None where none is confirmed."""
         return None if self.confirmed is None else self.search_value - self.confirmed
 
 
@@ -99,26 +93,22 @@ class CategoryVerdict:
 
     @property
     def cost_ratio(self) -> float | None:
-        """What is held against `max_cost_ratio`."""
+        """Return the ratio that is held against `max_cost_ratio`."""
         return self.roi.dearest_ratio
 
 
-def judge_category(store: Store, study: StudyRecord, number: int | None = None) -> CategoryVerdict:
-    """The verdict on one study, from a round of its confirmation; the latest where none is named.
-
-    Raises:
-        NotConfirmedError: there is none, or it is not over.
-    """
-    evidence = read_evidence(store, study, number)
+def judge(case: Case) -> CategoryVerdict:
+    """Judge one category. The same case gives the same verdict, the bootstrap included."""
+    evidence = case.evidence
     terms, images = evidence.plan.terms, evidence.images
     finalist, baseline = evidence.arms[FINALIST], evidence.arms[BASELINE]
     difference = compare_finalist(evidence)
-    roi = _reckon_roi(store, evidence)
+    roi = _reckon_roi(case)
     ruling = decide(difference, terms, roi.dearest_ratio, images.scene_counts, models=evidence.models)
     frozen = evidence.arms.get(FROZEN_ARM)
     against = {name: _compare(evidence.arms[name], frozen, evidence) for name in (FINALIST, BASELINE) if frozen}
     rng = np.random.default_rng(_seed(evidence))
-    noise = find_noise(study, list_replicates(store, study))
+    noise = find_noise(evidence.study, case.replicates)
     return CategoryVerdict(
         evidence=evidence,
         difference=difference,
@@ -130,15 +120,15 @@ def judge_category(store: Store, study: StudyRecord, number: int | None = None) 
         frozen={name: found for name, found in against.items() if found is not None},
         roi=roi,
         noise=noise,
-        luck=_reckon_luck(store, study, evidence, noise),
-        openings=list_openings(store.engine, study.study_id),
-        searched_on=list_searches_on_locked(store.engine, study.study_id),
-        predictions=_judge_predictions(store.engine, evidence, ruling),
+        luck=_reckon_luck(case, noise),
+        openings=case.openings,
+        searched_on=case.searched_on,
+        predictions=_judge_predictions(case, ruling),
     )
 
 
 def compare_finalist(evidence: Evidence) -> Difference | None:
-    """Finalist minus baseline on the locked images; None where nothing can be said."""
+    """Compare finalist and baseline on the locked images; None where nothing can be said."""
     return _compare(evidence.arms[FINALIST], evidence.arms[BASELINE], evidence)
 
 
@@ -157,7 +147,10 @@ def _bootstrap(evidence: Evidence, difference: Difference | None, rng: np.random
 
 
 def _gain_by_light(evidence: Evidence, rng: np.random.Generator) -> dict[str, LightGain]:
-    """Of the lights that have as many scenes as a category takes; quantiles of fewer would pretend to be exact."""
+    """Return the gains under lights that have as many scenes as a category takes.
+
+    Quantiles of fewer would pretend to be exact.
+    """
     arms = (evidence.arms[FINALIST].scores, evidence.arms[BASELINE].scores)
     images = evidence.images
     found = compare_lights(*arms, images.labels, images.scenes, images.lights, _DRAWS, rng)
@@ -179,54 +172,47 @@ def _to_gain(estimate: float, draws: np.ndarray) -> Gain:
 
 
 def _seed(evidence: Evidence) -> int:
-    """So that the same evidence gives the same bootstrap."""
+    """Return the seed of the bootstrap, which is the same for the same round."""
     text = f"{evidence.study.name} {evidence.stored.round}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def _reckon_roi(store: Store, evidence: Evidence) -> Roi:
-    study = evidence.study
-
-    def spend(record: StudyRecord | None) -> float:
-        if record is None:
-            return 0.0
-        trials = store.study(record.name).get_trials(deepcopy=False)
-        ended = [trial for trial in trials if trial.state.is_finished()]
-        known = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
-        return sum(known)
+def _reckon_roi(case: Case) -> Roi:
+    evidence, spent = case.evidence, case.spent
 
     def cost(arm: ArmEvidence) -> ArmCost:
         trained = arm.runs.mean_seconds() if arm.is_drawn else 0.0
         return ArmCost(trained, arm.mean_inference_s())
 
     return Roi(
-        search_s=spend(study),
-        race_s=spend(find_sibling(store.engine, study, "replicates")),
-        confirmation_s=spend(find_sibling(store.engine, study, "confirm")),
+        search_s=spent.search_s,
+        race_s=spent.race_s,
+        confirmation_s=spent.confirmation_s,
         finalist=cost(evidence.arms[FINALIST]),
         baseline=cost(evidence.arms[BASELINE]),
-        price_per_gpu_hour=study.spec.verdict.price_per_gpu_hour,
+        price_per_gpu_hour=evidence.study.spec.verdict.price_per_gpu_hour,
     )
 
 
-def _reckon_luck(store: Store, study: StudyRecord, evidence: Evidence, noise: Noise | None) -> Luck:
-    trials = len(list_observed(store, study))
-    finalist = evidence.arms[FINALIST]
+def _reckon_luck(case: Case, noise: Noise | None) -> Luck:
+    trials = len(case.observed)
+    finalist = case.evidence.arms[FINALIST]
     return Luck(
         trials=trials,
         best_of_none=None if noise is None else expect_luck(noise.floor, max(1, trials)),
-        search_value=evidence.plan.search_value,
+        search_value=case.evidence.plan.search_value,
         race_mean=float(np.mean(finalist.plan.search_values)),
         confirmed=float(finalist.values.mean()) if len(finalist.values) else None,
     )
 
 
-def _judge_predictions(engine: Engine, evidence: Evidence, ruling: Ruling) -> list[Judged]:
-    if ruling.estimate is None or ruling.low is None or ruling.high is None:
+def _judge_predictions(case: Case, ruling: Ruling) -> list[Judged]:
+    """Hold what was predicted of this round against the interval that decides."""
+    estimate, low, high = ruling.estimate, ruling.low, ruling.high
+    if estimate is None or low is None or high is None:
         return []
-    confirmed = (ruling.estimate, ruling.low, ruling.high)
     return [
-        Judged(Prediction(made.source, made.gain, made.note), *confirmed)
-        for made in list_predictions(engine, evidence.study.study_id)
-        if made.round == evidence.stored.round
+        Judged(Prediction(made.source, made.gain, made.note), confirmed=estimate, low=low, high=high)
+        for made in case.predictions
+        if made.round == case.evidence.stored.round
     ]

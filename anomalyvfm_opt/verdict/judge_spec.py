@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from anomalyvfm_opt.store.store import Store
-from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.compare import Difference, average
 from anomalyvfm_opt.verdict.decide import Ruling, decide, smallest_gain
-from anomalyvfm_opt.verdict.evidence import NotConfirmedError
-from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge_category
+from anomalyvfm_opt.verdict.evidence import Case
+from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge
 from anomalyvfm_opt.verdict.roi import ArmCost, Roi
 
 
@@ -33,35 +31,10 @@ class SpecVerdict:
     categories: Sequence[CategoryVerdict]
 
 
-def judge_spec(store: Store, studies: Sequence[StudyRecord], number: int | None = None) -> SpecVerdict:
-    """The verdict on a spec, once all of its categories are confirmed.
-
-    Args:
-        store: the study store.
-        studies: all of the spec.
-        number: of the round; None for the latest of each.
-
-    Raises:
-        NotConfirmedError: a category is missing, or not confirmed; a mean over the others would be a choice.
-    """
-    name, expected = studies[0].spec.name, max(study.judged or 0 for study in studies)
-    missing: list[str] = []
-    categories: list[CategoryVerdict] = []
-    for study in studies:
-        try:
-            categories.append(judge_category(store, study, number))
-        except NotConfirmedError as error:
-            missing.append(error.message)
-    if missing:
-        raise NotConfirmedError(
-            f"{len(missing)} of {len(studies)} categories of {name} are not confirmed: " + "; ".join(missing),
-            f"anomalyvfm-opt confirm {name}",
-        )
-    if len(studies) < expected:
-        raise NotConfirmedError(
-            f"the mean gain of {name} is over {expected} categories, and {len(studies)} of them have a study",
-            f"create the others as well, or ask for one category: anomalyvfm-opt verdict {studies[0].name}",
-        )
+def judge_spec(cases: Sequence[Case]) -> SpecVerdict:
+    """Judge a spec by the cases of all of its categories, see `read_spec`."""
+    name = cases[0].evidence.study.spec.name
+    categories = [judge(case) for case in cases]
     differences = [one.difference for one in categories]
     known = [difference for difference in differences if difference is not None]
     mean = average(known) if len(known) == len(differences) else None
@@ -83,7 +56,7 @@ def judge_spec(store: Store, studies: Sequence[StudyRecord], number: int | None 
 
 
 def _add(rois: Sequence[Roi]) -> Roi:
-    """Of all categories: retraining each once, and an image of each."""
+    """Add up the costs of all categories: retraining each once, and an image of each."""
 
     def add(arms: Sequence[ArmCost]) -> ArmCost:
         images = [arm.inference_s for arm in arms]

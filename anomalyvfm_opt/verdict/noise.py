@@ -22,17 +22,17 @@ class NoiseFloor:
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """Return the mean over the seeds."""
         return statistics.fmean(self.values)
 
     @property
     def sd(self) -> float:
-        """From seed to seed, with k - 1 degrees of freedom."""
+        """Return the standard deviation from seed to seed, with k - 1 degrees of freedom."""
         return statistics.stdev(self.values)
 
     @property
     def least_difference(self) -> float:
-        """The least difference of a single trial that counts.
+        """Return the least difference of a single trial that counts.
 
         One more seed of the same parameters lies no further from their mean in 95 % of cases: t of k - 1 degrees
         of freedom times SD times sqrt(1 + 1 / k), a prediction interval of a normal value. Few seeds know the SD
@@ -45,12 +45,12 @@ class NoiseFloor:
 
 
 def measure_noise(values: Sequence[float]) -> NoiseFloor | None:
-    """The noise floor of values under different seeds; None with fewer than 2: one seed has no spread."""
+    """Measure the noise floor of values under different seeds; None with fewer than 2: one seed has no spread."""
     return NoiseFloor(tuple(values)) if len(values) > 1 else None
 
 
 def expected_best(trials: int) -> float:
-    """The expected maximum of n independent standard normal variables, in SD above their mean.
+    """Return the expected maximum of n independent standard normal variables, in SD above their mean.
 
     The integral of x n phi(x) Phi(x)^(n - 1) (David and Nagaraja 2003, Order Statistics), by the trapezoidal rule,
     which is exact to rounding for a smooth function that vanishes at both ends.
@@ -71,5 +71,5 @@ def expected_best(trials: int) -> float:
 
 
 def expect_luck(floor: NoiseFloor, trials: int) -> float:
-    """What the best of so many trials shows above the mean (AUROC) where no setting has any effect at all."""
+    """Return what the best of so many trials shows above the mean (AUROC) where no setting has any effect."""
     return floor.sd * expected_best(trials)

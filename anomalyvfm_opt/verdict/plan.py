@@ -55,14 +55,19 @@ class Plan:
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is stored."""
+        """Return it as it is stored."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Out of the store."""
+    def from_json(cls, content: Mapping[str, Any], own_size_px: int) -> Self:
+        """Read what is stored.
+
+        Args:
+            content: as `to_json` made it.
+            own_size_px: the image size of the spec, as in `Parameters.from_json`.
+        """
         return cls(
-            arms={name: _read_arm(arm) for name, arm in content["arms"].items()},
+            arms={name: _read_arm(arm, own_size_px) for name, arm in content["arms"].items()},
             seeds=content["seeds"],
             terms=Terms(**content["terms"]),
             chosen_by=content["chosen_by"],
@@ -73,7 +78,7 @@ class Plan:
         )
 
     def list_trials(self, spec: Spec, study_name: str, number: int) -> list[Planned]:
-        """The retrainings of a round, arms in turn. Each has a seed that no other arm, round or search has.
+        """List the retrainings of a round, arms in turn. Each has a seed that no other arm, round or search has.
 
         Args:
             spec: of the study.
@@ -86,21 +91,25 @@ class Plan:
                 if arm.parameters is None and index > 0:
                     continue  # it has nothing to draw
                 seed = derive_seed("confirm", spec.search.seed, study_name, number, name, index)
-                trials.append(Planned(name, arm.parameters, seed, number, arm.scorer))
+                trials.append(
+                    Planned(arm=name, parameters=arm.parameters, seed=seed, round=number, scorer=arm.scorer)
+                )
         return trials
 
 
 def set_terms(spec: Spec, judged: int) -> Terms:
-    """The terms of a spec, whose categories are judged at once."""
+    """Return the terms of a spec, whose categories are judged at once."""
     terms = spec.verdict
-    return Terms(terms.min_gain, terms.confidence, terms.max_cost_ratio, judged)
+    return Terms(
+        min_gain=terms.min_gain, confidence=terms.confidence, max_cost_ratio=terms.max_cost_ratio, judged=judged
+    )
 
 
-def _read_arm(content: Mapping[str, Any]) -> ArmPlan:
+def _read_arm(content: Mapping[str, Any], own_size_px: int) -> ArmPlan:
     parameters = content["parameters"]
     return ArmPlan(
         label=content["label"],
-        parameters=None if parameters is None else Parameters.from_json(parameters),
+        parameters=None if parameters is None else Parameters.from_json(parameters, own_size_px),
         scorer=content["scorer"],
         search_values=tuple(content["search_values"]),
     )

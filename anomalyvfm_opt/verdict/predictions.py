@@ -56,22 +56,22 @@ class Judged:
 
     @property
     def is_direction_right(self) -> bool:
-        """A gain was promised and is one, or none was and is none: no change counts as no gain."""
+        """Tell whether a gain was promised and is one, or none was and is none: no change counts as no gain."""
         return (self.confirmed > _ROUNDING) == (self.prediction.gain > _ROUNDING)
 
     @property
     def is_size_reached(self) -> bool:
-        """It came out at least as good as promised."""
+        """Tell whether it came out at least as good as promised."""
         return self.confirmed >= self.prediction.gain - _ROUNDING
 
     @property
     def held(self) -> bool:
-        """Direction and size."""
+        """Tell whether direction and size came true."""
         return self.is_direction_right and self.is_size_reached
 
     @property
     def is_inside(self) -> bool:
-        """The interval does not contradict it. A wide one contradicts little, so this proves little."""
+        """Tell whether the interval allows it. A wide one contradicts little, so this proves little."""
         return self.low <= self.prediction.gain <= self.high
 
 
@@ -103,7 +103,7 @@ class SourceRecord:
 
 
 def calibrate(judged: Sequence[Judged]) -> list[SourceRecord]:
-    """The record of each source, in the order in which they first appear."""
+    """Return the record of each source, in the order in which they first appear."""
     by_source: dict[str, list[Judged]] = {}
     for one in judged:
         by_source.setdefault(one.prediction.source, []).append(one)
@@ -111,7 +111,7 @@ def calibrate(judged: Sequence[Judged]) -> list[SourceRecord]:
 
 
 def predict_by_rule(category: str) -> float:
-    """The change of AUROC that v1.2's rule promises; 0 for a category unknown to it: there it is v1.1."""
+    """Return the change of AUROC that v1.2's rule promises; 0 for a category unknown to it: there it is v1.1."""
     return RULE_PREDICTIONS.get(category, 0.0)
 
 

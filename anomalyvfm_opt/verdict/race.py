@@ -8,16 +8,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.trial import TrialState
-
-from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
-from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.encoding import round_parameters
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
-from anomalyvfm_opt.verdict.smoothing import Observed, Smoother, choose_finalists, smooth
+from anomalyvfm_opt.verdict.smoothing import Observed, Smoother, choose_finalists
 
 _PREFIX = "trial "
 
@@ -44,53 +39,35 @@ class Entrant:
 
     @property
     def mean(self) -> float:
-        """Of its fresh seeds."""
+        """Return the mean value of its fresh seeds."""
         return statistics.fmean(self.values)
 
 
 def name_entrant(number: int) -> str:
-    """The arm of a trial's replicates."""
+    """Name the arm of a trial's replicates."""
     return f"{_PREFIX}{number}"
 
 
-def list_observed(store: Store, study: StudyRecord) -> list[Observed]:
-    """All trials that have parameters and a value that can be trusted."""
-    trials = store.study(study.name).get_trials(deepcopy=False)
-    return [
-        Observed(trial.number, Parameters.from_json(trial.user_attrs["parameters"]), trial.value)
-        for trial in trials
-        if trial.state is TrialState.COMPLETE
-        and trial.value is not None
-        and "parameters" in trial.user_attrs
-        and not is_unsound([Finding.from_stored(found) for found in trial.user_attrs.get("findings", ())])
-    ]
-
-
-def list_rivals(store: Store, study: StudyRecord) -> list[Observed]:
-    """Those whose parameters are not the baseline's."""
+def list_rivals(study: StudyRecord, observed: Sequence[Observed]) -> list[Observed]:
+    """Return the observed trials whose parameters are not the baseline's."""
     baseline = baseline_parameters(study)
     excluded = None if baseline is None else round_parameters(baseline)
-    return [one for one in list_observed(store, study) if round_parameters(one.parameters) != excluded]
+    return [one for one in observed if round_parameters(one.parameters) != excluded]
 
 
 def baseline_parameters(study: StudyRecord) -> Parameters | None:
-    """Of the baseline; None where that is frozen."""
-    return reference_parameters(study.spec.baseline, study.category, study.spec.reference_size_px)
-
-
-def smooth_study(store: Store, study: StudyRecord, noise_sd: float | None) -> Smoother:
-    """The regression over a study's trials, of which there is at least one."""
-    return smooth(list_observed(store, study), noise_sd)
+    """Return the parameters of the baseline; None where that is frozen."""
+    return study.spec.reference(study.spec.baseline, study.category)
 
 
 def enter(study: StudyRecord, smoother: Smoother) -> dict[str, Parameters]:
-    """The finalists: arm -> parameters."""
+    """Choose the finalists: arm -> parameters."""
     chosen = choose_finalists(smoother, study.spec.verdict.finalists, baseline_parameters(study))
     return {name_entrant(found.number): found.parameters for found in chosen}
 
 
 def list_entrants(study: StudyRecord, smoother: Smoother, runs: Sequence[Run]) -> list[Entrant]:
-    """Those in the race with at least one fresh seed done, best mean first."""
+    """List those in the race with at least one fresh seed done, best mean first."""
     observed = {found.number: found for found in smoother.estimates}
     entrants = [
         _to_entrant(study, smoother, observed[int(name.removeprefix(_PREFIX))].value, arm)

@@ -4,18 +4,16 @@ The baseline's are trained from the start: their spread is the noise floor of a 
 the search is over, and decide which of them is confirmed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import FROZEN, distinct_references, reference_parameters
+from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.planned import Planned
-from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
-from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.trial.space import derive_seed, fix_parameters, list_distributions
+from anomalyvfm_opt.trial.space import derive_seed
 from anomalyvfm_opt.verdict.noise import NoiseFloor, measure_noise
-from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms, list_runs
+from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
 
 
 @dataclass(frozen=True)
@@ -28,58 +26,63 @@ class Noise:
 
 
 def name_baseline(study: StudyRecord) -> str:
-    """The baseline, by the name that it is run under: v1.2 is v1.1 in many categories."""
-    names = distinct_references(study.spec.references, study.category)
+    """Return the baseline by the name that it is run under: v1.2 is v1.1 in many categories."""
+    names = study.spec.references_run(study.category)
     return names.get(study.spec.baseline, study.spec.baseline)
 
 
 def name_noise_reference(study: StudyRecord) -> str | None:
-    """The reference whose seeds make the noise floor: the baseline, or where that is frozen a trained one."""
-    names = distinct_references(study.spec.references, study.category)
+    """Return the reference whose seeds make the noise floor: the baseline, or a trained one where that is frozen.
+
+    None where no reference is trained.
+    """
+    names = study.spec.references_run(study.category)
     trained = [name for name in (name_baseline(study), *names.values()) if name != FROZEN]
     return trained[0] if trained else None
 
 
-def plan_references(store: Store, study: StudyRecord, seeds: int) -> int:
-    """Plan what a race and a confirmation stand on; how many are new.
+def list_reference_retrainings(study: StudyRecord, seeds: int) -> list[Planned]:
+    """List the retrainings that a race and a confirmation stand on.
 
-    That is the baseline under so many seeds, the noise floor, and once the frozen network, which draws nothing.
+    These are the baseline under so many seeds, which give the noise floor, and once the frozen network, which
+    draws nothing.
     """
     reference = name_noise_reference(study)
-    planned = 0
+    trained = []
     if reference is not None:
-        parameters = reference_parameters(reference, study.category, study.spec.reference_size_px)
-        planned = plan_replicates(store, study, {reference: parameters}, seeds)
-    return planned + plan_replicates(store, study, {FROZEN: None}, 1)
+        parameters = study.spec.reference(reference, study.category)
+        trained = list_retrainings(study, {reference: parameters}, seeds)
+    return trained + list_retrainings(study, {FROZEN: None}, 1)
 
 
-def plan_replicates(store: Store, study: StudyRecord, arms: dict[str, Parameters | None], seeds: int) -> int:
-    """Plan `seeds` retrainings of each arm on search data; how many are new. Arms that have more keep them."""
-    distributions = list_distributions(study.spec.search.space)
-    trials = [
-        Planned(arm, parameters, derive_seed("replicates", study.spec.search.seed, study.name, arm, index))
+def list_retrainings(study: StudyRecord, arms: Mapping[str, Parameters | None], seeds: int) -> list[Planned]:
+    """List `seeds` retrainings of each arm on search data, the arms in turn."""
+    return [
+        Planned(
+            arm=arm,
+            parameters=parameters,
+            seed=derive_seed("replicates", study.spec.search.seed, study.name, arm, index),
+        )
         for index in range(seeds)
         for arm, parameters in arms.items()
     ]
-    fixed = [(planned, fix_parameters(planned.parameters, distributions) or {}) for planned in trials]
-    return plan_trials(store, study, "replicates", fixed)
 
 
-def list_replicates(store: Store, study: StudyRecord) -> list[Run]:
-    """The runs of a study's `#replicates`; none if there is no such study."""
-    sibling = find_sibling(store.engine, study, "replicates")
-    return [] if sibling is None else list_runs(store, sibling)
+def list_missing(wanted: Sequence[Planned], runs: Sequence[Run]) -> list[Planned]:
+    """List those of the wanted retrainings that nobody has planned yet."""
+    there = {run.planned.key for run in runs}
+    return [planned for planned in wanted if planned.key not in there]
 
 
 def find_noise(study: StudyRecord, runs: Sequence[Run]) -> Noise | None:
-    """The noise floor, once two of its seeds are done."""
+    """Find the noise floor in a study's replicates; None before two of its seeds are done."""
     reference = name_noise_reference(study)
     arm = group_arms(runs).get(reference or "")
     return None if arm is None or reference is None else judge_noise(study, reference, arm)
 
 
 def judge_noise(study: StudyRecord, reference: str, arm: Arm) -> Noise | None:
-    """The noise floor out of a reference's replicates; None with fewer than two."""
+    """Return the noise floor out of a reference's replicates; None with fewer than two."""
     scorer = arm.choose_scorer(study.spec.scoring.objective)
     floor = measure_noise(arm.list_values(scorer)) if scorer else None
     return None if floor is None or scorer is None else Noise(reference, scorer, floor)

@@ -49,7 +49,7 @@ def resolve(
     min_gain: float = MIN_GAIN,
     confidence: float = CONFIDENCE,
 ) -> Resolution | None:
-    """The resolution of one category.
+    """Estimate the resolution of one category.
 
     Args:
         good_scenes: locked scenes without a defect.
@@ -66,8 +66,10 @@ def resolve(
     if min(good_scenes, bad_scenes, seeds) < 2:
         return None
     difference = assume_difference(good_scenes, bad_scenes, seed_sd=seed_sd, seeds=seeds)
-    widths = find_widths(difference, categories, min_gain=min_gain, confidence=confidence)
-    return Resolution(good_scenes, bad_scenes, *widths)
+    half_width, smallest = find_widths(difference, categories, min_gain=min_gain, confidence=confidence)
+    return Resolution(
+        good_scenes=good_scenes, bad_scenes=bad_scenes, half_width=half_width, smallest_gain=smallest
+    )
 
 
 def resolve_mean(
@@ -78,7 +80,7 @@ def resolve_mean(
     min_gain: float = MIN_GAIN,
     confidence: float = CONFIDENCE,
 ) -> Resolution | None:
-    """The resolution of the mean gain over categories, a verdict's primary question.
+    """Estimate the resolution of the mean gain over categories, a verdict's primary question.
 
     Args:
         scenes: good and bad locked scenes of each category.
@@ -99,8 +101,13 @@ def resolve_mean(
             for (good, bad), sd in zip(scenes, measured, strict=True)
         ]
     )
-    totals = (sum(good for good, _ in scenes), sum(bad for _, bad in scenes))
-    return Resolution(*totals, *find_widths(mean, 1, min_gain=min_gain, confidence=confidence))
+    half_width, smallest = find_widths(mean, 1, min_gain=min_gain, confidence=confidence)
+    return Resolution(
+        good_scenes=sum(good for good, _ in scenes),
+        bad_scenes=sum(bad for _, bad in scenes),
+        half_width=half_width,
+        smallest_gain=smallest,
+    )
 
 
 def assume_difference(
@@ -113,7 +120,7 @@ def assume_difference(
     seed_sd: float | None = None,
     seeds: int = SEEDS,
 ) -> Difference:
-    """A difference of two arms with the variance that it may be expected to have.
+    """Return a difference of two arms with the variance that it may be expected to have.
 
     Args:
         good_scenes: without a defect, at least 2.
@@ -131,7 +138,7 @@ def assume_difference(
 
 
 def find_widths(difference: Difference, judged: int, *, min_gain: float, confidence: float) -> tuple[float, float]:
-    """Half-width, and the least true gain that would be adopted with the chance `POWER`, given these variances.
+    """Return the half-width, and the least true gain that is adopted with the chance `POWER`.
 
     Args:
         difference: whose estimate plays no part.

@@ -40,36 +40,39 @@ class Roi:
 
     @property
     def cost_ratio(self) -> float | None:
-        """Training, finalist to baseline; None where the baseline trains nothing, as `frozen`."""
+        """Return the ratio of training, finalist to baseline; None where the baseline trains nothing."""
         return _divide(self.finalist.training_s, self.baseline.training_s)
 
     @property
     def inference_ratio(self) -> float | None:
-        """Inference, finalist to baseline; None where it was not measured."""
+        """Return the ratio of inference, finalist to baseline; None where it was not measured."""
         return _divide(self.finalist.inference_s, self.baseline.inference_s)
 
     @property
     def dearest_ratio(self) -> float | None:
-        """The larger of both, which `max_cost_ratio` limits; None where one is not known: it may be the larger."""
+        """Return the larger of both, which `max_cost_ratio` limits.
+
+        None where one is not known: it may be the larger.
+        """
         training, inference = self.cost_ratio, self.inference_ratio
         return None if training is None or inference is None else max(training, inference)
 
     @property
     def spent_s(self) -> float:
-        """GPU-seconds of search, race and confirmation."""
+        """Return the GPU-seconds of search, race and confirmation."""
         return self.search_s + self.race_s + self.confirmation_s
 
     def gain_per_gpu_hour(self, gain: float) -> float | None:
-        """AUROC gained for each GPU-hour spent; None where nothing was spent."""
+        """Return the AUROC gained for each GPU-hour spent; None where nothing was spent."""
         return _divide(gain, self.spent_s / _HOUR_S)
 
     def money(self, seconds: float) -> float | None:
-        """The price of so many GPU-seconds; None without a price of the hour."""
+        """Return the price of so many GPU-seconds; None without a price of the hour."""
         return None if self.price_per_gpu_hour is None else seconds / _HOUR_S * self.price_per_gpu_hour
 
 
 def describe_roi(roi: Roi, gain: float | None, currency: str, *, is_shown: bool = False) -> list[str]:
-    """Plain sentences, without full stops, of what was paid and what for.
+    """Say what was paid and what for, in plain sentences without full stops.
 
     Args:
         roi: what it cost.
@@ -126,7 +129,7 @@ def _divide(value: float | None, by: float | None) -> float | None:
 
 
 def _hours(seconds: float) -> str:
-    """Two decimals, or two digits where these would be noughts."""
+    """Show hours with two decimals, or with two digits where these would be noughts."""
     hours = seconds / _HOUR_S
     return f"{hours:.2f}" if hours >= 0.1 or hours == 0 else f"{hours:.2g}"
 

@@ -3,35 +3,38 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from optuna.trial import FrozenTrial, TrialState
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.store.optuna_private import read_trial_id
-from anomalyvfm_opt.store.outcomes import read_final_outcomes
-from anomalyvfm_opt.store.planned import Key, Planned
-from anomalyvfm_opt.store.scores import read_aurocs
-from anomalyvfm_opt.store.store import Store
-from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.planned import Planned
+from anomalyvfm_opt.store.trial_record import TrialRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """One planned retraining, as its last try left it."""
+    """One planned retraining, as its last try left it.
+
+    Args:
+        planned: what was decided of it.
+        number: of the trial that is its last try.
+        trial_id: of the same trial.
+        is_done: whether it came to its end and has its scores.
+        outcome: how it ended for good; None while it waits, runs, or is about to be tried again.
+        record: what is stored with the trial.
+        aurocs: scorer -> image AUROC on the images that it was scored on.
+    """
 
     planned: Planned
     number: int
     trial_id: int
-    state: TrialState
-    outcome: str | None  # how it ended for good; None while it waits, runs, or is about to be tried again
-    attributes: Mapping[str, Any]
-    aurocs: Mapping[str, float]  # scorer -> image AUROC on the images that it was scored on
+    is_done: bool
+    outcome: str | None
+    record: TrialRecord
+    aurocs: Mapping[str, float]
 
     @property
     def is_open(self) -> bool:
-        """Whether something may still come of it."""
-        return self.state is not TrialState.COMPLETE and self.outcome is None
+        """Tell whether something may still come of it."""
+        return not self.is_done and self.outcome is None
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,20 @@ class Arm:
 
     @property
     def done(self) -> tuple[Run, ...]:
-        """Those that have their scores."""
-        return tuple(run for run in self.runs if run.state is TrialState.COMPLETE)
+        """Return those that have their scores."""
+        return tuple(run for run in self.runs if run.is_done)
 
     @property
     def failed(self) -> tuple[Run, ...]:
-        """Those that will never have any."""
-        return tuple(run for run in self.runs if run.state is not TrialState.COMPLETE and not run.is_open)
+        """Return those that failed for good, and will never have scores."""
+        return tuple(run for run in self.runs if not run.is_done and not run.is_open)
 
     def list_values(self, scorer: str) -> tuple[float, ...]:
-        """Image AUROC by one scorer, of each retraining."""
+        """Return the image AUROC by one scorer, of each retraining."""
         return tuple(run.aurocs[scorer] for run in self.done if scorer in run.aurocs)
 
     def choose_scorer(self, objective: str) -> str | None:
-        """The scorer that the arm is judged by: the spec's, or of `best` the one with the highest mean.
+        """Choose the scorer that the arm is judged by: the spec's, or of `best` the one with the highest mean.
 
         A mean over seeds, where a trial's own value is that of its luckiest scorer. None before any run is done.
         """
@@ -67,38 +70,12 @@ class Arm:
         return max(sorted(common), key=lambda scorer: statistics.fmean(self.list_values(scorer)), default=None)
 
     def mean_seconds(self) -> float:
-        """Seconds of one retraining."""
-        return (
-            statistics.fmean(float(run.attributes.get("seconds", 0.0)) for run in self.done) if self.done else 0.0
-        )
-
-
-def list_runs(store: Store, record: StudyRecord) -> list[Run]:
-    """The planned trials of a sibling, each by its last try, in the order in which they were planned."""
-    study = store.study(record.name)
-    outcomes = read_final_outcomes(store.engine, record.study_id)
-    aurocs = read_aurocs(store.engine, record.study_id)
-    last: dict[Key, tuple[Planned, FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False):
-        planned = Planned.from_attributes(trial.user_attrs)
-        if planned is not None:
-            last[planned.key] = (planned, trial)  # a retry has a higher number
-    return [
-        Run(
-            planned,
-            trial.number,
-            read_trial_id(trial),
-            trial.state,
-            outcomes.get(read_trial_id(trial)),
-            trial.user_attrs,
-            aurocs.get(read_trial_id(trial), {}),
-        )
-        for planned, trial in last.values()
-    ]
+        """Return the seconds of one retraining, as a mean."""
+        return statistics.fmean(run.record.spent_s for run in self.done) if self.done else 0.0
 
 
 def group_arms(runs: Sequence[Run]) -> dict[str, Arm]:
-    """Runs by arm, in the order in which the arms were planned."""
+    """Group runs by arm, in the order in which the arms were planned."""
     grouped: dict[str, list[Run]] = {}
     for run in runs:
         grouped.setdefault(run.planned.arm, []).append(run)

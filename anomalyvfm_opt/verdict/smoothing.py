@@ -76,24 +76,30 @@ class Smoother:
         self._whitened = np.linalg.solve(self._root, np.array([trial.value for trial in trials]) - center)
         means, covariance = self._predict(self._known)
         estimates = [
-            Smoothed(trial.number, trial.parameters, trial.value, float(mean), _root_of(variance))
+            Smoothed(
+                number=trial.number,
+                parameters=trial.parameters,
+                value=trial.value,
+                mean=float(mean),
+                sd=_root_of(variance),
+            )
             for trial, mean, variance in zip(trials, means, np.diag(covariance), strict=True)
         ]
         self.estimates = sorted(estimates, key=lambda found: (-found.mean, -found.value, found.number))
         """All trials, the best expected first."""
 
     def predict(self, parameters: Parameters) -> tuple[float, float]:
-        """What parameters are expected to score, and the SD of what is not known about that."""
+        """Return what parameters are expected to score, and the SD of what is not known about that."""
         means, covariance = self._predict([parameters])
         return float(means[0]), _root_of(covariance[0, 0])
 
     def difference(self, a: Parameters, b: Parameters) -> tuple[float, float]:
-        """The expected gain of `a` over `b` and its SD; what is not known of both alike is not in it."""
+        """Return the expected gain of `a` over `b` and its SD; what is not known of both alike is not in it."""
         means, covariance = self._predict([a, b])
         return float(means[0] - means[1]), _root_of(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
 
     def _predict(self, wanted: Sequence[Parameters]) -> tuple[np.ndarray, np.ndarray]:
-        """Posterior means (k,) and covariance (k, k)."""
+        """Return posterior means (k,) and covariance (k, k)."""
         explained = np.linalg.solve(self._root, self._kernel(self._known, wanted))  # (n, k)
         means = self._center + explained.T @ self._whitened
         return means, self._kernel(wanted, wanted) - explained.T @ explained
@@ -133,7 +139,7 @@ def smooth(trials: Sequence[Observed], noise_sd: float | None = None) -> Smoothe
 
 
 def choose_finalists(smoother: Smoother, count: int, exclude: Parameters | None) -> list[Smoothed]:
-    """The trials with the best expected values, one for each set of parameters.
+    """Choose the trials with the best expected values, one for each set of parameters.
 
     Args:
         smoother: of all trials.
@@ -150,7 +156,7 @@ def choose_finalists(smoother: Smoother, count: int, exclude: Parameters | None)
 
 
 def _shrink(values: np.ndarray, noise_sd: float) -> Kernel:
-    """Sets of parameters that tell nothing of each other, but for the mean, which is not known either."""
+    """Return the kernel of sets that tell nothing of each other but for the mean, which is not known either."""
     noise = noise_sd**2
     between = max(float(values.var(ddof=1)) - noise, noise) if len(values) > 1 else noise
 
@@ -163,7 +169,7 @@ def _shrink(values: np.ndarray, noise_sd: float) -> Kernel:
 
 
 def _fit(known: Sequence[Parameters], values: np.ndarray, noise_sd: float | None) -> tuple[Kernel, float]:
-    """The most probable kernel, in the units of the values, and the SD of the noise."""
+    """Return the most probable kernel, in the units of the values, and the SD of the noise."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 

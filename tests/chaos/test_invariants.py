@@ -12,9 +12,9 @@ _NO_FILES = Path("these trials have no files")
 
 
 @pytest.fixture
-def family(database_url: str) -> Family:
+def family(store_url: str) -> Family:
     """Three frozen models that looked at locked images, and trials of a search."""
-    family = Families(database_url).found("looked", search={"trials": 1}, references=["frozen"])
+    family = Families(store_url).found("looked", search={"trials": 1}, references=["frozen"])
     family.search()
     plan_looks(family, 3, parameters=None)
     family.work("confirm")

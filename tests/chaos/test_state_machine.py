@@ -24,7 +24,6 @@ from anomalyvfm_opt.store import endings
 from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.leases import Lease
-from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, load_study
 from anomalyvfm_opt.store.study_state import set_state
@@ -76,7 +75,13 @@ class Member:
 
 def make_result() -> TrialResult:
     scores, labels = np.array([0.0, 0.7]), np.array([0, 1])
-    return TrialResult(0.7, {"patch_knn": evaluate(scores, labels)}, KEYS, labels, {"patch_knn": scores})
+    return TrialResult(
+        value=0.7,
+        metrics={"patch_knn": evaluate(scores, labels)},
+        image_keys=KEYS,
+        labels=labels,
+        scores={"patch_knn": scores},
+    )
 
 
 class Books(RuleBasedStateMachine):
@@ -232,9 +237,8 @@ class Books(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def _database(database_url: str) -> Iterator[None]:
-    Books.url, Books.engine = database_url, make_engine(database_url)
-    prepare_database(Books.engine)
+def _database(store_url: str) -> Iterator[None]:
+    Books.url, Books.engine = store_url, make_engine(store_url)
     random.seed(0)
     yield
     Books.engine.dispose()

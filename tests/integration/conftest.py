@@ -15,7 +15,6 @@ from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.division import StoredImage
-from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, StudyRecord, create_study, load_study
 from anomalyvfm_opt.trial.loop import TrialLoop, WorkerContext
@@ -60,7 +59,12 @@ def run_quickly(request: TrialRequest, progress: Progress) -> TrialResult:
         progress.report(2, value)
     scores, labels = np.array([0.0, value]), np.array([0, 1])
     return TrialResult(
-        value, {"patch_knn": evaluate(scores, labels)}, KEYS, labels, {"patch_knn": scores}, {"seconds": 0.1}
+        value=value,
+        metrics={"patch_knn": evaluate(scores, labels)},
+        image_keys=KEYS,
+        labels=labels,
+        scores={"patch_knn": scores},
+        attributes={"seconds": 0.1},
     )
 
 
@@ -108,9 +112,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database_url: str) -> Bench:
-    store = Store.at(database_url)
-    prepare_database(store.engine)
+def bench(store_url: str) -> Bench:
+    store = Store.at(store_url)
     create_study(store, make_new_study(make_spec()), REFERENCES)
     return Bench(store, load_study(store.engine, "tiny/tile"))
 
@@ -126,11 +129,11 @@ def small_bench(bench: Bench) -> Bench:
 
 
 @pytest.fixture(scope="module")
-def store(module_database_url: str) -> "Families":
+def store(module_store_url: str) -> "Families":
     """A database in which each test of a module founds families of studies of its own."""
     from tests.integration.families import Families  # which stands on this file
 
-    return Families(module_database_url)
+    return Families(module_store_url)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from anomalyvfm_opt.evaluation.metrics import evaluate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.engine import make_engine
@@ -23,8 +23,10 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, create_study, delete_study, load_study
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
-from anomalyvfm_opt.verdict.confirm import Confirmation, Stage, Wishes
-from anomalyvfm_opt.verdict.runs import Run, list_runs
+from anomalyvfm_opt.verdict.confirm import advance
+from anomalyvfm_opt.verdict.next_step import Stage, Wishes
+from anomalyvfm_opt.verdict.read_trials import list_runs
+from anomalyvfm_opt.verdict.runs import Run
 from tests.integration.conftest import Bench
 from tests.integration.trial_states import run_to_end
 
@@ -36,7 +38,7 @@ SPEC: dict[str, Any] = {
     "search": {"trials": 6, "sampler": "random"},
     "verdict": {"noise_seeds": 3, "finalists": 2, "race_seeds": 2, "seeds": 4},
 }
-V1_1 = reference_parameters("v1.1", "tile")
+V1_1 = reference_parameters("v1.1", "tile", 64)
 Worth = Callable[[Parameters | None], float]
 Fault = Callable[[TrialRequest], Exception | None]
 
@@ -81,7 +83,9 @@ class Trainings:
         metrics = {name: evaluate(values, labels) for name, values in scores.items()}
         value = max(metric.image_auroc for metric in metrics.values())
         attributes = {"seconds": 2.0, "device": "cpu", "inference_s_per_image": 0.01}
-        return TrialResult(value, metrics, keys, labels, scores, attributes)
+        return TrialResult(
+            value=value, metrics=metrics, image_keys=keys, labels=labels, scores=scores, attributes=attributes
+        )
 
 
 @dataclass
@@ -122,7 +126,7 @@ class Family:
         return list_runs(self.store, self.sibling(kind).record)
 
     def advance(self, **wishes: Any) -> Stage:
-        return Confirmation(self.store, self.bench.record).advance(Wishes(**wishes))
+        return advance(self.store, self.bench.record, Wishes(**wishes))
 
     def plan(self, **wishes: Any) -> Stage:
         """Up to the plan of a round, with all replicates done."""
@@ -178,8 +182,8 @@ class Families(Store):
         new = NewStudy(spec, category, "/data", "split", "weights", stored, judged=judged)
         distributions = list_distributions(spec.search.space)
         references = {
-            reference: fix_parameters(reference_parameters(reference, category), distributions)
-            for reference, run_as in distinct_references(spec.references, category).items()
+            reference: fix_parameters(spec.reference(reference, category), distributions)
+            for reference, run_as in spec.references_run(category).items()
             if reference == run_as
         }
         create_study(self, new, references)

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from anomalyvfm_opt import __version__
 from anomalyvfm_opt.cli.main import app
-from anomalyvfm_opt.cli.output import escape
 from tests.integration.program import CATEGORY, Program, assert_one_error
 from tests.unit.data.folders import make_pixels, save_image, write_mvtec_ad, write_mvtec_ad2, write_plain
 
@@ -118,22 +117,6 @@ def test_folders_that_are_no_categories_are_noted(program: Program, tmp_path: Pa
     checked = program.run_here("data", "check", str(tmp_path))
     assert f"note: {tmp_path / 'notes'} is no category" in checked.stderr
     assert program.run_json("data", "check", str(tmp_path))["ignored"] == ["notes"]
-
-
-@pytest.mark.parametrize(
-    ("text", "encoding", "expected"),
-    [
-        ("plain [red] text", None, "plain [red] text"),
-        ("a\nb\tc\x1b[0m", None, "a\\nb\\tc\\x1b[0m"),
-        ("Gehäuse 東京 e\u0301", None, "Gehäuse 東京 e\u0301"),
-        ("caf\udce9", None, "caf\\xe9"),
-        ("right\u202eleft\u2028", None, "right\\u202eleft\\u2028"),
-        ("lone \ud800", None, "lone \\ud800"),
-        ("Gehäuse", "ascii", "Geh\\xe4use"),
-    ],
-)
-def test_text_is_escaped_where_it_cannot_be_shown(text: str, encoding: str | None, expected: str) -> None:
-    assert escape(text, encoding) == expected
 
 
 @pytest.mark.parametrize(("lock", "search"), [("half", 31), ("all", 0)])

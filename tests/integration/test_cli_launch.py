@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from anomalyvfm_opt.worker.slots import lay_out
 from tests.integration.program import CATEGORY, Program, assert_one_error, finish, wait_for
 
 LAUNCH = ("worker", "launch", "--engine", "local", "--count", "2")
@@ -102,26 +101,3 @@ def test_a_mistake_of_the_user_is_not_tried_again(program: Program, study: str, 
     assert "2 slots, 2 workers started, 0 restarts" in done.stderr
     assert program.usage(study).used == 0
     assert_one_error(program.run_here(*LAUNCH, "--study", "no/such"), 2)
-
-
-def test_slots_on_a_cpu_share_the_cores() -> None:
-    slots, arguments = lay_out(3, "cpu")
-    assert [(slot.number, slot.place, dict(slot.environment)) for slot in slots] == [
-        (1, "cpu", {}),
-        (2, "cpu", {}),
-        (3, "cpu", {}),
-    ]
-    assert arguments[:2] == ["--device", "cpu"]
-
-
-def test_slots_take_turns_on_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no GPU here: torch is asked for them in vain, so the test answers for it."""
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("anomalyvfm_opt.worker.device._repeatable", lambda device: device)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-ab12")
-    slots, arguments = lay_out(3, "auto")
-    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["4", "GPU-ab12", "4"]
-    assert arguments[:2] == ["--device", "cuda"]
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in lay_out(None, "cuda")[0]] == ["0", "1"]

@@ -10,15 +10,16 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from anomalyvfm_opt.bench.workbench import Workbench
+from anomalyvfm_opt.bench.trial_run import TrialRun
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images, load_masks
 from anomalyvfm_opt.data.geometry import choose_geometry
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import divide
 from anomalyvfm_opt.errors import EnvironmentMissingError
-from anomalyvfm_opt.evaluation.exam import Exam, set_exams
-from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
+from anomalyvfm_opt.evaluation.exam import Exam
+from anomalyvfm_opt.evaluation.exam_papers import set_exams
+from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank, Scores
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.plan.probe import measure
 from anomalyvfm_opt.plan.reckoning import _count_bytes
@@ -129,7 +130,7 @@ def test_the_probe_scores_two_trials_and_no_more(program: Program) -> None:
     """A frozen trial and one adapted trial, on two exams: every other choice is looked at for a few steps only."""
     spec = Spec.model_validate(make_tiny("probed", search={"space": {**TINY_SPACE, "adapter": ["lora", "dora"]}}))
     split = divide(read_category(program.data, CATEGORY), "half")
-    with patch.object(Workbench, "_score", autospec=True, side_effect=Workbench._score) as score:
+    with patch.object(TrialRun, "_score", autospec=True, side_effect=TrialRun._score) as score:
         probe = measure(spec, split, torch.device("cpu"))
     assert score.call_count == 4
     assert probe.costs.step > 0
@@ -141,14 +142,14 @@ def test_the_synthetic_exam_is_a_fixed_cost_of_a_trial(program: Program) -> None
     """With labelled images it is sat once, so it must not be multiplied by the epochs."""
     spec = Spec.model_validate(make_tiny("probed", search={"space": {**TINY_SPACE, "adapted_blocks": ["all"]}}))
     split = divide(read_category(program.data, CATEGORY), "half")
-    score = Workbench._score
+    score = TrialRun._score
 
-    def sit_slowly(bench: Workbench, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
-        if exam is bench._exams.synthetic:
+    def sit_slowly(run: TrialRun, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
+        if exam is run._bench.exams.synthetic:
             time.sleep(3.0)
-        return score(bench, bank, detector, exam)
+        return score(run, bank, detector, exam)
 
-    with patch.object(Workbench, "_score", autospec=True, side_effect=sit_slowly):
+    with patch.object(TrialRun, "_score", autospec=True, side_effect=sit_slowly):
         costs = measure(spec, split, torch.device("cpu")).costs
     assert costs.fixed > 3.0
     assert costs.frozen > 3.0
@@ -179,7 +180,7 @@ def test_what_does_not_fit_the_device_is_said_with_what_to_do(program: Program) 
     spec = Spec.model_validate(make_tiny("probed"))
     split = divide(read_category(program.data, CATEGORY), "half")
     with (
-        patch.object(Workbench, "_score", side_effect=torch.OutOfMemoryError("CUDA out of memory")),
+        patch.object(TrialRun, "_score", side_effect=torch.OutOfMemoryError("CUDA out of memory")),
         pytest.raises(EnvironmentMissingError, match="cannot be run on cpu: CUDA out of memory") as caught,
     ):
         measure(spec, split, torch.device("cpu"))

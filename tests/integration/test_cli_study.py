@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
+from anomalyvfm_opt.store.trial_record import TrialRecord
 from tests.integration.program import CATEGORY, FinishedStudy, Program, assert_one_error, write_spec
 
 SCORERS = {"predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"}
@@ -56,6 +57,11 @@ def test_a_trial_stores_both_objectives(program: Program, finished_study: Finish
         assert (
             synthetic[trial.user_attrs["synthetic_scorer"]] == objectives["synthetic"] == max(synthetic.values())
         )
+
+
+def test_all_that_is_stored_with_a_trial_is_declared(program: Program, finished_study: FinishedStudy) -> None:
+    for trial in program.trials(finished_study.name):
+        assert TrialRecord.from_attributes(trial.user_attrs).to_attributes() == trial.user_attrs
 
 
 def test_list_prints_the_same_in_short(program: Program, finished_study: FinishedStudy) -> None:

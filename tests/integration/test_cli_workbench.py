@@ -12,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.trial_run import TrialRun
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import read_category
@@ -41,7 +42,7 @@ class Silence:
 
 
 def make_parameters(**changes: Any) -> Parameters:
-    baseline = reference_parameters("v1.1", CATEGORY)
+    baseline = reference_parameters("v1.1", CATEGORY, 64)
     assert baseline is not None
     return replace(baseline, **{"epochs": 2, "learning_rate": 1e-3, "synthesis_count": 12, **changes})
 
@@ -56,7 +57,7 @@ def make_bench(program: Program, network: Backbone | None = None, **changes: Any
 
 
 def run(bench: Workbench, parameters: Parameters | None, seed: int) -> TrialResult:
-    return bench.run(TrialRequest(0, parameters, seed), Silence())
+    return bench.run(TrialRequest(number=0, parameters=parameters, seed=seed), Silence())
 
 
 def are_equal(one: TrialResult, other: TrialResult) -> bool:
@@ -86,9 +87,9 @@ def bench(program: Program, backbone: Backbone) -> Workbench:
 
 
 @pytest.mark.parametrize("adapter", ["lora", "rslora", "dora", "adalora"])
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_the_same_trial_twice_gives_the_same_numbers(bench: Workbench, adapter: Any, dropout: float) -> None:
-    parameters = make_parameters(adapter=adapter, rank=4, dropout=dropout)
+def test_the_same_trial_twice_gives_the_same_numbers(bench: Workbench, adapter: Any) -> None:
+    """With dropout, which has more to draw; without it see the trial on a backbone of its own."""
+    parameters = make_parameters(adapter=adapter, rank=4, dropout=0.2)
     first = run(bench, parameters, 7)
     run(bench, make_parameters(adapter="lora", rank=4, targets="attention_mlp"), 8)  # which leaves nothing behind
     assert are_equal(first, run(bench, parameters, 7))
@@ -102,7 +103,7 @@ def test_a_trial_on_a_backbone_of_its_own_gives_the_same_numbers(program: Progra
 
 def test_a_trial_that_nobody_watches_gives_the_same_numbers(bench: Workbench) -> None:
     parameters = make_parameters(dropout=0.2)  # whose draws must not depend on what is scored between them
-    unwatched = bench.run(TrialRequest(0, parameters, 1, is_watched=False), Silence())
+    unwatched = bench.run(TrialRequest(number=0, parameters=parameters, seed=1, is_watched=False), Silence())
     assert are_equal(run(bench, parameters, 1), unwatched)
 
 
@@ -125,7 +126,7 @@ def test_only_some_epochs_are_scored_with_the_same_end(
 
     curve, parameters = Curve(), make_parameters(epochs=5)
     seldom = make_bench(program, backbone, scoring={"every_epochs": 2})
-    result = seldom.run(TrialRequest(0, parameters, 7), curve)
+    result = seldom.run(TrialRequest(number=0, parameters=parameters, seed=7), curve)
     assert curve.epochs == [2, 4, 5]
     assert are_equal(result, run(bench, parameters, 7))
 
@@ -165,8 +166,8 @@ def test_the_synthetic_exam_changes_nothing_of_the_labelled_one(bench: Workbench
     """As before there was one: one bank, calibrated on all held-out images, to the last bit."""
     parameters = make_parameters(adapter=adapter) if adapter else None
     both = run(bench, parameters, 7)
-    labelled_alone = replace(bench._exams, synthetic=None)
-    with patch.object(bench, "_exams", labelled_alone):
+    labelled_alone = replace(bench.exams, synthetic=None)
+    with patch.object(bench, "exams", labelled_alone):
         alone = run(bench, parameters, 7)
     assert are_equal(both, alone)
     assert both.attributes["epoch_losses"] == alone.attributes["epoch_losses"]
@@ -189,9 +190,9 @@ def test_the_synthetic_objective_does_not_depend_on_how_labelled_images_are_lock
 
 
 def test_the_synthetic_exam_is_sat_after_the_last_epoch_only(bench: Workbench) -> None:
-    with patch.object(Workbench, "_score", autospec=True, side_effect=Workbench._score) as score:
+    with patch.object(TrialRun, "_score", autospec=True, side_effect=TrialRun._score) as score:
         run(bench, make_parameters(epochs=3), 7)
-    sat = [call.args[3] is bench._exams.synthetic for call in score.call_args_list]
+    sat = [call.args[3] is bench.exams.synthetic for call in score.call_args_list]
     assert sat == [False, False, False, True]
 
 

@@ -12,11 +12,11 @@ from anomalyvfm_opt.store.confirmations import StoredConfirmation, list_confirma
 from anomalyvfm_opt.store.predictions import list_predictions
 from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.trial.result import TrialRequest
-from anomalyvfm_opt.verdict.confirm import Stage
-from anomalyvfm_opt.verdict.ledger import predict, read_ledger
+from anomalyvfm_opt.verdict.next_step import Stage
 from anomalyvfm_opt.verdict.plan import Plan
 from anomalyvfm_opt.verdict.predictions import RULE_PREDICTIONS
-from anomalyvfm_opt.verdict.race import list_observed
+from anomalyvfm_opt.verdict.read_ledger import predict, read_ledger
+from anomalyvfm_opt.verdict.read_trials import list_observed
 from tests.integration.families import V1_1, Families, Family, better
 
 
@@ -29,7 +29,7 @@ def read_rounds(family: Family) -> list[StoredConfirmation]:
 
 
 def read_plan(family: Family) -> Plan:
-    return Plan.from_json(read_rounds(family)[-1].plan)
+    return Plan.from_json(read_rounds(family)[-1].plan, 64)
 
 
 def test_the_stages_follow_each_other(family: Family) -> None:
@@ -199,7 +199,7 @@ def test_a_baseline_that_equals_another_reference_is_trained_under_that_ones_nam
         family.search()
         family.confirm()
         arm = read_plan(family).arms["baseline"]
-        assert (arm.label, arm.parameters) == (label, reference_parameters("v1.2", category))
+        assert (arm.label, arm.parameters) == (label, reference_parameters("v1.2", category, 64))
         assert count_arms(family, "replicates")[label] == 3
 
 

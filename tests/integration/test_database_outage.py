@@ -74,11 +74,10 @@ def start_and_wait(team: Team, *options: str) -> "subprocess.Popen[str]":
     return worker
 
 
-@pytest.mark.parametrize("mode", ["immediate", pytest.param("fast", marks=pytest.mark.slow)])
-def test_a_server_that_comes_back_costs_nothing(team: Team, mode: str) -> None:
+def test_a_server_that_comes_back_costs_nothing(team: Team) -> None:
     """It is away for longer than the grace, and still the running trial is not run again."""
     worker = start_and_wait(team)
-    team.server.stop(mode)
+    team.server.stop("immediate")
     time.sleep(6)
     team.server.start()
     done = finish(worker)

@@ -75,10 +75,11 @@ def test_what_is_shown_names_the_best_size(program: Program, sized: str, capsys:
     print_study(summary, judge_proxy(store, record))
     shown = capsys.readouterr().out
     assert summary.best is not None
-    size = summary.best.params.get("image_size_px", 64)
+    parameters = summary.best.parameters
+    size = 64 if parameters is None else parameters.image_size_px
     assert f"trial {summary.best.number}, {summary.best.value:.4f} at {size} px" in shown
     assert "32 or 64 px" in shown
-    if summary.best.params:
+    if parameters is not None:
         assert tabulate([summary])[0].setting.endswith(f" / {size} px")
 
 
@@ -89,7 +90,7 @@ def test_a_trial_at_a_size_is_that_of_a_study_of_this_size(program: Program, siz
     parameters = reference_parameters("v1.1", CATEGORY, 32)
     assert parameters is not None
     short = replace(parameters, epochs=1)
-    one, other = run(searched, short), run(alone, replace(short, image_size_px=None))
+    one, other = run(searched, short), run(alone, short)
     assert one.value == other.value
     assert one.metrics == other.metrics
     assert one.image_keys == other.image_keys
@@ -135,7 +136,7 @@ def test_a_size_that_does_not_fit_is_the_trials_fault(program: Program, sized: s
             return None
 
         with pytest.raises(DoesNotFitError, match="images of 32 px: CUDA out of memory"):
-            Benches(spec, build, CPU).run(TrialRequest(0, parameters, 1), Silence())
+            Benches(spec, build, CPU).run(TrialRequest(number=0, parameters=parameters, seed=1), Silence())
 
 
 def test_a_plan_counts_every_size(program: Program, sized: str, tmp_path: Path) -> None:
@@ -199,4 +200,4 @@ def open_benches(program: Program, name: str, spec: Spec | None = None) -> Bench
 
 
 def run(benches: Benches, parameters: Any) -> TrialResult:
-    return benches.run(TrialRequest(0, parameters, 7), Silence())
+    return benches.run(TrialRequest(number=0, parameters=parameters, seed=7), Silence())

@@ -13,22 +13,23 @@ from anomalyvfm_opt.report.verdict_doubts import list_doubts
 from anomalyvfm_opt.report.verdict_json import to_json
 from anomalyvfm_opt.report.verdict_text import describe
 from anomalyvfm_opt.trial.result import TrialRequest
-from anomalyvfm_opt.verdict.evidence import NotConfirmedError, read_evidence
-from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge_category
+from anomalyvfm_opt.verdict.evidence import NotConfirmedError
+from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict, judge_spec
+from anomalyvfm_opt.verdict.read_case import read_case, read_evidence, read_spec
 from tests.integration.families import V1_1, Families, Fault, better, list_keys
 
 
-def judge(store: Families, name: str, number: int | None = None, **options: Any) -> CategoryVerdict:
+def search_and_judge(store: Families, name: str, number: int | None = None, **options: Any) -> CategoryVerdict:
     """Search, confirm and judge."""
     family = store.found(name, **options)
     family.search()
     family.confirm()
-    return judge_category(store, family.bench.record, number)
+    return judge(read_case(store, family.bench.record, number))
 
 
 def judge_all(store: Families, *families: Any) -> SpecVerdict:
-    return judge_spec(store, [family.bench.record for family in families])
+    return judge_spec(read_spec(store, [family.bench.record for family in families]))
 
 
 def lose(arm: str, count: int) -> Fault:
@@ -56,7 +57,7 @@ def show(found: CategoryVerdict | SpecVerdict) -> str:
 
 
 def test_a_large_gain_is_adopted(store: Families) -> None:
-    found = judge(store, "large", worth=better)
+    found = search_and_judge(store, "large", worth=better)
     assert (found.ruling.verdict, found.ruling.reason) == ("ADOPT", "gain")
     assert found.ruling.low is not None
     assert found.ruling.low > 0.01
@@ -87,20 +88,20 @@ def test_the_evidence_is_what_the_models_scored(store: Families) -> None:
 
 
 def test_no_effect_is_not_adopted(store: Families) -> None:
-    found = judge(store, "nothing")
+    found = search_and_judge(store, "nothing")
     assert found.ruling.verdict in ("KEEP_BASELINE", "INCONCLUSIVE")
     assert found.luck.trials == 5
     assert show(found)
 
 
 def test_the_same_evidence_gives_the_same_verdict(store: Families) -> None:
-    found = judge(store, "twice", worth=better)
-    again = judge_category(store, found.evidence.study)
+    found = search_and_judge(store, "twice", worth=better)
+    again = judge(read_case(store, found.evidence.study))
     assert to_json(again) == to_json(found)
 
 
 def test_a_seed_that_failed_for_good_is_a_doubt(store: Families) -> None:
-    found = judge(store, "one-failed", worth=better, fault=lose("finalist", 1))
+    found = search_and_judge(store, "one-failed", worth=better, fault=lose("finalist", 1))
     assert found.ruling.verdict == "ADOPT"
     assert list_doubts([found]) == ["one-failed/tile: 1 of 4 seeds of the finalist failed (diverged)"]
     assert (to_json(found)["seeds"], to_json(found)["finalist"]["failed_seeds"]) == (3, 1)
@@ -108,7 +109,7 @@ def test_a_seed_that_failed_for_good_is_a_doubt(store: Families) -> None:
 
 @pytest.mark.parametrize("arm", ["finalist", "baseline"])
 def test_an_arm_without_a_model_is_named(store: Families, arm: str) -> None:
-    found = judge(store, f"no-{arm}", worth=better, fault=lose(arm, 4))
+    found = search_and_judge(store, f"no-{arm}", worth=better, fault=lose(arm, 4))
     ruling = found.ruling
     assert (ruling.verdict, ruling.reason, ruling.estimate) == ("INCONCLUSIVE", "no_models", None)
     assert ruling.action.startswith(f"keep the baseline; no training of the {arm} came to its end")
@@ -118,25 +119,25 @@ def test_an_arm_without_a_model_is_named(store: Families, arm: str) -> None:
 
 def test_one_model_of_an_arm_does_not_tell_what_its_seeds_do(store: Families) -> None:
     """Found here: with one finalist its seeds counted as if they changed nothing, and it was adopted."""
-    found = judge(store, "one-left", worth=better, fault=lose("finalist", 3))
+    found = search_and_judge(store, "one-left", worth=better, fault=lose("finalist", 3))
     assert (found.ruling.verdict, found.ruling.reason) == ("INCONCLUSIVE", "too_few_seeds")
     assert show(found)
 
 
 def test_a_frozen_baseline_is_one_model_and_that_is_all_there_is(store: Families) -> None:
     verdict = {"baseline": "frozen"}
-    found = judge(store, "cold-judged", worth=better, verdict=verdict)
+    found = search_and_judge(store, "cold-judged", worth=better, verdict=verdict)
     assert found.ruling.verdict == "ADOPT"
     assert (found.frozen, found.cost_ratio) == ({}, None)
     assert show(found)
-    limited = judge(store, "cold-limited", worth=better, verdict={**verdict, "max_cost_ratio": 9})
+    limited = search_and_judge(store, "cold-limited", worth=better, verdict={**verdict, "max_cost_ratio": 9})
     assert (limited.ruling.verdict, limited.ruling.reason) == ("KEEP_BASELINE", "cost")
-    failed = judge(store, "cold-failed", worth=better, fault=lose("frozen", 1), verdict=verdict)
+    failed = search_and_judge(store, "cold-failed", worth=better, fault=lose("frozen", 1), verdict=verdict)
     assert failed.ruling.reason == "no_models"
 
 
 def test_a_failed_frozen_arm_leaves_the_verdict_as_it_is(store: Families) -> None:
-    found = judge(store, "frozen-failed", worth=better, fault=lose("frozen", 1))
+    found = search_and_judge(store, "frozen-failed", worth=better, fault=lose("frozen", 1))
     assert (found.ruling.verdict, found.frozen) == ("ADOPT", {})
     assert show(found)
 
@@ -145,7 +146,7 @@ def test_there_is_no_verdict_before_the_last_model(store: Families) -> None:
     family = store.found("early", better)
 
     def ask() -> CategoryVerdict:
-        return judge_category(store, family.bench.record)
+        return judge(read_case(store, family.bench.record))
 
     with pytest.raises(NotConfirmedError, match="early/tile is not confirmed yet"):
         ask()
@@ -157,22 +158,22 @@ def test_there_is_no_verdict_before_the_last_model(store: Families) -> None:
         family.sibling("confirm").loop(family.trainings.run).take_turn()
     assert ask().ruling.verdict == "ADOPT"
     with pytest.raises(NotConfirmedError, match="has no round 2"):
-        judge_category(store, family.bench.record, 2)
+        judge(read_case(store, family.bench.record, 2))
 
 
 def test_a_further_round_is_marked_and_the_first_one_stays(store: Families) -> None:
     family = store.found("again", better)
     family.search()
     family.confirm()
-    first = judge_category(store, family.bench.record)
+    first = judge(read_case(store, family.bench.record))
     family.confirm(again=True, reason="to be sure")
-    second = judge_category(store, family.bench.record)
+    second = judge(read_case(store, family.bench.record))
     assert second.evidence.stored.round == 2
     doubts = "\n".join(list_doubts([second]))
     assert "again/tile: LOOKED AT 2 TIMES" in doubts
     assert "(18 models scored; also again/tile#confirm round 1)" in doubts
     assert "this is confirmation 2 of 2: to be sure" in doubts
-    old = judge_category(store, family.bench.record, 1)
+    old = judge(read_case(store, family.bench.record, 1))
     assert (old.ruling, old.difference) == (first.ruling, first.difference)
 
 
@@ -180,7 +181,7 @@ def test_a_finalist_that_a_person_chose_is_a_doubt(store: Families) -> None:
     family = store.found("named", better)
     family.search()
     family.confirm(finalist=3)
-    (doubt,) = list_doubts([judge_category(store, family.bench.record)])
+    (doubt,) = list_doubts([judge(read_case(store, family.bench.record))])
     assert "the finalist was named by" in doubt
 
 

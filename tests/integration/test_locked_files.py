@@ -80,7 +80,7 @@ def test_trials_on_search_data_are_the_same_without_the_locks_files(
 
     whole, without = bench(program.data, "whole"), bench(bare, "without")
     for parameters, is_watched in ((None, True), (make_parameters(), True), (make_parameters(rank=4), False)):
-        request = TrialRequest(0, parameters, 7, is_watched)
+        request = TrialRequest(number=0, parameters=parameters, seed=7, is_watched=is_watched)
         assert are_equal(whole.run(request, Silence()), without.run(request, Silence()))
     confirm = plan(program, name, "confirm", "patch_knn")
     assert len(find_images(confirm, stored, program.data).locked) == len(list_locked(program, confirm))

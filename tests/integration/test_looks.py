@@ -11,8 +11,9 @@ from anomalyvfm_opt.store.siblings import plan_trials
 from anomalyvfm_opt.store.studies import NewStudy, create_study, delete_study, load_study
 from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
-from anomalyvfm_opt.verdict.judge import judge_category
-from anomalyvfm_opt.verdict.ledger import predict
+from anomalyvfm_opt.verdict.judge import judge
+from anomalyvfm_opt.verdict.read_case import read_case
+from anomalyvfm_opt.verdict.read_ledger import predict
 from tests.integration.families import Families, Family, make_images, plan_looks, plan_some
 from tests.integration.trial_states import expire_leases, run_to_end
 
@@ -142,7 +143,7 @@ def test_a_study_that_is_made_anew_has_not_forgotten_that_its_lock_was_opened(st
         family.search()
         family.confirm()
         seeds = {run.planned.seed for run in family.runs("confirm")}
-        verdict = judge_category(store, family.bench.record)
+        verdict = judge(read_case(store, family.bench.record))
         if not is_again:
             first = seeds
             delete_study(store, family.name)

@@ -25,7 +25,9 @@ def answer(labelled: float, synthetic: float | None, synthetic_scorer: str = "de
         attributes["synthetic_auroc"] = {"decoder": synthetic, "predictor": 1 - synthetic}
         attributes["synthetic_scorer"] = synthetic_scorer
     metrics = {name: evaluate(values, LABELS) for name, values in scores.items()}
-    return TrialResult(labelled, metrics, KEYS, LABELS, scores, attributes)
+    return TrialResult(
+        value=labelled, metrics=metrics, image_keys=KEYS, labels=LABELS, scores=scores, attributes=attributes
+    )
 
 
 def fill(bench: Bench, run: RunTrial) -> Proxy:

@@ -83,7 +83,7 @@ def run_v1_1_on_locked(program: Program, study: FinishedStudy, seed: int) -> Tri
     only_locked = replace(split, search=split.locked, locked=())
     bench = Workbench(record.spec, only_locked, record.split_sha256, backbone, open_arrays(program.cluster.home))
     result: TrialResult = importlib.import_module("retraining").retrain(
-        bench, reference_parameters("v1.1", CATEGORY), seed
+        bench, reference_parameters("v1.1", CATEGORY, 64), seed
     )
     return result
 

@@ -14,6 +14,7 @@ from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.studies import delete_study, list_names
+from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 from anomalyvfm_opt.trial.reap import reap
@@ -93,7 +94,9 @@ def test_workers_run_the_planned_trials_exactly(family: Family) -> None:
         thread.join(60)
     trials = bench.study().get_trials()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
-    assert [Planned.from_attributes(trial.user_attrs) for trial in trials] == [one for one, _ in planned]
+    assert [TrialRecord.from_attributes(trial.user_attrs).read_planned(64) for trial in trials] == [
+        one for one, _ in planned
+    ]
     ran = Counter((request.parameters, request.seed) for request in family.trainings.ran)
     assert ran == Counter((one.parameters, one.seed) for one, _ in planned)
     usage = count_usage(family.engine, bench.record.study_id)
@@ -121,7 +124,7 @@ def test_a_planned_trial_that_is_given_back_keeps_its_plan(store: Families) -> N
     family.work("confirm")
     first, again = family.sibling("confirm").study().get_trials()
     assert (first.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
-    assert Planned.from_attributes(again.user_attrs) == trial
+    assert TrialRecord.from_attributes(again.user_attrs).read_planned(64) == trial
     requests = [(r.parameters, r.seed, r.look and r.look.scorer) for r in family.trainings.ran]
     assert requests == [(V1_1, 5, "patch_knn")] * 2
 

@@ -29,17 +29,18 @@ from anomalyvfm_opt.store.transfer.rows import TABLES
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import derive_seed
+from tests.conftest import fresh_database
 from tests.integration.conftest import Bench, run_quickly
 from tests.integration.databases import execute
 from tests.integration.program import Program, wait_for
-from tests.integration.transfers import NAME, OF_FAMILIES, dump, new_store, open_bench, receive, send
+from tests.integration.transfers import NAME, OF_FAMILIES, dump, open_bench, receive, send
 from tests.integration.trial_states import die_after_asking, fail_with, run_to_end
 
 
 @pytest.fixture
-def other_url(postgres_url: str) -> Iterator[str]:
+def other_url(postgres_url: str, template: str) -> Iterator[str]:
     """A second store, empty."""
-    with new_store(postgres_url) as url:
+    with fresh_database(postgres_url, template) as url:
         yield url
 
 

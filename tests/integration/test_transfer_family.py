@@ -11,14 +11,13 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
 from anomalyvfm_opt.report.verdict_json import category_to_json
 from anomalyvfm_opt.store import tables
-from anomalyvfm_opt.store.planned import PLANNED
 from anomalyvfm_opt.store.scores import read_resampled
 from anomalyvfm_opt.store.transfer.file import Header, check_file, read_chunks, write_file
 from anomalyvfm_opt.store.transfer.move import export_study, import_study
-from anomalyvfm_opt.verdict.judge import judge_category
-from anomalyvfm_opt.verdict.ledger import predict, read_ledger
+from anomalyvfm_opt.verdict.judge import judge
+from anomalyvfm_opt.verdict.read_case import read_case
+from anomalyvfm_opt.verdict.read_ledger import predict, read_ledger
 from tests.integration.families import Families, Family, better
-from tests.integration.transfers import new_store
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +35,10 @@ def confirmed(store: Families) -> Family:
 
 
 @pytest.fixture
-def elsewhere(postgres_url: str) -> Iterator[Families]:
-    with new_store(postgres_url) as url:
-        other = Families(url)
-        yield other
-        other.engine.dispose()
+def elsewhere(store_url: str) -> Iterator[Families]:
+    other = Families(store_url)
+    yield other
+    other.engine.dispose()
 
 
 def send(family: Family, path: Path) -> Header:
@@ -56,7 +54,7 @@ def test_the_verdict_on_the_other_side_is_the_same(confirmed: Family, elsewhere:
     assert [len(there.runs(kind)) for kind in ("replicates", "confirm")] == counts
     scored = there.runs("confirm")[0]
     assert read_resampled(there.engine, scored.trial_id, AU_PRO) == pytest.approx([0.1, 0.3], abs=0)
-    verdicts = [judge_category(one.store, one.bench.record, 1) for one in (confirmed, there)]
+    verdicts = [judge(read_case(one.store, one.bench.record, 1)) for one in (confirmed, there)]
     assert category_to_json(verdicts[0]) == category_to_json(verdicts[1])
 
 
@@ -71,7 +69,7 @@ def test_rounds_looks_and_predictions_arrive(confirmed: Family, elsewhere: Famil
     waiting = [run for run in there.runs("confirm") if run.is_open]
     assert {run.planned.round for run in waiting} == {2}
     there.work("confirm")  # workers of the other store go on with it
-    verdict = judge_category(there.store, there.bench.record)
+    verdict = judge(read_case(there.store, there.bench.record))
     assert category_to_json(verdict)["round"] == 2
 
 
@@ -107,5 +105,5 @@ def test_a_file_of_one_study_reads_as_before(store: Families, elsewhere: Familie
     send(lonely, tmp_path / "s.json")
     chunks = list(read_chunks(tmp_path / "s.json"))
     assert not {chunk["table"] for chunk in chunks} & {"studies", "anomalyvfm_opt.look"}
-    assert PLANNED not in str(chunks)
+    assert "planned" not in str(chunks)
     assert import_study(elsewhere.engine, check_file(tmp_path / "s.json"))

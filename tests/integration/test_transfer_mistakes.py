@@ -24,7 +24,7 @@ from anomalyvfm_opt.store.transfer.file import Header, StudyFile, check_file, re
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
 from tests.integration.databases import OURS_0001, execute, load
 from tests.integration.program import Finished, assert_one_error, run_in_process
-from tests.integration.transfers import NAME, dump, new_store, receive, send
+from tests.integration.transfers import NAME, dump, receive, send
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,19 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(module_store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("transfers")
-    with new_store(postgres_url) as url:
-        engine = make_engine(url)
-        store = Store(url, engine)
-        new = make_new_study(make_spec())
-        for category in ("tile", "wood"):
-            create_study(store, replace(new, category=category), REFERENCES)
-        bench = Bench(store, load_study(engine, NAME))
-        bench.loop().take_turn()
-        send(bench, folder / "whole")
-        write_files(folder / "whole")
-        yield Place(url, folder)
-        engine.dispose()
+    engine = make_engine(module_store_url)
+    store = Store(module_store_url, engine)
+    new = make_new_study(make_spec())
+    for category in ("tile", "wood"):
+        create_study(store, replace(new, category=category), REFERENCES)
+    bench = Bench(store, load_study(engine, NAME))
+    bench.loop().take_turn()
+    send(bench, folder / "whole")
+    write_files(folder / "whole")
+    yield Place(module_store_url, folder)
+    engine.dispose()
 
 
 def call(arguments: str, url: str, folder: Path) -> Finished:

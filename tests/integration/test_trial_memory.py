@@ -9,6 +9,7 @@ import torch
 from optuna.trial import TrialState
 
 from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.trial_run import TrialRun
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.cli.results import print_study
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
@@ -40,7 +41,14 @@ def run_toy(request: TrialRequest, progress: Progress, fits: bool = True) -> Tri
     if is_large and not fits:
         raise DoesNotFitError("one image at a time does not fit: CUDA out of memory")
     value = 0.8 + 0.1 * is_large - 10 * abs(request.parameters.learning_rate - 3e-4)
-    return TrialResult(value, {}, (), run_quickly(request, progress).labels, {}, {"peak_memory_mib": 512})
+    return TrialResult(
+        value=value,
+        metrics={},
+        image_keys=(),
+        labels=run_quickly(request, progress).labels,
+        scores={},
+        attributes={"peak_memory_mib": 512},
+    )
 
 
 def run_without_room(request: TrialRequest, progress: Progress) -> TrialResult:
@@ -77,7 +85,7 @@ def test_a_set_that_does_not_fit_is_pruned_and_the_study_goes_on(bench: Bench, c
 
     summary = summarise(bench.store, bench.record)
     shown = to_json(summary)
-    assert shown["best"]["peak_memory_mib"] == (512 if summary.best and summary.best.params else None)
+    assert shown["best"]["peak_memory_mib"] == (512 if summary.best and summary.best.parameters else None)
     [failure] = shown["failures"]
     assert (failure["number"], failure["outcome"]) == (1, "out_of_memory")
     assert failure["params"]["rank"] == trials[1].params["rank"]
@@ -152,7 +160,7 @@ def test_a_trial_of_which_no_image_fits_says_so(workbench: Workbench) -> None:
 
 
 def test_memory_that_is_used_up_elsewhere_in_a_trial_is_no_bug(workbench: Workbench) -> None:
-    with patch.object(Workbench, "_score", side_effect=MemoryError), pytest.raises(DoesNotFitError):
+    with patch.object(TrialRun, "_score", side_effect=MemoryError), pytest.raises(DoesNotFitError):
         run(workbench, None, 7)
 
 
@@ -169,7 +177,7 @@ def test_ten_trials_of_different_parameters_leave_nothing_behind(workbench: Work
     for number in range(10):
         changes = {"adapter": ("lora", "dora", "rslora", "adalora")[number % 4], "rank": (2, 16)[number % 3 % 2]}
         parameters = make_parameters(epochs=1, adapted_blocks=(2, "all")[number // 2 % 2], **changes)
-        workbench.run(TrialRequest(number, parameters, number, is_watched=False), Silence())
+        workbench.run(TrialRequest(number=number, parameters=parameters, seed=number, is_watched=False), Silence())
         alive.append(count_alive())
         release_cached_memory(torch.device("cpu"))
         sizes.append(read_status_mib("VmRSS"))

@@ -1,15 +1,9 @@
 """Two stores, and what one of them holds, read by plain SQL."""
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import create_engine, make_url, text
-
 from anomalyvfm_opt.store.engine import make_engine
-from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import load_study
 from anomalyvfm_opt.store.transfer.file import Header, check_file, write_file
@@ -34,25 +28,6 @@ _TABLES = """
       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
      WHERE c.relkind = 'r' AND n.nspname IN ('public', 'anomalyvfm_opt') GROUP BY 1, 2
 """
-
-
-@contextmanager
-def new_store(postgres_url: str) -> Iterator[str]:
-    """The URL of one more database, with the program's tables."""
-    name = f"test_{uuid.uuid4().hex}"
-    admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    try:
-        engine = make_engine(url)
-        prepare_database(engine)
-        engine.dispose()
-        yield url
-    finally:
-        with admin.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
 
 
 def send(bench: Bench, path: Path) -> Header:

@@ -16,38 +16,38 @@ from anomalyvfm_opt.launch.supervise import SlotState
 
 
 class Display(Protocol):
-    """Both kinds answer this."""
+    """What shows a fleet of workers, in a terminal or in a log."""
 
     def show_line(self, slot: Slot, line: str) -> None:
-        """A worker wrote something."""
+        """Show a line that a worker wrote."""
 
     def show_note(self, state: SlotState) -> None:
-        """A slot's worker was started, or ended."""
+        """Show that a slot's worker was started, or ended."""
 
     def refresh(self, states: Sequence[SlotState]) -> None:
-        """Called a few times a second."""
+        """Bring the display up to date; called a few times a second."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the display; nothing is shown afterwards."""
 
 
 class Lines:
     """Each worker's lines as they come, for logs and pipes."""
 
     def show_line(self, slot: Slot, line: str) -> None:
-        """`[1] ...`."""
+        """Show the line behind its slot's number, as `[1] ...`."""
         say(f"[{slot.number}] {line}")
 
     def show_note(self, state: SlotState) -> None:
-        """Of a restart or an end; a first start shows itself by its own lines."""
+        """Show a restart or an end; a first start shows itself by its own lines."""
         if state.note != "running" or state.starts > 1:
             say(f"[{state.slot.number}] {state.note}")
 
     def refresh(self, states: Sequence[SlotState]) -> None:
-        """Nothing."""
+        """Do nothing: lines are shown when they come."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing: lines are shown when they come."""
 
 
 class LiveTable:
@@ -65,14 +65,14 @@ class LiveTable:
         self._live.start()
 
     def show_line(self, slot: Slot, line: str) -> None:
-        """It stands in the slot's row; ends of trials, warnings and errors also stay above the table."""
+        """Show the line in its slot's row; ends of trials, warnings and errors also stay above the table."""
         with self._lock:
             self._last[slot.number] = line
         if " trial " in line or line.startswith(("error", "warning", "hint")):
             self._print(f"[{slot.number}] {line}")
 
     def show_note(self, state: SlotState) -> None:
-        """In the slot's row; a crash also stays above the table."""
+        """Show the note in its slot's row; a crash also stays above the table."""
         if state.last_code:
             self._print(f"[{state.slot.number}] {state.note}")
 
@@ -96,5 +96,5 @@ class LiveTable:
 
 
 def open_display(describe_studies: Callable[[], list[str]]) -> Display:
-    """The table where stderr is a terminal, else lines."""
+    """Return the table where stderr is a terminal, else lines."""
     return LiveTable(describe_studies) if sys.stderr.isatty() else Lines()

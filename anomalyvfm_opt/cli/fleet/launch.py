@@ -134,7 +134,7 @@ def _refuse_of_another(context: typer.Context, engine: EngineName) -> None:
 
 
 def _list_given(names: list[str], db: str | None, data: Path | None, weights: Path | None) -> list[str]:
-    """Of `worker run`, which may start in another folder."""
+    """Return the arguments for `worker run`, with absolute paths, since it may start in another folder."""
     given = [("--study", name) for name in names]
     given += [("--db", db)] if db else []
     given += [
@@ -146,7 +146,7 @@ def _list_given(names: list[str], db: str | None, data: Path | None, weights: Pa
 
 
 def _refuse_missing(data: Path | None, weights: Path | None) -> None:
-    """What every worker would stumble over is said once, before any is started."""
+    """Refuse once what every worker would be refused for, before any is started."""
     from anomalyvfm_opt.errors import EnvironmentMissingError
 
     if data is not None and not data.expanduser().is_dir():

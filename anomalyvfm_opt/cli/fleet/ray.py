@@ -101,7 +101,7 @@ def _lay_out(options: RayOptions, nodes: "list[Node]") -> "list[Slot]":
 
 
 def _list_arguments(context: typer.Context, store: "Store", needs: "Needs") -> list[str]:
-    """Of `worker run`: what was typed here is passed on; the rest each node's own environment says."""
+    """Return the arguments for `worker run`: what was typed here; each node's own environment says the rest."""
     arguments = ["--db", store.url, "--threads", str(max(1, int(needs.cpus)))]
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -117,13 +117,13 @@ def _list_arguments(context: typer.Context, store: "Store", needs: "Needs") -> l
 
 
 def _find_source(context: typer.Context, name: str) -> str:
-    """COMMANDLINE, ENVIRONMENT or DEFAULT: by name, since Typer has a Click of its own."""
+    """Return COMMANDLINE, ENVIRONMENT or DEFAULT: by name, since Typer has a Click of its own."""
     source = context.get_parameter_source(name)
     return source.name if source is not None else ""
 
 
 def _refuse_private_database(context: typer.Context, store: "Store", nodes: "list[Node]") -> None:
-    """The embedded database is this host's: a worker elsewhere would find nothing, or another one."""
+    """Refuse the embedded database, which is this host's: elsewhere a worker would find none, or another one."""
     import ray.util
 
     from anomalyvfm_opt.errors import EnvironmentMissingError

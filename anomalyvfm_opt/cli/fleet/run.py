@@ -106,12 +106,12 @@ def run_fleet(
 
 
 def invent_family() -> str:
-    """First part of the names of a fleet's workers; one process may run several fleets one after the other."""
+    """Return the first part of the names of a fleet's workers; a process may run several fleets in turn."""
     return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def _pass_on_signals(supervisor: Supervisor) -> None:
-    """What is to end us ends the workers, and we end with the last of them."""
+    """Pass on what is to end us to the workers, and end with the last of them."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         passed_on = signal.SIGTERM if number == signal.SIGHUP else number  # a worker knows no SIGHUP
@@ -122,7 +122,7 @@ def _pass_on_signals(supervisor: Supervisor) -> None:
 
 
 def _describe_studies(store: Store, select: Callable[[], list[StudyRecord]]) -> Callable[[], list[str]]:
-    """Lines such as `demo/brick 5/8, 2 running`, asked for every two seconds at most."""
+    """Return lines such as `demo/brick 5/8, 2 running`, asked for every two seconds at most."""
     lines: list[str] = []
     asked_at = 0.0
 

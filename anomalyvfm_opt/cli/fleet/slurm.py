@@ -52,7 +52,7 @@ def read_request(
     gpus_per_worker: float | None,
     sbatch: list[str] | None,
 ) -> "Request":
-    """Slurm's options, checked as far as this host can.
+    """Return Slurm's options, checked as far as this host can.
 
     Args:
         count: of workers.
@@ -138,7 +138,7 @@ class _Watch:
         self._stop_code: int | None = None
 
     def run(self) -> int:
-        """Until no task is in the queue."""
+        """Watch until no task is in the queue."""
         for number in _SIGNALS:
             signal.signal(number, self._stop)
         said = ""
@@ -161,7 +161,7 @@ class _Watch:
             time.sleep(_LOOK_S)
 
     def _read_queue(self) -> dict[str, str] | None:
-        """None while Slurm does not answer.
+        """Return the states of the array's tasks; None while Slurm does not answer.
 
         Raises:
             EnvironmentMissingError: it has not for too long.

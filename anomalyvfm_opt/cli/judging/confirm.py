@@ -48,11 +48,11 @@ def confirm(
     from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.verdict.campaign import Campaign
-    from anomalyvfm_opt.verdict.confirm import Wishes
+    from anomalyvfm_opt.verdict.next_step import Wishes
 
     store = open_store(db)
     check_may(store.engine, "create studies")
-    campaign = Campaign(store, name, Wishes(finalist, seeds, again, reason))
+    campaign = Campaign(store, name, Wishes(finalist=finalist, seeds=seeds, again=again, reason=reason))
     for _ in take_steps(campaign):
         if workers:
             carry_out(store, campaign, workers, device, data, weights)

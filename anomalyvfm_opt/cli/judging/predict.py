@@ -27,7 +27,7 @@ def predict_gain(
     from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.studies import load_study
-    from anomalyvfm_opt.verdict.ledger import predict
+    from anomalyvfm_opt.verdict.read_ledger import predict
 
     if not -1 <= gain <= 1:
         raise UsageError(f"a gain of {gain:g} is no difference of two AUROC, which are 0 to 1", "such as 0.01")
@@ -46,7 +46,7 @@ def predictions(
     from anomalyvfm_opt.report.ledger_text import ledger_to_json, tabulate_ledger, tabulate_records
     from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.store.store import open_store
-    from anomalyvfm_opt.verdict.ledger import read_ledger
+    from anomalyvfm_opt.verdict.read_ledger import read_ledger
 
     store = open_store(db)
     entries = read_ledger(store, select_studies(store.engine, [study] if study else []))

@@ -40,7 +40,7 @@ def verdict(
 
 
 def print_verdict(found: "CategoryVerdict | SpecVerdict") -> None:
-    """The sentence, the tables, and what there is to doubt."""
+    """Print the sentence, the tables, and what there is to doubt."""
     from anomalyvfm_opt.report.grid import Grid
     from anomalyvfm_opt.report.verdict_text import describe
 
@@ -56,13 +56,14 @@ def _judge(name: str, number: int | None, db: str | None) -> "CategoryVerdict | 
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.store.store import open_store
-    from anomalyvfm_opt.verdict.judge import judge_category
+    from anomalyvfm_opt.verdict.judge import judge
     from anomalyvfm_opt.verdict.judge_spec import judge_spec
+    from anomalyvfm_opt.verdict.read_case import read_case, read_spec
 
     store = open_store(db)
     studies = select_studies(store.engine, [name])
     if studies[0].kind != "search":
         raise UsageError(f"{name} is a sibling study", f"ask for what it belongs to: {studies[0].family}")
     if name == studies[0].name:
-        return judge_category(store, studies[0], number)
-    return judge_spec(store, studies, number)
+        return judge(read_case(store, studies[0], number))
+    return judge_spec(read_spec(store, studies, number))

@@ -1,18 +1,17 @@
 """Check that the adapter did something: its update has a size, and it changes the order of images."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
+from anomalyvfm_opt.evaluation.scorers import SCORERS
 
 _LEAST_UPDATE = 1e-5  # of the weight's norm
 _LEAST_CHANGE = 1e-5  # of the pooled features' norm
-_TRAINING_FREE = ("patch_knn", "mahalanobis")
+_TRAINING_FREE = [scorer.name for scorer in reversed(SCORERS) if scorer.is_training_free]  # maps speak first
 
 
 @dataclass(frozen=True)
@@ -23,28 +22,11 @@ class View:
     scores: Scores
 
 
-@torch.no_grad()
-def measure_updates(network: nn.Module) -> dict[str, float]:
-    """Norm of each adapted layer's update, as part of the norm of its weight.
-
-    Layers whose update peft cannot give alone are left out: DoRA's, which also rescales the weight.
-    """
-    updates = {}
-    for name, module in network.named_modules():
-        layer: Any = module
-        if not hasattr(layer, "get_delta_weight") or len(getattr(layer, "lora_magnitude_vector", ())) > 0:
-            continue
-        weight = layer.get_base_layer().weight
-        delta = sum(float(layer.get_delta_weight(adapter).float().norm()) for adapter in layer.active_adapters)
-        updates[name] = delta / max(float(weight.float().norm()), 1e-12)
-    return updates
-
-
 def check_adapter(updates: dict[str, float], adapted: View, frozen: View) -> list[Finding]:
     """`idle_adapter`: the update is next to nothing, or no pair of the probe's images changed places.
 
     Args:
-        updates: of `measure_updates`; where it is empty, the change of the pooled features speaks.
+        updates: of `Adapter.measure_updates`; where it is empty, the change of the pooled features speaks.
         adapted: the probe as the trial's detector sees it.
         frozen: the same images as the frozen network sees them.
     """

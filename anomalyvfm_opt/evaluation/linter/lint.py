@@ -10,7 +10,7 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.features import Features, TileFeatures, extract_features
-from anomalyvfm_opt.evaluation.linter.adapter import View, check_adapter, measure_updates
+from anomalyvfm_opt.evaluation.linter.adapter import View, check_adapter
 from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.evaluation.linter.passes import (
     batch_limit,
@@ -24,7 +24,9 @@ from anomalyvfm_opt.evaluation.linter.passes import (
 )
 from anomalyvfm_opt.evaluation.linter.scores import check_constant, check_inverted
 from anomalyvfm_opt.evaluation.linter.training import check_covariance, check_loss
-from anomalyvfm_opt.evaluation.scorers import ScorerBank, Scores
+from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank, Scores
+from anomalyvfm_opt.model.adapter import Adapter
+from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.finetune import Losses
@@ -50,24 +52,26 @@ class Linter:
     """Checks the trials of one study on one backbone.
 
     The probe is a few of the images that scorers are fitted on and a few of the exam's. How the frozen network
-    sees them is found out once, with the first adapter switched off: that gives it back exactly.
+    sees them is found out once.
 
     Args:
+        backbone: without an adapter in it.
         fit: normal images that scorers are fitted on.
         exam: what trials are scored on.
         batch_size: in tiles, of the trial's own scoring.
     """
 
-    def __init__(self, fit: Frames, exam: Exam, batch_size: int) -> None:
+    def __init__(self, backbone: Backbone, fit: Frames, exam: Exam, batch_size: int) -> None:
         self._exam = exam
         self._batch_size = batch_size
         self._fit = fit.choose(_choose(fit, _PROBE_FIT_IMAGES))
         self._indices = _choose(exam.images, _PROBE_IMAGES)
-        self._frozen: View | None = None
-        self._remembered = np.empty(0, np.int64)  # patches of the fit images, as the frozen network chose them
+        frozen = Detector(backbone)
+        self._remembered = choose_coreset(self._extract_fit(frozen), _PROBE_PATCHES, _SEED)
+        self._frozen = self._view(frozen, self._extract(frozen, self._indices, with_heads=False))
 
     def lint(self, trial: Scored, losses: Losses | None) -> list[Finding]:
-        """All checks that apply, while the adapter is in the network; the frozen detector has no losses.
+        """Run all checks that apply, while the adapter is in the network; the frozen detector has no losses.
 
         Raises:
             DivergedError: an output of the network is not finite.
@@ -82,16 +86,18 @@ class Linter:
         tiles = self._exam.images.choose(again).read_tiles(0, self._small_batch)
         found += check_input(seen, tiles, trial.detector.backbone.network.pretrained_cfg)
         found += self._check_repeat(trial, again, features)
+        adapter = trial.detector.adapter
         if losses is not None:
             found += check_loss(losses)
-            bare = [replace(batch, image_logit=None, mask_probability=None) for batch in features]
+        if adapter is not None:
+            bare = [replace(batch, heads=None) for batch in features]
             bare += self._extract(trial.detector, rest, with_heads=False)
-            found += self._check_adapter(trial.detector, bare)
+            found += self._check_adapter(trial.detector, adapter, bare)
         return found
 
     @property
     def _small_batch(self) -> int:
-        """Smaller than the trial's own, so that images have other neighbours."""
+        """How many tiles go at once: fewer than in the trial's scoring, so that images have other neighbours."""
         return max(1, min(self._batch_size // 4, len(self._exam.images) // 2))
 
     def _extract(self, detector: Detector, indices: np.ndarray, with_heads: bool = True) -> list[Features]:
@@ -114,15 +120,9 @@ class Linter:
             return [describe_repeat(*between_runs, limit)]
         return [describe_batches(*between_batches, limit)]
 
-    def _check_adapter(self, detector: Detector, features: Sequence[Features]) -> list[Finding]:
-        if detector.peft_model is None:
-            raise ValueError("the frozen detector has no adapter to check")
-        if self._frozen is None:
-            with detector.peft_model.disable_adapter():
-                self._remembered = choose_coreset(self._extract_fit(detector), _PROBE_PATCHES, _SEED)
-                self._frozen = self._view(detector, self._extract(detector, self._indices, with_heads=False))
+    def _check_adapter(self, detector: Detector, adapter: Adapter, features: Sequence[Features]) -> list[Finding]:
         adapted = self._view(detector, features)
-        return check_adapter(measure_updates(detector.backbone.network), adapted, self._frozen)
+        return check_adapter(adapter.measure_updates(), adapted, self._frozen)
 
     def _extract_fit(self, detector: Detector) -> TileFeatures:
         batch = ShrinkingBatch(self._batch_size, detector.backbone.device)
@@ -137,7 +137,7 @@ class Linter:
 
 
 def _choose(frames: Frames, most: int) -> np.ndarray:
-    """Some images from all over a series, in mixed order."""
+    """Choose some images from all over a series, in mixed order."""
     tiles = len(frames.tiles) / len(frames)
     count = min(len(frames), max(_AGAIN, min(most, int(_PROBE_TILES / tiles))))
     spread = np.linspace(0, len(frames) - 1, count).round().astype(int)

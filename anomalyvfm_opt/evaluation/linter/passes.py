@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.model.detector import Detector
 
 Images = Mapping[str, np.ndarray]  # scores of m images by scorer, float (m,)

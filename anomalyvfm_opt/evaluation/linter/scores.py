@@ -7,7 +7,7 @@ import numpy as np
 
 from anomalyvfm_opt.evaluation.clustered import chance_variance, estimate_auroc
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 
 FALSE_ALARMS = 0.01  # chance that a trial whose scorers all guess is called inverted
 _SAME_SHARE = 0.9  # of the images

@@ -13,11 +13,11 @@ _NO_SHRINKAGE = 1e-9
 
 def check_loss(losses: Losses) -> list[Finding]:
     """`flat_loss`: the mean loss of the last quarter of the optimiser steps is not below that of the first."""
-    steps = np.array(losses.steps)
-    quarter = len(steps) // 4
-    if len(steps) < _LEAST_STEPS:
+    by_step = np.array(losses.by_step)
+    quarter = len(by_step) // 4
+    if len(by_step) < _LEAST_STEPS:
         return []
-    first, last = float(steps[:quarter].mean()), float(steps[-quarter:].mean())
+    first, last = float(by_step[:quarter].mean()), float(by_step[-quarter:].mean())
     if last < (1 - _LEAST_FALL) * first:
         return []
     message = (

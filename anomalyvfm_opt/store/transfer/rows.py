@@ -21,8 +21,8 @@ from sqlalchemy import Connection, Select, String, Table, TextClause, and_, coll
 
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.optuna_private import list_tables
-from anomalyvfm_opt.store.planned import PLANNED
 from anomalyvfm_opt.store.transfer.file import Content
+from anomalyvfm_opt.store.trial_record import BEFORE_THE_RUN
 
 Row = dict[str, Any]
 
@@ -58,8 +58,6 @@ TABLES: tuple[Table, ...] = (
 )
 _BY_NAME = {table.fullname: table for table in TABLES}
 
-# What a running trial has had before it ran. The rest is of the run: it leaves that behind, as one given back.
-_BEFORE_THE_RUN = ("reference", PLANNED, "retry_of", "first_number", "times_lost")
 # optuna-dashboard keeps notes of trials with the study, and the trial's id in their key.
 _KEY_WITH_ID = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
 _RESERVE = text("SELECT nextval(pg_get_serial_sequence('trials', 'trial_id')) FROM generate_series(1, :count)")
@@ -147,7 +145,8 @@ def _select(table: Table, study_id: int) -> Select[Any]:
     else:
         mine = select(_trials.c.trial_id).where(_trials.c.study_id == study_id)
         at_rest = table.c.trial_id.in_(mine.where(_trials.c.state != TrialState.RUNNING))
-        is_older = table.c.key.in_(_BEFORE_THE_RUN) if table is _attributes else false()
+        # the rest of a running trial is of the run: it leaves that behind, as one given back
+        is_older = table.c.key.in_(BEFORE_THE_RUN) if table is _attributes else false()
         query = query.where(or_(at_rest, and_(table.c.trial_id.in_(mine), is_older)))
     trial_id = [table.c.trial_id] if "trial_id" in table.c else []
     keys = [column for column in table.primary_key if column.name not in _IDS]

@@ -21,7 +21,7 @@ from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import divide
 from anomalyvfm_opt.errors import DivergedError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation import scorers
-from anomalyvfm_opt.evaluation.scorers import ScorerBank
+from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank, Scores
 from anomalyvfm_opt.model.adapter import Adapter
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.heads import Predictor
@@ -95,13 +95,13 @@ def load(spec: Spec) -> Backbone:
 
 
 def make_parameters(**changes: Any) -> Parameters:
-    baseline = reference_parameters("v1.1", "gravel")
+    baseline = reference_parameters("v1.1", "gravel", 64)
     assert baseline is not None
     return replace(baseline, **{"epochs": 2, "learning_rate": 1e-3, "synthesis_count": 16, **changes})
 
 
 def run(bench: Workbench, parameters: Parameters | None = None, seed: int = 3) -> TrialResult:
-    return bench.run(TrialRequest(0, parameters, seed, is_watched=False), Silence())
+    return bench.run(TrialRequest(number=0, parameters=parameters, seed=seed, is_watched=False), Silence())
 
 
 def find(result: TrialResult) -> dict[str, str]:
@@ -117,6 +117,16 @@ def first_norm(backbone: Backbone) -> nn.Module:
 def stay_in_train_mode(module: nn.Module) -> None:
     module.training = True
     module.train = lambda mode=True: module  # type: ignore[method-assign]
+
+
+def test_a_trial_leaves_nothing_on_the_workbench(place: Place) -> None:
+    spec = place.spec(VIT)
+    bench = place.bench(load(spec), spec)
+    before = dict(vars(bench))
+    for parameters in (None, make_parameters(epochs=1)):
+        run(bench, parameters)
+    assert vars(bench).keys() == before.keys()
+    assert all(vars(bench)[name] is value for name, value in before.items())
 
 
 @pytest.mark.parametrize("parameters", [None, make_parameters()], ids=["frozen", "trained"])
@@ -220,7 +230,7 @@ def test_scores_that_are_turned_over(place: Place, monkeypatch: pytest.MonkeyPat
     bench = place.bench(load(spec), spec)
     score = ScorerBank.score
 
-    def turn(self: ScorerBank, features: Any) -> scorers.Scores:
+    def turn(self: ScorerBank, features: Any) -> Scores:
         scores = score(self, features)
         return replace(scores, image={name: -values for name, values in scores.image.items()})
 
@@ -265,7 +275,7 @@ def test_healthy_trials_raise_no_alarm(place: Place, backbone_section: Any, cate
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for number in range(5):
         drawn = study.ask(list_distributions(spec.search.space)).params if number else None
-        parameters = Parameters.from_suggested(drawn) if drawn else None
+        parameters = Parameters.from_suggested(drawn, 64) if drawn else None
         result = run(bench, parameters, seed=number)
         assert list(result.findings) == [], parameters
         assert np.isfinite(result.value)

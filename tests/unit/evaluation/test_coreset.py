@@ -14,7 +14,7 @@ def wrap(patches: Tensor, batch: int = 100, content_px: tuple[int, int] = (64, 6
     n, geometry = len(patches), Geometry.square(64, keeps_aspect=True)
     frames = Frames(np.zeros((n, 64, 64, 3), np.uint8), np.tile(content_px, (n, 1)), geometry)
     parts = (patches[start : start + batch] for start in range(0, n, batch))
-    return TileFeatures(frames, (Features(part, torch.zeros(len(part), 2), None, None) for part in parts))
+    return TileFeatures(frames, (Features(part, torch.zeros(len(part), 2)) for part in parts))
 
 
 def draw(n: int, channels: int = 6, seed: int = 0) -> Tensor:

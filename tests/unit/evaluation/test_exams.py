@@ -14,8 +14,9 @@ from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.data.layout import read_category
 from anomalyvfm_opt.data.split import Split, divide
 from anomalyvfm_opt.errors import BadDataError
-from anomalyvfm_opt.evaluation.exam import Exam, Exams, count_frames, set_exams, set_locked
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.exam import Exam, Exams
+from anomalyvfm_opt.evaluation.exam_papers import count_frames, set_exams, set_locked
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 
 SIDE_PX = 32
 ANOMALIES = 9

@@ -103,7 +103,9 @@ def test_image_metrics_depend_on_order_alone(case):
 
 def test_image_metrics_in_known_cases():
     labels = np.array([0, 0, 1, 1])
-    assert evaluate(np.array([0.1, 0.2, 0.3, 0.4]), labels) == Metrics(1, 1, 1, None, None, None)
+    assert evaluate(np.array([0.1, 0.2, 0.3, 0.4]), labels) == Metrics(
+        image_auroc=1, image_ap=1, image_f1_max=1, pixel_auroc=None, au_pro_005=None, au_pro_030=None
+    )
     constant = evaluate(np.full(4, 0.7), labels)
     assert (constant.image_auroc, constant.image_ap) == (0.5, 0.5)
     assert constant.image_f1_max == pytest.approx(2 / 3)
@@ -193,12 +195,12 @@ def test_evaluate_gives_each_metric():
     masks[1::2, 4:9, 3:7] = 255
     maps = rng.random(masks.shape).astype(np.float32) + (masks > 0) * 0.4
     assert evaluate(scores, labels, maps, masks) == Metrics(
-        auroc(scores, labels),
-        average_precision(scores, labels),
-        f1_max(scores, labels),
-        pixel_auroc(maps, masks),
-        pytest.approx(au_pro(maps, masks, 0.05)),
-        pytest.approx(au_pro(maps, masks, 0.30)),
+        image_auroc=auroc(scores, labels),
+        image_ap=average_precision(scores, labels),
+        image_f1_max=f1_max(scores, labels),
+        pixel_auroc=pixel_auroc(maps, masks),
+        au_pro_005=pytest.approx(au_pro(maps, masks, 0.05)),
+        au_pro_030=pytest.approx(au_pro(maps, masks, 0.30)),
     )
 
 

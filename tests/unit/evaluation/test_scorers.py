@@ -5,10 +5,12 @@ from sklearn.neighbors import NearestNeighbors
 
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
+from anomalyvfm_opt.evaluation import scorer_bank
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
-from anomalyvfm_opt.evaluation.features import Features, TileFeatures, extract_features
-from anomalyvfm_opt.evaluation.scorers import CalibratedBank, ScorerBank
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.evaluation.features import Features, HeadFeatures, TileFeatures, extract_features
+from anomalyvfm_opt.evaluation.scorer_bank import CalibratedBank, ScorerBank, Scores
+from anomalyvfm_opt.evaluation.scorers import SCORERS, Scorer
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
@@ -19,9 +21,21 @@ def make_batch(n: int, shift: float = 0.0, seed: int = 0, has_heads: bool = True
     return Features(
         patches=torch.randn(n, 4, 4, 6, generator=rng) + shift,
         pooled=torch.randn(n, 10, generator=rng) + shift,
-        image_logit=torch.randn(n, generator=rng) + shift if has_heads else None,
-        mask_probability=(torch.randn(n, 8, 8, generator=rng) + shift).sigmoid() if has_heads else None,
+        heads=draw_heads(n, shift, rng) if has_heads else None,
     )
+
+
+def draw_heads(n: int, shift: float, rng: torch.Generator) -> HeadFeatures:
+    return HeadFeatures(
+        image_logit=torch.randn(n, generator=rng) + shift,
+        mask_probability=(torch.randn(n, 8, 8, generator=rng) + shift).sigmoid(),
+    )
+
+
+def take(batch: Features, part: slice) -> Features:
+    """Some tiles of a batch."""
+    heads = HeadFeatures(**{name: values[part] for name, values in vars(batch.require_heads()).items()})
+    return Features(batch.patches[part], batch.pooled[part], heads)
 
 
 def wrap(*batches: Features) -> TileFeatures:
@@ -82,7 +96,7 @@ def test_patch_distances_are_those_of_an_exact_search(bank: CalibratedBank) -> N
 def test_fewer_images_than_dimensions_still_give_a_finite_distance() -> None:
     rng = torch.Generator().manual_seed(0)
     wide = [
-        wrap(Features(torch.randn(n, 2, 2, 3, generator=rng), torch.randn(n, 200, generator=rng), None, None))
+        wrap(Features(torch.randn(n, 2, 2, 3, generator=rng), torch.randn(n, 200, generator=rng)))
         for n in (20, 8, 5)
     ]
     distances = fit_bank(wide[0], wide[1]).score(wide[2]).image["mahalanobis"]
@@ -92,7 +106,7 @@ def test_fewer_images_than_dimensions_still_give_a_finite_distance() -> None:
 
 def test_scores_of_an_image_do_not_depend_on_its_neighbours(bank: CalibratedBank) -> None:
     both = make_batch(6, seed=4)
-    one = Features(*(x[2:3] for x in vars(both).values()))
+    one = take(both, slice(2, 3))
     together = bank.score(wrap(both)).image
     for name, alone in bank.score(wrap(one)).image.items():
         np.testing.assert_allclose(alone, together[name][2:3], rtol=1e-5)
@@ -104,7 +118,7 @@ def test_batches_make_no_difference() -> None:
 
     def cut(batch: Features) -> TileFeatures:
         halves = (slice(0, 4), slice(4, None))
-        return wrap(*(Features(*(x[half] for x in vars(batch).values())) for half in halves))
+        return wrap(*(take(batch, half) for half in halves))
 
     chosen = np.arange(0, 480, 5)
     whole = fit_bank(wrap(fit), wrap(held_out), chosen).score(wrap(query))
@@ -117,7 +131,7 @@ def test_batches_make_no_difference() -> None:
 def test_each_calibration_is_as_if_there_were_no_other() -> None:
     """One bank, calibrated on all held-out images and on half of them: to the last bit as two banks."""
     held_out, query = make_batch(12, seed=1), make_batch(9, seed=2)
-    half = Features(*(x[::2] for x in vars(held_out).values()))
+    half = take(held_out, slice(None, None, 2))
     shared = open_bank(make_features(30))
     first, second = shared.calibrate(wrap(held_out)), shared.calibrate(wrap(half))
     apart = [fit_bank(make_features(30), wrap(batch)).score(wrap(query)).image for batch in (held_out, half)]
@@ -148,10 +162,9 @@ def test_padding_is_neither_remembered_nor_scored() -> None:
 
     def half(n: int, seed: int, is_far: bool) -> TileFeatures:
         batch = make_batch(n, seed=seed)
-        assert batch.mask_probability is not None
         if is_far:
             batch.patches[:, 2:] += 100
-            batch.mask_probability[:, 4:] = 1
+            batch.require_heads().mask_probability[:, 4:] = 1
         return TileFeatures(make_frames(n, geometry, (32, 64)), iter([batch]))
 
     remembered = choose_coreset(half(20, 0, is_far=True), most=10_000, seed=0)
@@ -169,7 +182,7 @@ def test_the_most_anomalous_tile_speaks_for_its_image() -> None:
 
     def tiled(n: int, seed: int, shift: float = 0.0) -> TileFeatures:
         batch = make_batch(2 * n, seed=seed)
-        for values in vars(batch).values():
+        for values in batch.list_tensors().values():
             values[3] += shift  # the right tile of the second image
         return TileFeatures(make_frames(n, geometry), iter([batch]))
 
@@ -191,12 +204,34 @@ def test_features_do_not_depend_on_the_batch_and_leave_the_mode_alone() -> None:
     )
     patches = torch.cat([part.patches for part in parts])
     torch.testing.assert_close(whole[0].patches, patches, rtol=1e-4, atol=1e-4)
-    assert whole[0].image_logit is None
-    settings = AdapterSettings("lora", rank=2, alpha=4.0, targets="attention", adapted_blocks=2)
+    assert whole[0].heads is None
+    settings = AdapterSettings(kind="lora", rank=2, alpha=4.0, targets="attention", adapted_blocks=2)
     with build_detector(backbone, settings, seed=0) as detector:
         detector.train()
         features = next(extract_features(detector, frames, ShrinkingBatch(5, backbone.device)).batches)
         assert detector.training
         assert not backbone.network.training
-        assert features.mask_probability is not None
-        assert features.mask_probability.shape == (5, 32, 32)
+        assert features.require_heads().mask_probability.shape == (5, 32, 32)
+
+
+def test_a_scorer_outside_of_the_ensemble_does_not_move_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def score() -> Scores:
+        return fit_bank(make_features(30), make_features(12, seed=1)).score(make_features(5, seed=2))
+
+    constant = Scorer(
+        name="constant",
+        needs_heads=False,
+        has_map=False,
+        is_in_ensemble=False,
+        compute=lambda _fitted, batch: batch.pooled.sum(dim=1),
+    )
+    before = score()
+    monkeypatch.setattr(scorer_bank, "SCORERS", (*SCORERS, constant))
+    after = score()
+    assert after.image.keys() == before.image.keys() | {"constant"}
+    assert np.array_equal(after.image["ensemble"], before.image["ensemble"])
+
+
+def test_features_without_heads_cannot_be_asked_for_them() -> None:
+    with pytest.raises(ValueError, match="without the heads"):
+        make_batch(2, has_heads=False).require_heads()

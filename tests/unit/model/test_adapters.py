@@ -8,19 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomalyvfm_opt.evaluation.linter.adapter import measure_updates
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import ADAPTER_KINDS, AdapterSettings
 from anomalyvfm_opt.model.allocation import plan_allocation
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.dropout import SeededDropout, list_adapted_layers
 
-KINDS = ("lora", "rslora", "dora", "adalora")
+KINDS = tuple(ADAPTER_KINDS)
 BACKBONES = {
     "cnn": ("tf_efficientnet_lite0", "offline", (1, 2), (2, 3), 32),
     "vit": ("test_vit.r160_in1k", "random", (0, 1), None, 32),
 }
-SETTINGS = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks="all")
+SETTINGS = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks="all")
 STEPS = 8
 
 
@@ -62,8 +61,8 @@ def train(detector: Detector, steps: int = STEPS) -> None:
     detector.train()
     for _ in range(steps):
         output = detector(draw_images())
-        assert output.mask_logit is not None
-        loss = (output.mask_logit - 1).square().mean() + (output.pooled - 1).square().mean()
+        assert output.heads is not None
+        loss = (output.heads.mask_logit - 1).square().mean() + (output.pooled - 1).square().mean()
         (loss + detector.allocation.penalty()).backward()
         optimizer.step()
         detector.allocation.finish_step()
@@ -107,6 +106,50 @@ def test_a_merge_that_is_left_by_an_error_leaves_no_trace(backbone: Backbone) ->
         stop()
 
 
+def break_midway(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Let an insertion fail: inside peft, after three of its layers, or in one of our own steps after it."""
+    from peft.tuners.tuners_utils import BaseTuner
+
+    calls: list[None] = []
+    mark = BaseTuner._check_target_module_exists
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no more")
+
+    def fail_later(*arguments: object) -> object:
+        found = mark(*arguments)
+        calls.extend([None] * bool(found))
+        return found if len(calls) < 4 else fail()
+
+    if place == "peft":
+        monkeypatch.setattr(BaseTuner, "_check_target_module_exists", staticmethod(fail_later))
+    else:
+        monkeypatch.setattr(place, fail)
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(
+    "place",
+    [
+        "peft",
+        "anomalyvfm_opt.model.adapter_kinds.nn.init.orthogonal_",
+        "anomalyvfm_opt.model.adapter.insert_dropout",
+    ],
+)
+def test_an_adapter_that_cannot_be_put_in_leaves_no_trace(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Else the next trial finds the backbone spoilt, and the worker stops."""
+    settings = replace(SETTINGS, kind="adalora", dropout=0.1)
+    with monkeypatch.context() as broken:
+        break_midway(broken, place)
+        with pytest.raises(RuntimeError, match="no more"), build_detector(backbone, settings, seed=1, steps=STEPS):
+            pass
+    assert backbone.list_moved() == []
+    with build_detector(backbone, settings, seed=1, steps=STEPS) as detector:
+        train(detector)
+
+
 @pytest.mark.parametrize("steps", [2, 3, 5, 20])
 def test_the_ranks_of_adalora_meet_the_budget(backbone: Backbone, steps: int) -> None:
     with build_detector(backbone, replace(SETTINGS, kind="adalora"), seed=1, steps=steps) as detector:
@@ -145,7 +188,8 @@ def test_adalora_learns_as_fast_as_lora(backbone: Backbone) -> None:
                 detector(draw_images()).pooled.square().mean().backward()
                 optimizer.step()
                 detector.allocation.finish_step()
-            sizes[kind] = mean(measure_updates(backbone.network).values())
+            assert detector.adapter is not None
+            sizes[kind] = mean(detector.adapter.measure_updates().values())
     assert 0.3 < sizes["adalora"] / sizes["lora"] < 3
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.checksum import sum_bits
 from anomalyvfm_opt.model.detector import build_detector
@@ -34,10 +34,12 @@ def test_buffers_count_whether_they_are_saved_or_not() -> None:
 @pytest.mark.parametrize("name", ["test_vit", "test_efficientnet", "test_vit3.r160_in1k"])
 def test_an_adapter_that_came_and_went_moved_nothing(name: str) -> None:
     backbone = Backbone(name, "random", (-1,), None, 64)
-    with build_detector(backbone, AdapterSettings("lora", 4, 8.0, "attention", 2), seed=0) as detector:
-        loss = detector(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).image_logit
-        assert loss is not None
-        loss.sum().backward()
+    with build_detector(
+        backbone, AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2), seed=0
+    ) as detector:
+        heads = detector(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).heads
+        assert heads is not None
+        heads.image_logit.sum().backward()
         torch.optim.AdamW(detector.adapter_parameters(), lr=0.1).step()
     assert backbone.list_moved() == []
     with torch.no_grad():

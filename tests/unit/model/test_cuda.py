@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.evaluation.features import extract_features
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch, TrialMemory
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 
-SETTINGS = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks=2)
+SETTINGS = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks=2)
 
 
 def draw_images(n: int = 4) -> Tensor:
@@ -47,8 +47,9 @@ def test_bfloat16_on_the_gpu_is_close_to_float32_on_the_cpu(name: str) -> None:
         with build_detector(backbone, SETTINGS, seed=1) as detector, torch.no_grad():
             outputs.append(detector(images))
     cpu, gpu = outputs
-    for field in ("patches", "pooled", "image_logit", "mask_logit", "confidence"):
-        exact, rounded = getattr(cpu, field), getattr(gpu, field).cpu()
+    named = [{"patches": o.patches, "pooled": o.pooled, **vars(o.heads)} for o in (cpu, gpu)]
+    for field, exact in named[0].items():
+        rounded = named[1][field].cpu()
         assert rounded.dtype == torch.float32
         assert rounded.isfinite().all(), field
         assert (rounded - exact).norm() < 0.05 * exact.norm() + 1e-3, field
@@ -58,11 +59,8 @@ def test_a_step_on_the_gpu_reaches_adapter_and_heads_in_float32() -> None:
     backbone = open_backbone("vit_tiny_patch16_224", "cuda")
     with build_detector(backbone, SETTINGS, seed=1) as detector:
         output = detector.train()(draw_images())
-        assert output.mask_logit is not None
-        assert output.image_logit is not None
-        assert output.confidence is not None
-        parts = (output.mask_logit, output.image_logit, output.confidence)
-        torch.stack([part.square().mean() for part in parts]).sum().backward()
+        assert output.heads is not None
+        torch.stack([part.square().mean() for part in vars(output.heads).values()]).sum().backward()
         for p in (*detector.adapter_parameters(), *detector.head_parameters()):
             assert p.dtype == torch.float32
             assert p.grad is not None
@@ -105,12 +103,21 @@ def test_training_and_scoring_take_fewer_images_at_once_until_they_fit() -> None
     masks = (frames.pixels[..., 0] > 200).astype(np.uint8)
     backbone = open_backbone("vit_tiny_patch16_224", "cuda")
     memory = TrialMemory.begin(4096, 4096, backbone.device)
-    schedule = Schedule(1, 2, 4096, 1e-3, 1e-3, 1, 0.01, 3)
+    schedule = Schedule(
+        epochs=1,
+        steps_per_epoch=2,
+        batch_size=4096,
+        learning_rate=1e-3,
+        head_learning_rate=1e-3,
+        warmup_steps=1,
+        weight_decay=0.01,
+        seed=3,
+    )
     with build_detector(backbone, SETTINGS, 1, schedule.steps) as detector:
         images = TrainingSet(frames, frames.pixels, masks)
         losses = finetune(detector, images, schedule, lambda *_: None, micro_batch=memory.micro_batch)
         scored = list(extract_features(detector, frames, memory.scoring_batch).batches)
-    assert np.isfinite(losses.steps).all()
+    assert np.isfinite(losses.by_step).all()
     assert sum(len(batch.pooled) for batch in scored) == 4096
     attributes = memory.describe(is_trained=True)
     assert 1 <= attributes["micro_batch"] < 4096
@@ -147,7 +154,16 @@ def test_pixels_go_to_the_gpu_from_pinned_memory(monkeypatch: pytest.MonkeyPatch
     frames = make_frames(8)
     backbone = open_backbone("vit_tiny_patch16_224", "cuda")
     monkeypatch.setattr(Backbone, "normalise", look)
-    schedule = Schedule(1, 1, 4, 1e-3, 1e-3, 1, 0.01, 3)
+    schedule = Schedule(
+        epochs=1,
+        steps_per_epoch=1,
+        batch_size=4,
+        learning_rate=1e-3,
+        head_learning_rate=1e-3,
+        warmup_steps=1,
+        weight_decay=0.01,
+        seed=3,
+    )
     with build_detector(backbone, SETTINGS, 1, schedule.steps) as detector:
         images = TrainingSet(frames, frames.pixels, frames.pixels[..., 0] // 128)
         finetune(detector, images, schedule, lambda *_: None, micro_batch=ShrinkingBatch(3, backbone.device))

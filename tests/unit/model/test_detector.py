@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.model.adapter import AdapterSettings, list_targets, match_targets
+from anomalyvfm_opt.model.adapter import list_targets, match_targets
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 
 CNN = ("tf_efficientnet_lite0", "offline", (1, 2, 3), None, 64)
 VIT = ("vit_tiny_patch16_224", "random", (5, 11), None, 64)
-LORA = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention", adapted_blocks="all")
+LORA = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention", adapted_blocks="all")
 
 
 @pytest.fixture(scope="module", params=[CNN, VIT], ids=["cnn", "vit"])
@@ -68,8 +69,8 @@ def test_the_backbone_is_as_before_after_a_trial(backbone: Backbone, images: tor
         optimizer = torch.optim.SGD(detector.adapter_parameters() + detector.head_parameters(), lr=1.0)
         for _ in range(2):  # B is zero at first, so A gets a gradient only in the second step
             output = detector.train()(images)
-            assert output.mask_logit is not None
-            (output.mask_logit.square().mean() + output.pooled.mean()).backward()
+            assert output.heads is not None
+            (output.heads.mask_logit.square().mean() + output.pooled.mean()).backward()
             optimizer.step()
         assert not torch.equal(detector(images).patches, frozen.patches)
         with detector.peft_model.disable_adapter():

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model.adapter import AdapterSettings, list_targets, match_targets
+from anomalyvfm_opt.model.adapter import list_targets, match_targets
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.network import build_network
@@ -101,7 +102,9 @@ def test_an_adapter_starts_at_zero_learns_everywhere_and_leaves_no_trace(
         for block in (n - 2, n - 1)
         for inner in (*ATTENTION, *(family.mlp if targets == "attention_mlp" else ()))
     }
-    with build_detector(backbone, AdapterSettings(kind, 2, 4.0, targets, 2), seed=1) as detector:
+    with build_detector(
+        backbone, AdapterSettings(kind=kind, rank=2, alpha=4.0, targets=targets, adapted_blocks=2), seed=1
+    ) as detector:
         learned = {name for name, p in network.named_parameters() if p.requires_grad}
         assert {name.split(".lora_")[0] for name in learned} == expected
         output = detector(images)

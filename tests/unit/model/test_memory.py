@@ -1,15 +1,24 @@
 import subprocess
 import sys
+import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from anomalyvfm_opt.errors import EXIT_ENVIRONMENT, DeviceLostError
+from anomalyvfm_opt.errors import EXIT_ENVIRONMENT, DeviceLostError, EnvironmentMissingError
 from anomalyvfm_opt.model import memory
 from anomalyvfm_opt.model.device_faults import explained_device, is_device_lost
-from anomalyvfm_opt.model.memory import PeakMemory, ShrinkingBatch, is_out_of_memory, read_status_mib
+from anomalyvfm_opt.model.memory import (
+    PeakMemory,
+    Shortage,
+    ShrinkingBatch,
+    attempt,
+    is_out_of_memory,
+    read_status_mib,
+)
 
 CPU = torch.device("cpu")
 FULL = (
@@ -51,6 +60,37 @@ def test_torch_and_numpy_still_say_it_in_these_words() -> None:
         np.empty(2**50)
     assert is_out_of_memory(of_torch.value)
     assert is_out_of_memory(of_numpy.value)
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: str(error)[:40])
+def test_a_shortage_is_an_answer_and_what_did_not_fit_is_gone(error: Exception) -> None:
+    """Also behind an error that was explained to a person."""
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def work(is_explained: bool) -> None:
+        large = torch.empty(8)
+        held.append(weakref.ref(large))
+        if not is_explained:
+            raise error
+        raise EnvironmentMissingError("it does not fit", "use another device") from error
+
+    for is_explained in (False, True):
+        answer = attempt(partial(work, is_explained), CPU)
+        assert isinstance(answer, Shortage)
+        assert answer.error is error
+        assert answer.reason == (str(error).splitlines() or ["out of memory"])[0]
+        assert held[-1]() is None
+
+
+@pytest.mark.parametrize("error", [*LOST, *OTHERS, EnvironmentMissingError("no weights")], ids=str)
+def test_another_error_is_no_shortage(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        attempt(fail, CPU)
+    assert caught.value is error
+    assert attempt(lambda: 3, CPU) == 3
 
 
 def test_a_lost_device_is_said_with_what_to_do() -> None:
@@ -133,7 +173,7 @@ import resource, sys
 import numpy as np, torch
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch, read_status_mib
@@ -144,13 +184,18 @@ n, side = 48, 96
 pixels = np.random.default_rng(0).integers(0, 255, (n, side, side, 3), dtype=np.uint8)
 frames = Frames(pixels, np.tile((side, side), (n, 1)), Geometry.square(side))
 images = TrainingSet(frames, pixels, (pixels[..., 0] > 200).astype(np.uint8))
-schedule = Schedule(1, 2, n, 1e-3, 1e-3, 1, 0.01, 3)
+schedule = Schedule(
+    epochs=1, steps_per_epoch=2, batch_size=n, learning_rate=1e-3, head_learning_rate=1e-3, warmup_steps=1,
+    weight_decay=0.01, seed=3,
+)
 backbone = Backbone("tf_efficientnet_lite0", "random", (1, 2), None, side)
+
+settings = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention_mlp", adapted_blocks="all")
 
 def train(size):
     batch = ShrinkingBatch(size, backbone.device)
-    with build_detector(backbone, AdapterSettings("lora", 4, 8.0, "attention_mlp", "all"), 1) as detector:
-        return finetune(detector, images, schedule, lambda *_: None, micro_batch=batch).epochs[0], batch.size
+    with build_detector(backbone, settings, 1) as detector:
+        return finetune(detector, images, schedule, lambda *_: None, micro_batch=batch).by_epoch[0], batch.size
 
 whole, small = train(n), train(4)
 limit = (read_status_mib("VmSize") + int(sys.argv[1])) * 2**20

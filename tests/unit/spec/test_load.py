@@ -11,8 +11,7 @@ from anomalyvfm_opt.spec.contradictions import Problem
 from anomalyvfm_opt.spec.load import load_spec
 from anomalyvfm_opt.spec.model import Spec, Tiles
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import reference_parameters
-from anomalyvfm_opt.trial.space import is_inside, list_distributions
+from anomalyvfm_opt.trial.space import fix_parameters, is_inside, list_distributions
 
 ROOT = Path(__file__).parents[3]
 STUDIES = ROOT / "studies"
@@ -85,9 +84,10 @@ def test_mvtec_ad_lists_what_can_be_halved() -> None:
 
 @pytest.mark.parametrize("category", ["can", "fabric", "fruit_jelly"])
 def test_the_quick_spec_has_all_references_in_its_space(category: str) -> None:
-    distributions = list_distributions(load_spec(STUDIES / "mvtec_ad2_quick.yaml").search.space)
+    spec = load_spec(STUDIES / "mvtec_ad2_quick.yaml")
+    distributions = list_distributions(spec.search.space)
     for name in ("v1.1", "v1.2"):
-        parameters = reference_parameters(name, category)
+        parameters = spec.reference(name, category)
         assert parameters is not None
         assert is_inside(parameters, distributions)
 
@@ -97,16 +97,19 @@ def test_a_spec_and_a_trial_from_before_there_was_a_dropout_had_none(tmp_path: P
     stored = spec.content()
     del stored["search"]["space"]["dropout"]
     assert Spec.model_validate(stored) == spec
-    parameters = reference_parameters("v1.1", "can")
+    parameters = spec.reference("v1.1", "can")
     assert parameters is not None
     suggested = parameters.to_suggested()
-    now = Parameters.from_suggested(suggested)
+    now = Parameters.from_suggested(suggested, 64)
     assert suggested.pop("dropout") == 0.0
-    assert Parameters.from_suggested(suggested) == now
+    assert Parameters.from_suggested(suggested, 64) == now
+    older = parameters.to_json()
+    assert older.pop("dropout") == 0.0
+    assert Parameters.from_json(older, 64) == parameters
 
 
 def test_a_reference_is_outside_a_space_without_its_dropout(tmp_path: Path) -> None:
-    parameters = reference_parameters("v1.1", "can")
+    parameters = load_spec(write(tmp_path, MINIMAL)).reference("v1.1", "can")
     assert parameters is not None
     for choices, is_in in (("0, 0.1", True), ("0.1", False)):
         text = MINIMAL.replace("5", f"5, space: {{synthesis_mix: thirds, dropout: [{choices}]}}")
@@ -119,14 +122,20 @@ def test_a_spec_and_a_trial_from_before_sizes_were_searched_have_one(tmp_path: P
     stored = spec.content()
     assert stored["search"]["space"].pop("image_size_px") == []
     assert Spec.model_validate(stored) == spec
-    assert spec.reference_size_px is None
+    assert not spec.is_size_searched
     assert spec.image_sizes_px == (spec.data.image_size_px,)
-    assert "image_size_px" not in list_distributions(spec.search.space)
-    parameters = reference_parameters("v1.1", "can", spec.reference_size_px)
+    distributions = list_distributions(spec.search.space)
+    assert "image_size_px" not in distributions
+    parameters = spec.reference("v1.1", "can")
     assert parameters is not None
-    older = {name: value for name, value in vars(parameters).items() if name != "image_size_px"}
-    assert Parameters(**older) == parameters
-    assert "image_size_px" not in parameters.to_suggested()
+    assert parameters.image_size_px == spec.data.image_size_px == 64
+    older = {name: value for name, value in parameters.to_json().items() if name != "image_size_px"}
+    for stored_values in (older, {**older, "image_size_px": None}):
+        assert Parameters.from_json(stored_values, 64) == parameters
+    fixed = fix_parameters(parameters, distributions)
+    assert fixed is not None
+    assert "image_size_px" not in fixed
+    assert Parameters.from_suggested(fixed, 64).image_size_px == 64
 
 
 def test_a_searched_size_is_one_more_parameter_and_references_have_that_of_the_spec(tmp_path: Path) -> None:
@@ -137,14 +146,16 @@ def test_a_searched_size_is_one_more_parameter_and_references_have_that_of_the_s
     assert distributions.pop("image_size_px") == CategoricalDistribution((128, own))
     assert distributions == list_distributions(plain.search.space)
     assert spec.image_sizes_px == (own, 128)
-    parameters = reference_parameters("v1.1", "can", spec.reference_size_px)
+    assert spec.is_size_searched
+    parameters = spec.reference("v1.1", "can")
     assert parameters is not None
     assert parameters.to_suggested()["image_size_px"] == own
     assert is_inside(parameters, list_distributions(spec.search.space))
-    assert not is_inside(replace(parameters, image_size_px=None), list_distributions(spec.search.space))
-    assert Parameters.from_suggested(parameters.to_suggested()).image_size_px == own
+    assert not is_inside(replace(parameters, image_size_px=96), list_distributions(spec.search.space))
+    assert Parameters.from_suggested(parameters.to_suggested(), 32).image_size_px == own
+    assert Parameters.from_json(parameters.to_json(), 32) == parameters
     assert spec.at_size(128).data.image_size_px == 128
-    assert spec.at_size(None) == spec
+    assert spec.at_size(own) == spec
 
 
 def test_a_float_without_a_dot_is_a_number(tmp_path: Path) -> None:

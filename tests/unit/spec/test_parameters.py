@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyvfm_opt.spec.difference import find_differences
+from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import distinct_references, reference_parameters
+from anomalyvfm_opt.spec.references import reference_parameters
 
 OTHERS = {
     "adapter": "lora",
@@ -18,13 +19,14 @@ OTHERS = {
     "synthesis_count": 60,
     "synthesis_intensity": 1.0,
     "dropout": 0.1,
+    "image_size_px": 96,
 }
 UNIT = st.floats(0, 1, allow_nan=False)
 
 
 @given(u1=UNIT, u2=UNIT)
 def test_shares_are_never_negative_and_sum_to_one(u1: float, u2: float) -> None:
-    p = Parameters.from_suggested({**OTHERS, "mix_u1": u1, "mix_u2": u2})
+    p = Parameters.from_suggested({**OTHERS, "mix_u1": u1, "mix_u2": u2}, 64)
     assert min(p.texture, p.structural, p.contextual) >= 0
     assert p.texture + p.structural + p.contextual == pytest.approx(1)
 
@@ -32,7 +34,7 @@ def test_shares_are_never_negative_and_sum_to_one(u1: float, u2: float) -> None:
 @given(u1=st.floats(0, 0.999), u2=UNIT)
 def test_suggested_values_survive_the_way_there_and_back(u1: float, u2: float) -> None:
     suggested = {**OTHERS, "mix_u1": u1, "mix_u2": u2}
-    back = Parameters.from_suggested(suggested).to_suggested()
+    back = Parameters.from_suggested(suggested, 64).to_suggested()
     assert back.keys() == suggested.keys()
     assert (back["mix_u1"], back["mix_u2"]) == pytest.approx((u1, u2), abs=1e-6)
 
@@ -43,7 +45,7 @@ def test_the_mix_is_uniform_on_the_simplex() -> None:
         [
             (p.texture, p.structural, p.contextual)
             for u1, u2 in rng.random((4000, 2))
-            for p in [Parameters.from_suggested({**OTHERS, "mix_u1": u1, "mix_u2": u2})]
+            for p in [Parameters.from_suggested({**OTHERS, "mix_u1": u1, "mix_u2": u2}, 64)]
         ]
     )
     assert shares.mean(axis=0) == pytest.approx([1 / 3] * 3, abs=0.02)
@@ -51,7 +53,7 @@ def test_the_mix_is_uniform_on_the_simplex() -> None:
 
 
 def test_v1_1_is_rank_16_alpha_32_for_every_category() -> None:
-    p = reference_parameters("v1.1", "anything")
+    p = reference_parameters("v1.1", "anything", 64)
     assert p is not None
     assert (p.rank, p.alpha, p.epochs, p.learning_rate, p.synthesis_count) == (16, 32, 10, 1e-4, 90)
     assert p.texture == p.structural == p.contextual
@@ -68,16 +70,18 @@ def test_v1_1_is_rank_16_alpha_32_for_every_category() -> None:
 def test_v1_2_follows_the_rule_table(
     category: str, rank: int, alpha: float, epochs: int, lr: float, texture: float, intensity: float
 ) -> None:
-    p = reference_parameters("v1.2", category)
+    p = reference_parameters("v1.2", category, 64)
     assert p is not None
     assert (p.rank, p.alpha, p.epochs, p.learning_rate) == (rank, alpha, epochs, lr)
     assert (p.texture, p.synthesis_intensity) == pytest.approx((texture, intensity))
 
 
 def test_equal_references_are_run_once() -> None:
-    names = ("frozen", "v1.1", "v1.2")
-    assert distinct_references(names, "can") == {"frozen": "frozen", "v1.1": "v1.1", "v1.2": "v1.1"}
-    assert distinct_references(names, "walnuts")["v1.2"] == "v1.2"
+    data = {"image_size_px": 64, "lock": "half"}
+    spec = Spec.model_validate({"name": "x", "data": data, "search": {"trials": 5}})
+    assert spec.references == ("frozen", "v1.1", "v1.2")
+    assert spec.references_run("can") == {"frozen": "frozen", "v1.1": "v1.1", "v1.2": "v1.1"}
+    assert spec.references_run("walnuts")["v1.2"] == "v1.2"
 
 
 def test_differences_are_field_by_field() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.spec.parameters import Parameters, join_stick
+from anomalyvfm_opt.spec.mix import join_stick
+from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.spec.space import Shares, Space
 from anomalyvfm_opt.trial.space import is_inside, list_distributions
@@ -30,7 +31,7 @@ EQUAL = [
 
 @pytest.mark.parametrize("mix", EQUAL, ids=str)
 def test_a_reference_of_equal_shares_is_inside_equal_shares(mix: Any) -> None:
-    parameters = reference_parameters("v1.1", "can")
+    parameters = reference_parameters("v1.1", "can", 64)
     assert parameters is not None
     distributions = list_distributions(make_space(mix))
     assert is_inside(parameters, distributions)
@@ -40,7 +41,7 @@ def test_a_reference_of_equal_shares_is_inside_equal_shares(mix: Any) -> None:
 
 
 def test_a_reference_of_other_shares_is_inside_those_and_not_inside_thirds() -> None:
-    parameters = reference_parameters("v1.2", "fruit_jelly")  # 40, 25 and 25 of 90
+    parameters = reference_parameters("v1.2", "fruit_jelly", 64)  # 40, 25 and 25 of 90
     assert parameters is not None
     assert is_inside(parameters, list_distributions(make_space(share_out(0.444444, 0.277778, 0.277778))))
     assert not is_inside(parameters, list_distributions(make_space("thirds")))
@@ -59,9 +60,9 @@ def test_what_a_trial_gets_is_what_the_spec_fixes(cuts: tuple[float, float]) -> 
         for name, distribution in distributions.items()
         if name.startswith("mix_")
     }
-    rest = reference_parameters("v1.1", "can")
+    rest = reference_parameters("v1.1", "can", 64)
     assert rest is not None
-    parameters = Parameters.from_suggested({**rest.to_suggested(), **suggested})
+    parameters = Parameters.from_suggested({**rest.to_suggested(), **suggested}, 64)
     got = share_out(parameters.texture, parameters.structural, parameters.contextual)
     assert got == pytest.approx(shares, abs=2e-6)
     assert min(got.values()) >= 0

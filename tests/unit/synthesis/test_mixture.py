@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from anomalyvfm_opt.errors import BadDataError
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
-from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture, draw, fill_pool, make_pool
+from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture, draw, fill_pool
+from tests.unit.synthesis.sets import make_pool
 
 unit = st.floats(0, 1)
 
@@ -16,17 +17,21 @@ def mixtures(draw_from, max_count=400):
     texture = draw_from(unit)
     structural = draw_from(unit) * (1 - texture)
     return Mixture(
-        texture, structural, max(0.0, 1 - texture - structural), draw_from(st.integers(0, max_count)), 1.0
+        texture=texture,
+        structural=structural,
+        contextual=max(0.0, 1 - texture - structural),
+        count=draw_from(st.integers(0, max_count)),
+        intensity=1.0,
     )
 
 
 def mixture_of(parameters: Parameters) -> Mixture:
     return Mixture(
-        parameters.texture,
-        parameters.structural,
-        parameters.contextual,
-        parameters.synthesis_count,
-        parameters.synthesis_intensity,
+        texture=parameters.texture,
+        structural=parameters.structural,
+        contextual=parameters.contextual,
+        count=parameters.synthesis_count,
+        intensity=parameters.synthesis_intensity,
     )
 
 
@@ -44,19 +49,29 @@ def test_counts_sum_and_are_rounded_shares(mixture):
 def test_counts_give_back_whole_numbers(texture, structural, contextual):
     total = texture + structural + contextual
     if total:
-        mixture = Mixture(texture / total, structural / total, contextual / total, total, 1.0)
+        mixture = Mixture(
+            texture=texture / total,
+            structural=structural / total,
+            contextual=contextual / total,
+            count=total,
+            intensity=1.0,
+        )
         assert list(mixture.counts().values()) == [texture, structural, contextual]
 
 
 def test_counts_of_the_references():
-    assert list(mixture_of(reference_parameters("v1.1", "can")).counts().values()) == [30, 30, 30]
-    assert list(mixture_of(reference_parameters("v1.2", "walnuts")).counts().values()) == [40, 25, 25]
-    assert list(mixture_of(reference_parameters("v1.2", "vial")).counts().values()) == [20, 35, 35]
+    assert list(mixture_of(reference_parameters("v1.1", "can", 64)).counts().values()) == [30, 30, 30]
+    assert list(mixture_of(reference_parameters("v1.2", "walnuts", 64)).counts().values()) == [40, 25, 25]
+    assert list(mixture_of(reference_parameters("v1.2", "vial", 64)).counts().values()) == [20, 35, 35]
 
 
 def test_largest_remainder_gets_the_rest():
-    assert list(Mixture(0.48, 0.30, 0.22, 10, 1.0).counts().values()) == [5, 3, 2]
-    assert list(Mixture(0.42, 0.29, 0.29, 2, 1.0).counts().values()) == [1, 1, 0]
+    assert list(
+        Mixture(texture=0.48, structural=0.30, contextual=0.22, count=10, intensity=1.0).counts().values()
+    ) == [5, 3, 2]
+    assert list(
+        Mixture(texture=0.42, structural=0.29, contextual=0.29, count=2, intensity=1.0).counts().values()
+    ) == [1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +88,7 @@ def test_largest_remainder_gets_the_rest():
 )
 def test_impossible_mixtures_are_refused(values):
     with pytest.raises(ValueError, match=r"shares|count|intensity"):
-        Mixture(*values)
+        Mixture(**dict(zip((*KINDS, "count", "intensity"), values, strict=True)))
 
 
 @given(mixtures(), st.integers(0, 2**32))
@@ -96,7 +111,7 @@ def test_draws_of_one_seed_are_nested(first, second, seed):
 
 
 def test_draw_differs_by_seed_and_kind_and_covers_the_pool():
-    mixture = Mixture(0.5, 0.5, 0.0, 40, 1.0)
+    mixture = Mixture(texture=0.5, structural=0.5, contextual=0.0, count=40, intensity=1.0)
     first, second = draw(mixture, 100, 0), draw(mixture, 100, 1)
     assert set(first["texture"].tolist()) != set(second["texture"].tolist())
     assert set(first["texture"].tolist()) != set(first["structural"].tolist())
@@ -106,7 +121,7 @@ def test_draw_differs_by_seed_and_kind_and_covers_the_pool():
 
 def test_draw_refuses_a_pool_that_is_too_small():
     with pytest.raises(ValueError, match=r"60 texture anomalies .* pool of 50"):
-        draw(Mixture(0.6, 0.2, 0.2, 100, 1.0), 50, 0)
+        draw(Mixture(texture=0.6, structural=0.2, contextual=0.2, count=100, intensity=1.0), 50, 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,7 +6,7 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
-from anomalyvfm_opt.evaluation.scorers import ScorerBank
+from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
@@ -47,7 +47,7 @@ def plan(epochs: int, steps_per_epoch: int) -> Schedule:
 
 def train(detector: Detector, images: TrainingSet, schedule: Schedule) -> list[float]:
     """The losses of the steps."""
-    return list(finetune(detector, images, schedule, lambda *_: None).steps)
+    return list(finetune(detector, images, schedule, lambda *_: None).by_step)
 
 
 def score(detector: Detector, images: TrainingSet) -> dict[str, np.ndarray]:

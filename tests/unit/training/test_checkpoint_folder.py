@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.spec.references import reference_parameters
@@ -22,11 +22,20 @@ from anomalyvfm_opt.training.resume import Checkpoint, NoCheckpoints, TrialInput
 from anomalyvfm_opt.training.state import TrainingState
 from tests.unit.training.detectors import draw_images, plan
 
-SETTINGS = AdapterSettings("adalora", 2, 4.0, "attention", "all", dropout=0.2)
+SETTINGS = AdapterSettings(
+    kind="adalora", rank=2, alpha=4.0, targets="attention", adapted_blocks="all", dropout=0.2
+)
 SCHEDULE = plan(epochs=3, steps_per_epoch=2)
-PARAMETERS = reference_parameters("v1.1", "can")
+PARAMETERS = reference_parameters("v1.1", "can", 64)
 assert PARAMETERS is not None
-INPUTS = TrialInputs("spec", "split", "weights", PARAMETERS, 2**63 - 25)
+INPUTS = TrialInputs(
+    spec_sha256="spec",
+    split_sha256="split",
+    weights_sha256="weights",
+    parameters=PARAMETERS,
+    seed=2**63 - 25,
+    is_size_searched=False,
+)
 PARTS = ({"from_epoch": 0, "device": "cpu (x86_64)", "versions": {"torch": "2"}},)
 
 
@@ -61,7 +70,7 @@ def trial(folder: CheckpointFolder) -> KeptCheckpoints:
 
 def make(state: TrainingState) -> Checkpoint:
     values = {epoch: 0.1 * epoch + 1e-9 for epoch in range(1, state.epoch + 1)}
-    return Checkpoint(state, values, 1.25 * state.epoch, 32, PARTS)
+    return Checkpoint(state=state, values=values, seconds=1.25 * state.epoch, scoring_batch=32, parts=PARTS)
 
 
 def assert_equal(one: Checkpoint | None, other: Checkpoint) -> None:
@@ -112,6 +121,13 @@ def test_whoever_has_the_inputs_finds_it(
     ]
     assert len({inputs.key for inputs in (INPUTS, *others)}) == 6
     assert all(folder.for_trial(inputs).load(detector) is None for inputs in others)
+
+
+def test_a_trial_that_an_older_version_began_is_found_by_the_same_key() -> None:
+    """Where the size is not searched, no parameters had one; where it is, all of them had."""
+    assert INPUTS.key == "7976bd1b74e6af4519ce73afce72e0581770c43f93ec6529826603ff8c3a0be8"
+    searched = replace(INPUTS, is_size_searched=True)
+    assert searched.key == "10140b222bbc406276e57d43215fc71dcd6cee2d7f04de0cfa61ca1e0c82be3a"
 
 
 def test_nothing_is_left_of_a_trial_that_has_ended(

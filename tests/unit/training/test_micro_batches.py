@@ -15,13 +15,13 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.errors import DoesNotFitError
 from anomalyvfm_opt.evaluation.features import extract_features
-from anomalyvfm_opt.model.adapter import AdapterSettings
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, Output, build_detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 
-LORA = AdapterSettings("lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2)
+LORA = AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2)
 SCHEDULE = Schedule(
     epochs=1,
     steps_per_epoch=3,
@@ -61,9 +61,10 @@ def small_memory(most: int, error: Exception = ERRORS[0], in_backward: bool = Fa
         if len(images) > most and not in_backward:
             raise error
         output = forward(detector, images, with_heads)
-        if len(images) > most and output.mask_logit is not None:
-            return replace(output, mask_logit=_FailingBackward.apply(output.mask_logit))  # type: ignore[no-untyped-call]
-        return output
+        if len(images) <= most or output.heads is None:
+            return output
+        failing = _FailingBackward.apply(output.heads.mask_logit)  # type: ignore[no-untyped-call]
+        return replace(output, heads=replace(output.heads, mask_logit=failing))
 
     with patch.object(Detector, "forward", look):
         yield tried
@@ -100,8 +101,8 @@ def train(
     with build_detector(backbone, settings, 1, SCHEDULE.steps) as detector:
         losses = finetune(detector, images, SCHEDULE, lambda *_: None, micro_batch=micro_batch)
         scored = list(extract_features(detector, images.normal, ShrinkingBatch(8, backbone.device)).batches)
-    logits = [batch.image_logit for batch in scored if batch.image_logit is not None]
-    return list(losses.steps), torch.cat(logits), torch.cat([batch.patches for batch in scored])
+    logits = [batch.require_heads().image_logit for batch in scored]
+    return list(losses.by_step), torch.cat(logits), torch.cat([batch.patches for batch in scored])
 
 
 def assert_equal_up_to_rounding(one: Trained, other: Trained) -> None:

@@ -14,8 +14,9 @@ COSTS = PartCosts(
     scoring=3.0,
     frozen=4.0,
     fixed=1.0,
+    sizes={64: SizeFactors()},
 )
-V1_1 = reference_parameters("v1.1", "any")
+V1_1 = reference_parameters("v1.1", "any", 64)
 assert V1_1 is not None
 
 
@@ -47,7 +48,7 @@ def test_a_category_with_more_images_takes_longer_to_score_but_not_to_step() -> 
 
 def test_random_trials_cost_what_the_space_costs_on_average() -> None:
     """With nothing but random trials there is nothing to guess: only the measurement's tenth is left."""
-    draws = draw_parameters(Space(), 200)
+    draws = draw_parameters(Space(), 64, 200)
     mean = sum(COSTS.count_seconds(p, 8) for p in draws) / 200
     found = expect_seconds(COSTS, [], draws, 50, 50, 8)
     assert found.expected == pytest.approx(50 * mean)
@@ -55,21 +56,21 @@ def test_random_trials_cost_what_the_space_costs_on_average() -> None:
 
 
 def test_where_the_sampler_goes_widens_the_range() -> None:
-    draws = draw_parameters(Space(), 200)
+    draws = draw_parameters(Space(), 64, 200)
     random_ones, searched = (expect_seconds(COSTS, [None, V1_1], draws, 40, n, 8) for n in (40, 5))
     assert searched.low < random_ones.low < searched.expected < random_ones.high < searched.high
     assert searched.expected == pytest.approx(random_ones.expected)
 
 
 def test_references_alone_are_certain() -> None:
-    found = expect_seconds(COSTS, [None, V1_1], draw_parameters(Space(), 10), 2, 10, 8)
+    found = expect_seconds(COSTS, [None, V1_1], draw_parameters(Space(), 64, 10), 2, 10, 8)
     assert found.expected == pytest.approx(4 + 1 + 10 * 3.8)
 
 
 def test_draws_are_the_same_each_time_and_inside_the_space() -> None:
     space = Space.model_validate({"rank": [4], "epochs": {"low": 3, "high": 5}})
-    draws = draw_parameters(space, 50)
-    assert draws == draw_parameters(space, 50)
+    draws = draw_parameters(space, 64, 50)
+    assert draws == draw_parameters(space, 64, 50)
     assert {p.rank for p in draws} == {4}
     assert {p.epochs for p in draws} == {3, 4, 5}
 

@@ -14,7 +14,7 @@ from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.verdict.decide import Terms
 from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, Plan, set_terms
 
-V1_1 = reference_parameters("v1.1", "tile")
+V1_1 = reference_parameters("v1.1", "tile", 64)
 _VALUES = st.floats(0, 1)
 
 
@@ -43,7 +43,16 @@ def make_plan(seeds: int = 4, baseline: str = "v1.1", **changes: Any) -> Plan:
 def test_it_comes_back_as_it_was(value: float, sd: float, values: tuple[float, ...], most: float | None) -> None:
     plan = make_plan(search_value=value, smoothed=(value, sd), terms=Terms(value, 0.9, most, 2))
     plan = replace(plan, arms={**plan.arms, FINALIST: replace(plan.arms[FINALIST], search_values=values)})
-    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json())), 64) == plan
+
+
+def test_a_plan_from_before_all_parameters_had_a_size_has_that_of_the_spec() -> None:
+    plan = make_plan()
+    stored = json.loads(json.dumps(plan.to_json()))
+    for arm in (FINALIST, BASELINE):
+        stored["arms"][arm]["parameters"]["image_size_px"] = None
+    assert Plan.from_json(stored, 64) == plan
+    assert Plan.from_json(stored, 64).arms[BASELINE].parameters == make_spec().reference("v1.1", "tile")
 
 
 def test_every_retraining_has_a_seed_of_its_own() -> None:

@@ -59,7 +59,7 @@ def test_its_record() -> None:
 
 def test_the_rule_promises_nothing_where_it_is_the_standard() -> None:
     assert predict_by_rule("rice") == 0.0
-    assert reference_parameters("v1.2", "rice") == reference_parameters("v1.1", "rice")
+    assert reference_parameters("v1.2", "rice", 64) == reference_parameters("v1.1", "rice", 64)
     assert predict_by_rule("fruit_jelly") == 0.0334
     assert set(RULE_PREDICTIONS) == set(FIRST_EXPERIMENT)
 

@@ -11,7 +11,7 @@ from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.verdict.smoothing import Observed, choose_finalists, smooth
 
-BASELINE = reference_parameters("v1.1", "can")
+BASELINE = reference_parameters("v1.1", "can", 64)
 assert BASELINE is not None
 
 
@@ -30,7 +30,8 @@ def draw_parameters(rng: np.random.Generator) -> Parameters:
             "mix_u2": float(rng.random()),
             "synthesis_count": int(rng.integers(30, 301)),
             "synthesis_intensity": float(rng.choice([0.33, 0.67, 1.0, 1.17, 1.5])),
-        }
+        },
+        own_size_px=64,
     )
 
 
@@ -188,7 +189,7 @@ def test_finalists_are_distinct_and_not_the_baseline() -> None:
     assert [f.mean for f in finalists] == sorted((f.mean for f in finalists), reverse=True)
     assert choose_finalists(smoother, 1, None)[0].parameters == BASELINE
     assert len(choose_finalists(smoother, 50, BASELINE)) == 10
-    suggested = Parameters.from_suggested(BASELINE.to_suggested())  # a last digit is another
+    suggested = Parameters.from_suggested(BASELINE.to_suggested(), 64)  # a last digit is another
     assert choose_finalists(smoother, 50, suggested) == choose_finalists(smoother, 50, BASELINE)
 
 

@@ -7,8 +7,10 @@ from anomalyvfm_opt.evaluation.linter.adapter import View, check_adapter
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity, is_unsound, name_checks
 from anomalyvfm_opt.evaluation.linter.passes import Watch, check_input
 from anomalyvfm_opt.evaluation.linter.training import check_covariance, check_loss
-from anomalyvfm_opt.evaluation.scorers import Gaussian, Scores
-from anomalyvfm_opt.model.adapter import AdapterSettings, adapted
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
+from anomalyvfm_opt.evaluation.scorers import Gaussian
+from anomalyvfm_opt.model.adapter import adapted
+from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.training.finetune import Losses
 
@@ -33,7 +35,7 @@ def test_a_loss_that_did_not_fall_is_found(steps: np.ndarray, is_flat: bool) -> 
     ("images", "shrinkage", "is_singular"), [(20, 0.0, True), (20, 0.01, False), (80, 0.0, False)]
 )
 def test_few_images_are_too_few_only_without_shrinkage(images: int, shrinkage: float, is_singular: bool) -> None:
-    gaussian = Gaussian(torch.zeros(40), torch.eye(40), images, shrinkage)
+    gaussian = Gaussian(center=torch.zeros(40), precision=torch.eye(40), images=images, shrinkage=shrinkage)
     assert bool(check_covariance(gaussian)) == is_singular
 
 
@@ -82,19 +84,19 @@ def test_an_adapter_is_idle_if_its_update_is_nothing_or_no_pair_changes_places()
 
 
 def test_updates_are_measured_where_they_are_the_whole_change() -> None:
-    from anomalyvfm_opt.evaluation.linter.adapter import measure_updates
-
     backbone = Backbone("test_vit", "random", (-1,), None, 64)
-    with adapted(backbone, AdapterSettings("lora", 4, 8.0, "attention", 2), seed=0):
-        assert measure_updates(backbone.network) == {
-            f"blocks.{i}.attn.{n}": 0.0 for i in (4, 5) for n in ("qkv", "proj")
-        }
+    with adapted(
+        backbone, AdapterSettings(kind="lora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2), seed=0
+    ) as adapter:
+        assert adapter.measure_updates() == {f"blocks.{i}.attn.{n}": 0.0 for i in (4, 5) for n in ("qkv", "proj")}
         layer = backbone.network.blocks[4].attn.proj
         layer.lora_B["default"].weight.data.fill_(0.1)
         update = layer.get_delta_weight("default").norm() / layer.base_layer.weight.norm()
-        assert measure_updates(backbone.network)["blocks.4.attn.proj"] == pytest.approx(update.item())
-    with adapted(backbone, AdapterSettings("dora", 4, 8.0, "attention", 2), seed=0):
-        assert measure_updates(backbone.network) == {}
+        assert adapter.measure_updates()["blocks.4.attn.proj"] == pytest.approx(update.item())
+    with adapted(
+        backbone, AdapterSettings(kind="dora", rank=4, alpha=8.0, targets="attention", adapted_blocks=2), seed=0
+    ) as adapter:
+        assert adapter.measure_updates() == {}
 
 
 def test_findings_are_named_once_and_come_back_from_the_store() -> None:

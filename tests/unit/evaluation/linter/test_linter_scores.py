@@ -7,7 +7,7 @@ from anomalyvfm_opt.evaluation.linter.scores import (
     check_finite,
     check_inverted,
 )
-from anomalyvfm_opt.evaluation.scorers import Scores
+from anomalyvfm_opt.evaluation.scorer_bank import Scores
 
 
 def wrap(**image: np.ndarray) -> Scores:

@@ -1,0 +1,30 @@
+"""A trial's parameters in a few words, as the table of axes has them."""
+
+from anomalyvfm_opt.spec.dimensions import list_axes
+from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.space import Space
+
+
+def describe_setting(parameters: Parameters | None, space: Space) -> str:
+    """Return a setting as tables show it: `R16 / A32 / 10`, or `frozen` for None.
+
+    Args:
+        parameters: of a trial.
+        space: of its spec; an axis that this does not search, such as the image size, is not named.
+    """
+    if parameters is None:
+        return "frozen"
+    templates = [axis.setting for axis in list_axes(space) if axis.setting]
+    return " / ".join(template.format(p=parameters) for template in templates)
+
+
+def describe_load(parameters: Parameters, space: Space) -> str:
+    """Return what decides how much memory a trial takes: `lora, rank 16, attention, adapted blocks all`."""
+    templates = [axis.load for axis in list_axes(space) if axis.load]
+    return ", ".join(template.format(p=parameters) for template in templates)
+
+
+def describe_mix(parameters: Parameters) -> str:
+    """Return the shares of texture, structural and contextual anomalies, in percent: `33/33/33`."""
+    p = parameters
+    return "/".join(f"{100 * share:.0f}" for share in (p.texture, p.structural, p.contextual))
