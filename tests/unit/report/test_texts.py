@@ -1,12 +1,12 @@
 """How numbers, retries and predictions are put into words."""
 
 import pytest
-from anomalyvfm_opt.report.retries import Retry
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyvfm_opt.report.grid import signed
 from anomalyvfm_opt.report.ledger_text import judged_to_json, tabulate_judged
+from anomalyvfm_opt.store.retries import Retry
 from anomalyvfm_opt.verdict.predictions import Judged, Prediction
 
 
