@@ -70,8 +70,8 @@ class ConfirmationState:
         rounds: of its confirmation, earliest first.
         last_look: the last round in which its locked images were looked at, also by a study that was deleted.
         confirm_runs: retrainings of all rounds.
-        replicates: retrainings on search data.
-        observed: trials of the search with parameters and a value that can be trusted.
+        replicates: retrainings on search data; not read where a round is only followed.
+        observed: trials of the search with parameters and a value that can be trusted; likewise.
         judged: how many categories are judged at once.
         person: who calls.
     """
