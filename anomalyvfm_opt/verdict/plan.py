@@ -31,7 +31,7 @@ class ArmPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConfirmationPlan:
     """A confirmation, as decided.
 
     Args:
