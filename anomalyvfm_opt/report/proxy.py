@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
-
 from anomalyvfm_opt.data.split import LEAST_SCENES
 from anomalyvfm_opt.evaluation.agreement import RankCorrelation, correlate_ranks, value_of_pick
 from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.scores import read_aurocs
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.trials import StoredTrial, TrialState, list_trials
 
 _NO_RHO = RankCorrelation(None, None, None, 0)
 
@@ -60,23 +59,25 @@ def judge_proxy(store: Store, record: StudyRecord) -> Proxy:
     """
     if record.lock == "all":
         return Proxy(False, _NO_RHO, {}, None)
-    study = store.study(record.name)
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    trials = [trial for trial in complete if _has_both(trial)]
+    trials = [
+        trial
+        for trial in list_trials(store.engine, record.study_id)
+        if trial.state is TrialState.COMPLETE and _has_both(trial)
+    ]
     return _compare(trials, read_aurocs(store.engine, record.study_id))
 
 
-def _has_both(trial: FrozenTrial) -> bool:
+def _has_both(trial: StoredTrial) -> bool:
     """Trials of older versions of this program have no objectives stored."""
     objectives = trial.user_attrs.get("objectives", {"synthetic": None, "labelled": None})
     return trial.user_attrs.get("reference") != FROZEN and None not in objectives.values()
 
 
-def _compare(trials: list[FrozenTrial], aurocs: Mapping[int, Mapping[str, float]]) -> Proxy:
+def _compare(trials: list[StoredTrial], aurocs: Mapping[int, Mapping[str, float]]) -> Proxy:
     synthetic, labelled = (
         [trial.user_attrs["objectives"][name] for trial in trials] for name in ("synthetic", "labelled")
     )
-    blind = [aurocs[trial._trial_id][trial.user_attrs["synthetic_scorer"]] for trial in trials]
+    blind = [aurocs[trial.trial_id][trial.user_attrs["synthetic_scorer"]] for trial in trials]
     scorers = list(trials[0].user_attrs["synthetic_auroc"]) if trials else []
     return Proxy(
         has_labels=True,
@@ -84,7 +85,7 @@ def _compare(trials: list[FrozenTrial], aurocs: Mapping[int, Mapping[str, float]
         scorers={
             name: correlate_ranks(
                 [trial.user_attrs["synthetic_auroc"][name] for trial in trials],
-                [aurocs[trial._trial_id][name] for trial in trials],
+                [aurocs[trial.trial_id][name] for trial in trials],
             )
             for name in scorers
         },

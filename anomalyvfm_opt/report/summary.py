@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
@@ -13,6 +12,7 @@ from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
+from anomalyvfm_opt.store.trials import StoredTrial, TrialState, list_trials
 from anomalyvfm_opt.trial.budget import Usage, count_usage
 from anomalyvfm_opt.verdict.replicates import Noise, find_noise, list_replicates, name_baseline
 from anomalyvfm_opt.verdict.resolution import resolve
@@ -103,8 +103,7 @@ class StudySummary:
 
 def summarise(store: Store, record: StudyRecord) -> StudySummary:
     """Collect what the store knows of one study."""
-    study = store.study(record.name)
-    trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    trials = {trial.number: trial for trial in list_trials(store.engine, record.study_id)}
     complete = [_summarise_trial(t) for t in trials.values() if t.state is TrialState.COMPLETE]
     is_search = record.kind == "search"
     run_as = distinct_references(record.spec.references, record.category) if is_search else {}
@@ -134,7 +133,7 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
     )
 
 
-def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
+def _summarise_trial(trial: StoredTrial) -> TrialSummary:
     attributes = trial.user_attrs
     if trial.value is None:
         raise ValueError(f"trial {trial.number} is complete without a value")
@@ -150,7 +149,7 @@ def _summarise_trial(trial: FrozenTrial) -> TrialSummary:
     )
 
 
-def _read_params(trial: FrozenTrial) -> dict[str, Any]:
+def _read_params(trial: StoredTrial) -> dict[str, Any]:
     attributes = trial.user_attrs
     return {**attributes["parameters"], "alpha": attributes["alpha"]} if "parameters" in attributes else {}
 

@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from optuna.trial import TrialState, create_trial
 from sqlalchemy import Connection, text
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.store import trial_writes as writes
 
 PLANNED = "planned"  # the user attribute
 _LIST = text("""
@@ -69,6 +67,10 @@ class Waiting:
 
 def insert_waiting(connection: Connection, study_id: int, trial: Waiting) -> None:
     """As `study.enqueue_trial` makes it, in the caller's transaction."""
+    from optuna.trial import TrialState, create_trial
+
+    from anomalyvfm_opt.store import trial_writes as writes
+
     new = create_trial(
         state=TrialState.WAITING,
         user_attrs=dict(trial.attributes),

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import optuna
 from sqlalchemy import Connection, Engine, text
 
 from anomalyvfm_opt.spec.study_name import Kind, StudyName
@@ -50,6 +49,8 @@ def plan_trials(
     Returns:
         How many trials are new.
     """
+    import optuna
+
     name = str(StudyName.parse(study.name).sibling(kind))
     sibling = optuna.create_study(
         storage=store.storage, study_name=name, direction="maximize", load_if_exists=True

@@ -32,8 +32,9 @@ from anomalyvfm_opt.trial.patience import Patience
 from anomalyvfm_opt.trial.pulse import Hold, Pulse
 from anomalyvfm_opt.trial.reap import reap
 from anomalyvfm_opt.trial.result import Look, RunTrial, TrialRequest
+from anomalyvfm_opt.trial.seeds import derive_seed
 from anomalyvfm_opt.trial.settle import Ended, Settler
-from anomalyvfm_opt.trial.space import derive_seed, is_inside, list_distributions
+from anomalyvfm_opt.trial.space import is_inside, list_distributions
 
 _log = logging.getLogger(__name__)
 

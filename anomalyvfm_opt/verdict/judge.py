@@ -14,6 +14,7 @@ from anomalyvfm_opt.store.predictions import list_predictions
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.trials import list_trials
 from anomalyvfm_opt.verdict.compare import Difference, compare_arms
 from anomalyvfm_opt.verdict.decide import LEAST_SCENES, Ruling, decide, smallest_gain
 from anomalyvfm_opt.verdict.evidence import ArmEvidence, Evidence, read_evidence
@@ -190,7 +191,7 @@ def _reckon_roi(store: Store, evidence: Evidence) -> Roi:
     def spend(record: StudyRecord | None) -> float:
         if record is None:
             return 0.0
-        trials = store.study(record.name).get_trials(deepcopy=False)
+        trials = list_trials(store.engine, record.study_id)
         ended = [trial for trial in trials if trial.state.is_finished()]
         known = [trial.duration.total_seconds() for trial in ended if trial.duration is not None]
         return sum(known)

@@ -8,13 +8,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.trial import TrialState
-
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.trials import TrialState, list_trials
 from anomalyvfm_opt.verdict.encoding import round_parameters
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
 from anomalyvfm_opt.verdict.smoothing import Observed, Smoother, choose_finalists, smooth
@@ -55,7 +54,7 @@ def name_entrant(number: int) -> str:
 
 def list_observed(store: Store, study: StudyRecord) -> list[Observed]:
     """All trials that have parameters and a value that can be trusted."""
-    trials = store.study(study.name).get_trials(deepcopy=False)
+    trials = list_trials(store.engine, study.study_id)
     return [
         Observed(trial.number, Parameters.from_json(trial.user_attrs["parameters"]), trial.value)
         for trial in trials

@@ -13,7 +13,7 @@ from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.siblings import find_sibling, plan_trials
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.trial.space import derive_seed, fix_parameters, list_distributions
+from anomalyvfm_opt.trial.seeds import derive_seed
 from anomalyvfm_opt.verdict.noise import NoiseFloor, measure_noise
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms, list_runs
 
@@ -55,6 +55,11 @@ def plan_references(store: Store, study: StudyRecord, seeds: int) -> int:
 
 def plan_replicates(store: Store, study: StudyRecord, arms: dict[str, Parameters | None], seeds: int) -> int:
     """Plan `seeds` retrainings of each arm on search data; how many are new. Arms that have more keep them."""
+    from anomalyvfm_opt.trial.space import (  # here, because reports need no Optuna
+        fix_parameters,
+        list_distributions,
+    )
+
     distributions = list_distributions(study.spec.search.space)
     trials = [
         Planned(arm, parameters, derive_seed("replicates", study.spec.search.seed, study.name, arm, index))

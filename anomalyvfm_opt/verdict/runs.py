@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from anomalyvfm_opt.spec.parameters import Parameters
@@ -13,6 +12,7 @@ from anomalyvfm_opt.store.planned import Key, Planned
 from anomalyvfm_opt.store.scores import read_aurocs
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.trials import StoredTrial, TrialState, list_trials
 
 _FINAL = text("""
     SELECT t.trial_id, o.outcome FROM anomalyvfm_opt.trial_outcome o JOIN trials t ON t.trial_id = o.trial_id
@@ -79,12 +79,11 @@ class Arm:
 
 def list_runs(store: Store, record: StudyRecord) -> list[Run]:
     """The planned trials of a sibling, each by its last try, in the order in which they were planned."""
-    study = store.study(record.name)
     with store.engine.connect() as connection:
         outcomes = {row.trial_id: row.outcome for row in connection.execute(_FINAL, {"study_id": record.study_id})}
     aurocs = read_aurocs(store.engine, record.study_id)
-    last: dict[Key, tuple[Planned, FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False):
+    last: dict[Key, tuple[Planned, StoredTrial]] = {}
+    for trial in list_trials(store.engine, record.study_id):
         planned = Planned.from_attributes(trial.user_attrs)
         if planned is not None:
             last[planned.key] = (planned, trial)  # a retry has a higher number
@@ -92,11 +91,11 @@ def list_runs(store: Store, record: StudyRecord) -> list[Run]:
         Run(
             planned,
             trial.number,
-            trial._trial_id,
+            trial.trial_id,
             trial.state,
-            outcomes.get(trial._trial_id),
+            outcomes.get(trial.trial_id),
             trial.user_attrs,
-            aurocs.get(trial._trial_id, {}),
+            aurocs.get(trial.trial_id, {}),
         )
         for planned, trial in last.values()
     ]
