@@ -1,8 +1,11 @@
 """Quantiles of t are those of scipy.stats, which is too slow to import."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -21,6 +24,17 @@ def test_it_is_scipys_bit_for_bit(probability: float, freedom: float) -> None:
 def test_an_array_of_degrees_of_freedom_gives_an_array(probability: float, freedom: list[float]) -> None:
     degrees = np.array([*freedom, math.inf])
     assert np.array_equal(student_quantile(probability, degrees), stats.t.ppf(probability, degrees))
+
+
+@pytest.mark.parametrize("freedom", range(1, 25))
+def test_the_tabled_ones_are_scipys_bit_for_bit(freedom: int) -> None:
+    probability = (1 + 0.95) / 2
+    assert float(student_quantile(probability, freedom)) == float(stats.t.ppf(probability, freedom))
+
+
+def test_a_noise_floor_of_few_seeds_needs_no_scipy() -> None:
+    code = "import sys; from anomalyvfm_opt.evaluation.student import student_quantile as q; q((1 + 0.95) / 2, 4)"
+    subprocess.run([sys.executable, "-c", f"{code}; sys.exit('scipy' in sys.modules)"], check=True)
 
 
 def test_without_degrees_of_freedom_there_is_no_quantile() -> None:
