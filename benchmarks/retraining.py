@@ -8,7 +8,7 @@ from anomalyvfm_opt.bench.benches import Benches
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
-from anomalyvfm_opt.trial.space import derive_seed
+from anomalyvfm_opt.trial.seeds import derive_seed
 
 
 class Silent:

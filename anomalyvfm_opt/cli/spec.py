@@ -20,13 +20,16 @@ app = typer.Typer(no_args_is_help=True, help="Spec files: what to search, on wha
 @app.command()
 def check(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Spec files.")]) -> None:
     """Check spec files; every mistake is shown as file:line:col: path: message."""
+    from functools import partial
+
     from anomalyvfm_opt.model.limits import find_limits_problems
+    from anomalyvfm_opt.store.home import locate_outlines
 
     def announce(file: Path, spec: "Spec") -> None:
         references = ", ".join(spec.references) or "no references"
         say(f"{file}: ok: {spec.name}, {spec.search.trials} trials a category with {references}")
 
-    _load_all(files, find_limits_problems, announce)
+    _load_all(files, partial(find_limits_problems, folder=locate_outlines()), announce)
 
 
 @app.command()

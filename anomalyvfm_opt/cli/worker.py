@@ -69,6 +69,7 @@ def run_worker(
 
     store = open_store(db)
     check_may(store.engine, "run trials")
+    _ = store.storage  # Optuna's tables are looked at before any trial is taken
     names = study or []
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")

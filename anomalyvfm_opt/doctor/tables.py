@@ -11,8 +11,8 @@ from anomalyvfm_opt.store.optuna_private import list_tables
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS, advise_role, check_may_create
 from anomalyvfm_opt.store.roles import find_roles
 from anomalyvfm_opt.store.schema import HEAD
-from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions
 from anomalyvfm_opt.store.tables import SCHEMA
+from anomalyvfm_opt.store.versions import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions
 
 _READS = "it is a role that reads; a worker uses the role of the workers"
 _NOT_MADE = "not made yet; the first command makes them"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anomalyvfm_opt.evaluation.student import student_quantile
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClusteredAuroc:
@@ -34,15 +36,13 @@ class ClusteredAuroc:
         Where the scores separate the labels the estimated variance is 0, which says nothing. So it is at least
         that of Hanley and McNeil for an AUROC half a pair of clusters away from 0 or 1.
         """
-        from scipy import stats
-
         value = float(self.values[index])
         pairs = self.positive_clusters * self.negative_clusters
         inside = min(max(value, 0.5 / pairs), 1 - 0.5 / pairs)
         least = auroc_variance(inside, self.positive_clusters, self.negative_clusters) if inside != value else 0.0
         error = math.sqrt(max(float(self.covariance[index, index]), least))
         freedom = min(self.positive_clusters, self.negative_clusters) - 1
-        half_width = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+        half_width = float(student_quantile((1 + confidence) / 2, freedom)) * error
         return max(0.0, value - half_width), min(1.0, value + half_width)
 
 

@@ -1,10 +1,5 @@
-"""LoRA and its relatives inside the last blocks of a backbone, by peft.
+"""LoRA and its relatives inside the last blocks of a backbone, by peft."""
 
-Targets are full-match regular expressions on the network's own module names: a bare `proj` would also hit the
-patch embedding of a ViT.
-"""
-
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,19 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model.adapter_kinds import ADAPTER_KINDS, AdapterSettings, Sizes
 from anomalyvfm_opt.model.allocation import Allocation
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, is_adapted_layer, list_adapted_layers
 from anomalyvfm_opt.model.seeding import drawn_from
-
-_ATTENTION = r"attn\.(qkv|q_proj|k_proj|v_proj|proj)"
-_MLP = r"mlp\.(fc1|fc1_g|fc1_x|fc2)"  # SwiGLU's first layer is one of twice the width, or two: gate and value
-_TRANSFORMER_TARGETS = {"attention": _ATTENTION, "attention_mlp": f"({_ATTENTION}|{_MLP})"}
-# A CNN has no attention: its counterpart are the 1x1 convolutions that project back to the block's channels;
-# with the MLP come those that expand (and the only one of a depthwise-separable block, also named conv_pw).
-_CNN_TARGETS = {"attention": r"\d+\.(conv_pwl)", "attention_mlp": r"\d+\.(conv_pw|conv_pwl)"}
+from anomalyvfm_opt.model.targets import choose_targets, list_matches
 
 
 def match_targets(backbone: Backbone, targets: str, adapted_blocks: int | str) -> str:
@@ -38,22 +26,20 @@ def match_targets(backbone: Backbone, targets: str, adapted_blocks: int | str) -
     Raises:
         UsageError: nothing in those blocks can be adapted, or no MLP where one is to be.
     """
-    n_used = backbone.n_blocks
-    n_adapted = n_used if adapted_blocks == "all" else min(int(adapted_blocks), n_used)
-    numbers = "|".join(str(block) for block in range(n_used - n_adapted, n_used))
-    inner = _TRANSFORMER_TARGETS if backbone.is_transformer else _CNN_TARGETS
-    few, chosen = (rf"blocks\.({numbers})\.{inner[choice]}" for choice in ("attention", targets))
-    found = list_targets(backbone.network, chosen)
-    if not found:
-        raise UsageError(f"{backbone.name} has no module that matches {chosen}, so there is nothing to adapt")
-    if targets == "attention_mlp" and found == list_targets(backbone.network, few):
-        raise UsageError(f"{backbone.name} has no MLP that matches {chosen}", "use targets: [attention]")
-    return chosen
+    modules = [name for name, _ in backbone.network.named_modules()]
+    return choose_targets(
+        backbone.name,
+        modules,
+        backbone.n_blocks,
+        targets,
+        adapted_blocks,
+        is_transformer=backbone.is_transformer,
+    )
 
 
 def list_targets(network: nn.Module, pattern: str) -> list[str]:
     """Names of the modules that a pattern matches in full."""
-    return [name for name, _ in network.named_modules() if re.fullmatch(pattern, name)]
+    return list_matches([name for name, _ in network.named_modules()], pattern)
 
 
 class Adapter:

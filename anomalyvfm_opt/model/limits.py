@@ -1,70 +1,51 @@
-"""What a spec asks of its backbone and the backbone cannot give, asked of a network without weights."""
+"""What a spec asks of its backbone and the backbone cannot give, by the backbone's outline."""
 
 import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import torch
+from pathlib import Path
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model.adapter import list_targets, match_targets
-from anomalyvfm_opt.model.network import build_network, find_config, resolve_blocks
-from anomalyvfm_opt.model.weights import OFFLINE_NAME
+from anomalyvfm_opt.model.outline import OFFLINE_NAME, Outline, find_outline, resolve_indices
 from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.spec.space import Space
 
 
-@dataclass(frozen=True)
-class _Outline:
-    """As much of a Backbone as its targets are chosen by."""
-
-    name: str
-    network: Any
-    n_blocks: int
-
-    @property
-    def is_transformer(self) -> bool:
-        return hasattr(self.network, "patch_embed")
-
-
-def find_limits_problems(spec: Spec) -> list[Problem]:
+def find_limits_problems(spec: Spec, folder: Path | None = None) -> list[Problem]:
     """What the backbone of a spec cannot give: a block, an input size, a rank.
 
-    The network is built on torch's meta device: without weights, without memory, in a tenth of a second. The ranks
-    of references are exempt: they are what they are.
+    The ranks of references are exempt: they are what they are.
+
+    Args:
+        spec: to check.
+        folder: where the outlines of backbones that had to be built are kept; None keeps none.
     """
-    name, size = spec.backbone.name, spec.data.input_size_px
-    config = find_config(name)
-    if config is None:
-        return [Problem(("backbone", "name"), f"timm has no model {name!r}{_suggest_model(name)}")]
-    problems = list(_find_misplaced_weights(spec))
+    name = spec.backbone.name
     try:
-        with torch.device("meta"):
-            network = build_network(name, {"img_size": size} if config.fixed_input_size else {})
-        resolve_blocks(name, network, (-1,))
+        outline = find_outline(name, spec.data.input_size_px, folder)
     except UsageError as error:
-        return [*problems, Problem(("backbone", "name"), _say_without_field(error))]
+        return [*_find_misplaced_weights(spec), Problem(("backbone", "name"), _say_without_field(error))]
+    if outline is None:
+        return [Problem(("backbone", "name"), f"timm has no model {name!r}{_suggest_model(name)}")]
     decoder, patches = spec.backbone.decoder_blocks, spec.backbone.patch_blocks
     missing = [
-        *_find_missing_blocks(name, network, "decoder_blocks", decoder),
-        *_find_missing_blocks(name, network, "patch_blocks", patches or ()),
+        *_find_missing_blocks(name, outline, "decoder_blocks", decoder),
+        *_find_missing_blocks(name, outline, "patch_blocks", patches or ()),
     ]
-    uneven = list(_find_uneven_patches(network, spec))
-    problems += [*missing, *uneven]
+    uneven = list(_find_uneven_patches(outline, spec))
+    problems = [*_find_misplaced_weights(spec), *missing, *uneven]
     if missing:
         return problems
-    lists = [resolve_blocks(name, network, blocks) for blocks in (decoder, patches or decoder)]
+    lists = [resolve_indices(name, outline.block_ends, blocks) for blocks in (decoder, patches or decoder)]
     if not uneven:
-        problems += _find_uneven_tiles(network, [indices for indices, _ in lists], spec)
-    outline = _Outline(name, network, max(depth for _, depth in lists))
+        problems += _find_uneven_tiles(outline, [indices for indices, _ in lists], spec)
+    n_blocks = max(depth for _, depth in lists)
     return [
         *problems,
-        *_find_idle_references(outline, spec.references),
-        *_find_large_ranks(outline, spec.search.space),
+        *_find_idle_references(outline, n_blocks, spec),
+        *_find_large_ranks(outline, n_blocks, spec),
     ]
 
 
@@ -77,19 +58,19 @@ def _find_misplaced_weights(spec: Spec) -> Iterator[Problem]:
         )
 
 
-def _find_missing_blocks(name: str, network: Any, field: str, indices: Sequence[int]) -> Iterator[Problem]:
+def _find_missing_blocks(name: str, outline: Outline, field: str, indices: Sequence[int]) -> Iterator[Problem]:
     for position, index in enumerate(indices):
         try:
-            resolve_blocks(name, network, (index,))
+            resolve_indices(name, outline.block_ends, (index,))
         except UsageError as error:
             yield Problem(("backbone", field, position), _say_without_field(error))
 
 
-def _find_uneven_patches(network: Any, spec: Spec) -> Iterator[Problem]:
+def _find_uneven_patches(outline: Outline, spec: Spec) -> Iterator[Problem]:
     """Patches have to cover the input: what is left over at an edge would shift every map."""
-    if not hasattr(network, "patch_embed"):
+    side = outline.patch_px
+    if side is None:
         return
-    side = network.patch_embed.feat_ratio()
     for path, size in _list_inputs(spec):
         if size % side:
             below = size // side * side
@@ -108,13 +89,13 @@ def _list_inputs(spec: Spec) -> Iterator[tuple[FieldPath, int]]:
             yield ("search", "space", "image_size_px", position), size
 
 
-def _find_uneven_tiles(network: Any, lists: Sequence[Sequence[int]], spec: Spec) -> Iterator[Problem]:
+def _find_uneven_tiles(outline: Outline, lists: Sequence[Sequence[int]], spec: Spec) -> Iterator[Problem]:
     """Cells of neighbouring tiles have to fall on each other, or their maps cannot be put together."""
     data = spec.data
     if data.tiles is None or all(size == data.tiles.size_px for size in spec.image_sizes_px):
         return
     size, step = data.tiles.size_px, data.tiles.size_px - data.tiles.overlap_px
-    cells = [min(network.feature_info[index]["reduction"] for index in indices) for indices in lists]
+    cells = [min(outline.reductions[index] for index in indices) for indices in lists]
     uneven = [cell for cell in cells if size % math.ceil(size / cell) or step % cell]
     if uneven:
         cell = max(uneven)
@@ -125,30 +106,31 @@ def _find_uneven_tiles(network: Any, lists: Sequence[Sequence[int]], spec: Spec)
         )
 
 
-def _find_idle_references(outline: _Outline, references: Sequence[str]) -> Iterator[Problem]:
+def _find_idle_references(outline: Outline, n_blocks: int, spec: Spec) -> Iterator[Problem]:
     """All references but `frozen` adapt attention in all blocks, whatever the space says."""
-    adapted = [name for name in references if name != FROZEN]
+    adapted = [name for name in spec.references if name != FROZEN]
     if adapted:
         try:
-            _measure_targets(outline, "attention", "all")
+            outline.measure_targets(spec.backbone.name, n_blocks, "attention", "all")
         except UsageError as error:
             yield Problem(
                 ("references",), f"{adapted[0]} cannot be run: {error}; leave it out, or use later blocks"
             )
 
 
-def _find_large_ranks(outline: _Outline, space: Space) -> Iterator[Problem]:
+def _find_large_ranks(outline: Outline, n_blocks: int, spec: Spec) -> Iterator[Problem]:
     """A rank above a layer's smaller side says no more than that side does, and costs more."""
+    name, space = spec.backbone.name, spec.search.space
     sides: dict[str, int] = {}
     for position, targets in enumerate(space.targets):
         try:
             for adapted_blocks in space.adapted_blocks:
-                sides |= _measure_targets(outline, targets, adapted_blocks)
+                sides |= outline.measure_targets(name, n_blocks, targets, adapted_blocks)
         except UsageError as error:
             yield Problem(("search", "space", "targets", position), str(error))
     if sides:
-        in_order = {name: sides[name] for name, _ in outline.network.named_modules() if name in sides}
-        yield from _compare_ranks(outline.name, in_order, space)
+        in_order = {layer: sides[layer] for layer in outline.layers if layer in sides}
+        yield from _compare_ranks(name, in_order, space)
 
 
 def _compare_ranks(name: str, sides: Mapping[str, int], space: Space) -> Iterator[Problem]:
@@ -165,12 +147,6 @@ def _compare_ranks(name: str, sides: Mapping[str, int], space: Space) -> Iterato
     for position, rank in enumerate(space.rank):
         if rank > limit:
             yield Problem((*path, position), f"rank {rank} is {reason}; use ranks up to {limit}")
-
-
-def _measure_targets(outline: Any, targets: str, adapted_blocks: int | str) -> dict[str, int]:
-    """The smaller side (channels) of each layer that would be adapted, by its name."""
-    names = list_targets(outline.network, match_targets(outline, targets, adapted_blocks))
-    return {name: min(outline.network.get_submodule(name).weight.shape[:2]) for name in names}
 
 
 def _suggest_model(name: str) -> str:

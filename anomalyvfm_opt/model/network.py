@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.model.outline import resolve_indices
 from anomalyvfm_opt.model.seeding import drawn_from
 from anomalyvfm_opt.model.weights import (
     fetch_weights,
@@ -184,6 +185,15 @@ def resolve_blocks(name: str, network: Any, blocks: Sequence[int]) -> tuple[list
     Raises:
         UsageError: a model without blocks, or one that lacks the block.
     """
+    return resolve_indices(name, list_block_ends(name, network), blocks)
+
+
+def list_block_ends(name: str, network: Any) -> list[int]:
+    """Return how many of `network.blocks` run to reach the feature of each index.
+
+    Raises:
+        UsageError: a model without blocks that can be adapted.
+    """
     forward = getattr(network, "forward_intermediates", None)
     is_vit = hasattr(network, "patch_embed")
     has_maps = "return_prefix_tokens" in signature(forward).parameters if forward and is_vit else bool(forward)
@@ -192,12 +202,7 @@ def resolve_blocks(name: str, network: Any, blocks: Sequence[int]) -> tuple[list
             f"backbone.name: {name!r} has no blocks that can be adapted",
             "use a ViT (DINOv2, DINOv3, SigLIP 2, ...) or an EfficientNet-like CNN of timm",
         )
-    ends: list[int] = list(range(1, len(network.blocks) + 1) if is_vit else network.stage_ends)
-    for index in blocks:
-        if not -len(ends) <= index < len(ends):
-            raise UsageError(f"backbone: block {index} is not among the {len(ends)} blocks of {name}")
-    indices = sorted({index % len(ends) for index in blocks})
-    return indices, ends[indices[-1]]
+    return list(range(1, len(network.blocks) + 1) if is_vit else network.stage_ends)
 
 
 def check_patches(network: Any, image_size_px: int) -> None:

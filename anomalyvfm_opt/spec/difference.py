@@ -9,7 +9,7 @@ _RANGE = {"low", "high", "log"}
 
 
 @dataclass(frozen=True)
-class Difference:
+class SpecDifference:
     """One field whose values differ, in plain JSON values; None where it is absent."""
 
     path: str
@@ -36,7 +36,7 @@ class Difference:
 
 def find_differences(
     old: Mapping[str, Any], new: Mapping[str, Any], ignored: Collection[str] = ()
-) -> list[Difference]:
+) -> list[SpecDifference]:
     """The fields that differ, in the order of the spec; a list or a range is one field.
 
     Args:
@@ -47,18 +47,18 @@ def find_differences(
     return [found for found in _compare(old, new) if found.path not in ignored]
 
 
-def _compare(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[SpecDifference]:
     for key in dict.fromkeys((*old, *new)):
         path = f"{prefix}{key}"
         before, after = old.get(key, _ABSENT), new.get(key, _ABSENT)
         if _is_section(before) and _is_section(after):
             yield from _compare(before, after, f"{path}.")
         elif before is _ABSENT:
-            yield Difference(path, None, after, is_in_old=False)
+            yield SpecDifference(path, None, after, is_in_old=False)
         elif after is _ABSENT:
-            yield Difference(path, before, None, is_in_new=False)
+            yield SpecDifference(path, before, None, is_in_new=False)
         elif before != after:
-            yield Difference(path, before, after)
+            yield SpecDifference(path, before, after)
 
 
 def _is_section(value: Any) -> bool:

@@ -23,7 +23,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from anomalyvfm_opt.store import trial_writes as writes
 from anomalyvfm_opt.store.engine import autocommit
 from anomalyvfm_opt.store.optuna_private import describe_missing, hooked, number_trial
-from anomalyvfm_opt.store.trial_rows import SELECT_TRIAL, build_trial, read_distribution, select_trials, to_utc
+from anomalyvfm_opt.store.trial_rows import build_trial, read_distribution
+from anomalyvfm_opt.store.trial_sql import SELECT_TRIAL, select_trials, to_utc
 
 _ATTEMPTS = 5  # as Optuna: a trial's creation outlives a short outage
 

@@ -63,6 +63,11 @@ def locate_artifacts() -> Path:
     return _expand(ARTIFACTS_VARIABLE, given) if given else locate_state_folder() / "artifacts"
 
 
+def locate_outlines() -> Path:
+    """Where what backbones can give is or would be kept; nothing is made."""
+    return locate_state_folder() / "outlines"
+
+
 def _expand(variable: str, given: str) -> Path:
     try:
         return Path(given).expanduser().absolute()

@@ -6,6 +6,7 @@ a look at this file alone. Optuna is imported when a function is called: naming 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -114,10 +115,15 @@ def list_tables() -> Mapping[str, "Table"]:
 
 
 def find_migrations() -> Path:
-    """Return the folder with the migrations of Optuna's tables: `alembic` in `optuna.storages._rdb`."""
-    import optuna.storages._rdb as rdb
+    """Return the folder with the migrations of Optuna's tables, `storages/_rdb/alembic`, without importing Optuna.
 
-    return Path(rdb.__path__[0]) / "alembic"
+    Raises:
+        LookupError: Optuna is not installed.
+    """
+    package = find_spec("optuna")
+    if package is None or package.origin is None:
+        raise LookupError("optuna is not installed")
+    return Path(package.origin).parent / "storages" / "_rdb" / "alembic"
 
 
 def describe_missing() -> str:

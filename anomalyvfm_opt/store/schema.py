@@ -15,8 +15,8 @@ from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.rights import check_may_create
 from anomalyvfm_opt.store.roles import find_roles, grant_roles, may_grant
-from anomalyvfm_opt.store.storage import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions, make_optuna_tables
 from anomalyvfm_opt.store.tables import SCHEMA
+from anomalyvfm_opt.store.versions import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions
 
 HEAD = "0005"
 _LOCK = 0x616E6F6D616C79  # one key for the advisory lock under which tables are made ("anomaly")
@@ -89,6 +89,8 @@ def _bring_up(engine: Engine, connection: Connection, *, and_upgrade: bool = Fal
         check_may_create(connection, with_optuna=found.optuna is None)
     connection.commit()  # Optuna's migration, on another connection, must not wait for what this one has read
     if found.optuna != list_optuna_versions()[0]:
+        from anomalyvfm_opt.store.storage import make_optuna_tables
+
         make_optuna_tables(engine.url.render_as_string(hide_password=False), and_upgrade=and_upgrade)
     if found.ours != HEAD:
         _migrate(connection)

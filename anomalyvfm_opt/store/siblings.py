@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import optuna
 from sqlalchemy import ColumnElement, Connection, Engine, Integer, Table, bindparam, literal, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 
@@ -61,6 +60,8 @@ def plan_trials(
         How many trials are new.
     """
     name = study.name_sibling(kind)
+    import optuna  # here, because commands that read siblings need none of it
+
     sibling = optuna.create_study(
         storage=store.storage, study_name=name, direction="maximize", load_if_exists=True
     )

@@ -3,6 +3,7 @@
 import logging
 import warnings
 
+import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
@@ -10,20 +11,19 @@ from sqlalchemy.engine import make_url
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.direct import DirectStorage
 from anomalyvfm_opt.store.engine import engine_options, explain_database_error, explained
-from anomalyvfm_opt.store.optuna_private import find_migrations
-
-UPGRADE_OURS = "run `anomalyvfm-opt db upgrade`, while no worker runs"
-UPGRADE_PROGRAM = "upgrade this program: they were made by a newer one"
+from anomalyvfm_opt.store.versions import UPGRADE_OURS, UPGRADE_PROGRAM
 
 
 def open_storage(url: str) -> DirectStorage:
     """Optuna's storage, with plain SQL in it, on tables that exist (see schema.prepare_database).
 
-    It has no heartbeat of its own: our leases do that work.
+    It has no heartbeat of its own: our leases do that work. Optuna says no more than warnings from here on.
 
     Raises:
         EnvironmentMissingError: the database cannot be used, or its tables are those of another Optuna.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     try:
         with explained(make_url(url)):
             return DirectStorage(url, engine_kwargs=engine_options(url), skip_table_creation=True)
@@ -61,11 +61,3 @@ def make_optuna_tables(url: str, *, and_upgrade: bool) -> None:
         raise explain_database_error(error, make_url(url)) from None
     finally:
         logging.disable(logging.NOTSET)
-
-
-def list_optuna_versions() -> tuple[str, set[str]]:
-    """Return the version of the tables that the installed Optuna needs, and all that it knows."""
-    from alembic.script import ScriptDirectory
-
-    script = ScriptDirectory(str(find_migrations()))
-    return script.get_current_head() or "", {revision.revision for revision in script.walk_revisions()}

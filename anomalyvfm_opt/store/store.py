@@ -1,7 +1,6 @@
 """Open the study store that the options name."""
 
 import os
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -62,15 +61,10 @@ def open_store(flag: str | None) -> Store:
         EnvironmentMissingError: it cannot be reached or has tables of another version.
         UsageError: the URL is not one of PostgreSQL.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     url = resolve_url(flag)
     store = Store.at(url)
     check_connection(store.engine)
     prepare_database(store.engine)
-    _ = store.storage  # its tables are looked at now
     return store
 
 

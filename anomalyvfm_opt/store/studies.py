@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import optuna
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, Row, insert, select, text
 
@@ -108,6 +105,10 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
     Raises:
         UsageError: a study of that name exists with another spec, data, masks or weights; the difference is shown.
     """
+    import optuna
+    from optuna.study import StudyDirection
+    from optuna.trial import TrialState
+
     with store.engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": new.name})
         try:
@@ -199,6 +200,8 @@ def delete_study(store: Store, name: str) -> None:
     Raises:
         EnvironmentMissingError: a worker wrote to it at that moment; Optuna then leaves it as it was.
     """
+    import optuna
+
     there = optuna.get_all_study_names(store.storage)
     family = [other for other in there if is_sibling_of(other, name)]  # first: without it they would mean nothing
     for doomed in (*family, name):

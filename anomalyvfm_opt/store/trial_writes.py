@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import TextClause, text
 
 from anomalyvfm_opt.store.optuna_private import split_step, split_value
-from anomalyvfm_opt.store.trial_rows import to_utc
+from anomalyvfm_opt.store.trial_sql import to_utc
 
 Suggested = Mapping[str, tuple[float, BaseDistribution]]  # name -> value in internal form, distribution
 

@@ -4,6 +4,7 @@ Torch is imported last of all, so that a mistake in a path or a folder is answer
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from anomalyvfm_opt.data.layout import list_categories, read_category
@@ -11,6 +12,7 @@ from anomalyvfm_opt.data.split import Split, divide
 from anomalyvfm_opt.errors import SpecError, UsageError
 from anomalyvfm_opt.spec.load import load_spec
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.home import locate_outlines
 
 
 def read_spec(file: Path, data: Path | None, categories: Sequence[str]) -> tuple[Spec, Path]:
@@ -48,7 +50,7 @@ def _check_limits(file: Path) -> Spec:
     from anomalyvfm_opt.model.limits import find_limits_problems
     from anomalyvfm_opt.model.weights import resolve_weights
 
-    spec = load_spec(file, find_limits_problems)
+    spec = load_spec(file, partial(find_limits_problems, folder=locate_outlines()))
     weights = resolve_weights(spec.backbone.weights, file.parent)  # workers start in other folders
     return spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": weights})})
 

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from optuna.exceptions import StorageInternalError
-
 from anomalyvfm_opt.errors import (
     AnomalyVFMOptError,
     BadDataError,
@@ -118,6 +116,8 @@ def classify(error: Exception) -> Failure:
     back and the worker stops with that error. A lost GPU is given back likewise, but counts as a dead worker: the
     trial itself may be what kills GPUs. Only an error of ours fails a trial for good at once.
     """
+    from optuna.exceptions import StorageInternalError  # here, because reports name outcomes without Optuna
+
     if isinstance(error, LeaseLostError):
         return Failure(Outcome.FENCED, "the lease was lost")
     if isinstance(error, InterruptedTrialError):

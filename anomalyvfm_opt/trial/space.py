@@ -1,6 +1,5 @@
 """From a spec's space to Optuna's distributions, and from an asked trial to the parameters of training."""
 
-import hashlib
 from typing import Any
 
 import optuna
@@ -16,6 +15,7 @@ from anomalyvfm_opt.spec.model import SearchSection
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.space import Space
 from anomalyvfm_opt.store.optuna_private import is_contained
+from anomalyvfm_opt.trial.seeds import derive_seed
 
 
 def list_distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -80,9 +80,3 @@ def build_pruner(search: SearchSection) -> optuna.pruners.BasePruner:
     if search.pruner == "none":
         return optuna.pruners.NopPruner()
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=2, bootstrap_count=8)
-
-
-def derive_seed(*parts: object) -> int:
-    """A seed in 0 - 2^31-1 that depends on the parts alone, on any host."""
-    text = "\x1f".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

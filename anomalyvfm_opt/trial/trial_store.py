@@ -22,7 +22,8 @@ from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.trial.reap import reap
 from anomalyvfm_opt.trial.result import TrialRequest
-from anomalyvfm_opt.trial.space import derive_seed, is_inside, list_distributions
+from anomalyvfm_opt.trial.seeds import derive_seed
+from anomalyvfm_opt.trial.space import is_inside, list_distributions
 
 _log = logging.getLogger(__name__)
 

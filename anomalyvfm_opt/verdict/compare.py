@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from anomalyvfm_opt.evaluation.clustered import ClusteredAuroc, auroc_variance, estimate_auroc
+from anomalyvfm_opt.evaluation.student import student_quantile
 
 CORRELATION = 0.9  # of two detectors on the same images; fits the simulated intervals in docs/method.md
 
@@ -64,9 +65,7 @@ class Difference:
             confidence: that it holds the true gain, 0-1, of all intervals that are judged together.
             judged: how many these are; the level is divided by them (Bonferroni).
         """
-        from scipy import stats
-
-        quantile = float(stats.t.ppf(1 - (1 - confidence) / 2 / judged, self.freedom))
+        quantile = float(student_quantile(1 - (1 - confidence) / 2 / judged, self.freedom))
         return self.estimate - quantile * self.error, self.estimate + quantile * self.error
 
 

@@ -34,10 +34,11 @@ def advance(store: Store, study: StudyRecord, wishes: Wishes) -> Stage:
     """
     added = 0
     while True:
-        step = decide_next(read_confirmation(store, study), wishes)
+        step = decide_next(read_confirmation(store, study, is_further=wishes.again), wishes)
         if isinstance(step, Stage):
             return replace(step, planned=added)
         if isinstance(step, PlanRound):
             planned = plan_round(store, study, step)
-            return replace(read_confirmation(store, study).follow(step.number), planned=planned)
+            state = read_confirmation(store, study, is_further=False)
+            return replace(state.follow(step.number), planned=planned)
         added += plan_replicates(store, study, step.retrainings)

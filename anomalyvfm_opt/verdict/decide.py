@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from anomalyvfm_opt.evaluation.student import student_quantile
 from anomalyvfm_opt.verdict.compare import Difference, Source
 from anomalyvfm_opt.verdict.resolution import find_widths
 
@@ -193,7 +194,6 @@ def _rule_on_cost(difference: Difference, terms: Terms, cost_ratio: float | None
 
 def _is_decided(difference: Difference, terms: Terms, source: Source, factors: np.ndarray) -> np.ndarray:
     """Tell whether `factors` times as much of a source would decide it either way: bool, shaped as they are."""
-    from scipy import stats
 
     variance, spread = np.zeros_like(factors), np.zeros_like(factors)
     for part in difference.parts:
@@ -201,7 +201,7 @@ def _is_decided(difference: Difference, terms: Terms, source: Source, factors: n
         variance += part.variance / times
         spread += (part.variance / times) ** 2 / ((part.freedom + 1) * times - 1)
     freedom = np.divide(variance**2, spread, out=np.full_like(factors, math.inf), where=spread > 0)
-    quantile = stats.t.ppf(1 - (1 - terms.confidence) / 2 / terms.judged, freedom)
+    quantile = student_quantile(1 - (1 - terms.confidence) / 2 / terms.judged, freedom)
     decided: np.ndarray = abs(difference.estimate - terms.min_gain) > quantile * np.sqrt(variance)
     return decided
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, Plan, set_terms
+from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan, set_terms
 from anomalyvfm_opt.verdict.predictions import RULE, Prediction, predict_by_rule
 from anomalyvfm_opt.verdict.race import list_entrants, name_entrant
 from anomalyvfm_opt.verdict.replicates import name_baseline
@@ -37,7 +37,7 @@ def draft_plan(
     runs: Sequence[Run],
     entering: Collection[str],
     circumstances: Circumstances,
-) -> Plan:
+) -> ConfirmationPlan:
     """Draft the plan of a confirmation: the race's winner is the finalist, search data choose the scorers.
 
     Args:
@@ -70,7 +70,7 @@ def draft_plan(
     }
     if baseline != FROZEN:
         arms[FROZEN_ARM] = _plan_reference(study, FROZEN, by_arm)
-    return Plan(
+    return ConfirmationPlan(
         arms=arms,
         seeds=circumstances.seeds,
         terms=set_terms(study.spec, circumstances.judged),
@@ -82,7 +82,7 @@ def draft_plan(
     )
 
 
-def foretell(study: StudyRecord, plan: Plan, smoother: Smoother) -> tuple[Prediction, ...]:
+def foretell(study: StudyRecord, plan: ConfirmationPlan, smoother: Smoother) -> tuple[Prediction, ...]:
     """Return what each source says before the lock is opened.
 
     `best trial` is what people believe without a race.

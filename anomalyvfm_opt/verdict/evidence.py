@@ -10,7 +10,7 @@ from anomalyvfm_opt.store.confirmations import StoredConfirmation
 from anomalyvfm_opt.store.looks import Opening
 from anomalyvfm_opt.store.predictions import StoredPrediction
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, ArmPlan, Plan
+from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.verdict.runs import Arm, Run
 from anomalyvfm_opt.verdict.smoothing import Observed
 
@@ -93,7 +93,7 @@ class Evidence:
     study: StudyRecord
     stored: StoredConfirmation
     rounds: int
-    plan: Plan
+    plan: ConfirmationPlan
     images: LockedImages
     arms: Mapping[str, ArmEvidence]
 

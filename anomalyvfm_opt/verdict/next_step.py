@@ -12,7 +12,7 @@ from anomalyvfm_opt.store.confirmations import StoredConfirmation
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.draft import Circumstances, draft_plan, foretell
-from anomalyvfm_opt.verdict.plan import FINALIST, Plan
+from anomalyvfm_opt.verdict.plan import FINALIST, ConfirmationPlan
 from anomalyvfm_opt.verdict.predictions import Prediction
 from anomalyvfm_opt.verdict.race import enter, list_rivals, name_entrant
 from anomalyvfm_opt.verdict.replicates import (
@@ -70,8 +70,8 @@ class ConfirmationState:
         rounds: of its confirmation, earliest first.
         last_look: the last round in which its locked images were looked at, also by a study that was deleted.
         confirm_runs: retrainings of all rounds.
-        replicates: retrainings on search data.
-        observed: trials of the search with parameters and a value that can be trusted.
+        replicates: retrainings on search data; not read where a round is only followed.
+        observed: trials of the search with parameters and a value that can be trusted; likewise.
         judged: how many categories are judged at once.
         person: who calls.
     """
@@ -115,7 +115,7 @@ class PlanRound:
     """A round of the confirmation is to be written down, with what is predicted of it."""
 
     number: int
-    plan: Plan
+    plan: ConfirmationPlan
     predictions: tuple[Prediction, ...]
 
 
@@ -186,7 +186,7 @@ def _find_trial(state: ConfirmationState, number: int) -> Parameters:
 
 def _refuse_late(state: ConfirmationState, wishes: Wishes) -> None:
     """Refuse what contradicts the plan; wishes that agree with it change nothing."""
-    plan = Plan.from_json(state.rounds[-1].plan, state.study.spec.data.image_size_px)
+    plan = ConfirmationPlan.from_json(state.rounds[-1].plan, state.study.spec.data.image_size_px)
     finalist = plan.arms[FINALIST].label
     is_other = wishes.finalist is not None and name_entrant(wishes.finalist) != finalist
     if is_other or wishes.seeds not in (None, plan.seeds):

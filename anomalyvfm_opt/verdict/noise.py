@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anomalyvfm_opt.evaluation.student import student_quantile
+
 _COVERAGE = 0.95  # of the least difference
 _REACH, _STEP = 40.0, 0.01  # of the integral, in SD
 
@@ -38,10 +40,8 @@ class NoiseFloor:
         of freedom times SD times sqrt(1 + 1 / k), a prediction interval of a normal value. Few seeds know the SD
         badly, and the t grows accordingly: 12.7 for two, 2.8 for five.
         """
-        from scipy import stats
-
         k = len(self.values)
-        return float(stats.t.ppf((1 + _COVERAGE) / 2, k - 1)) * self.sd * math.sqrt(1 + 1 / k)
+        return float(student_quantile((1 + _COVERAGE) / 2, k - 1)) * self.sd * math.sqrt(1 + 1 / k)
 
 
 def measure_noise(values: Sequence[float]) -> NoiseFloor | None:

@@ -7,7 +7,7 @@ from typing import Any, Self
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.store.planned import Planned
-from anomalyvfm_opt.trial.space import derive_seed
+from anomalyvfm_opt.trial.seeds import derive_seed
 from anomalyvfm_opt.verdict.decide import Terms
 
 FINALIST, BASELINE, FROZEN_ARM = "finalist", "baseline", "frozen"
@@ -31,7 +31,7 @@ class ArmPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConfirmationPlan:
     """A confirmation, as decided.
 
     Args:

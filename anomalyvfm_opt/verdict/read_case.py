@@ -15,7 +15,7 @@ from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, Evidence, LockedImages, NotConfirmedError, Spent
-from anomalyvfm_opt.verdict.plan import ArmPlan, Plan
+from anomalyvfm_opt.verdict.plan import ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.verdict.read_confirmation import list_rounds
 from anomalyvfm_opt.verdict.read_trials import list_observed, list_runs, list_sibling_runs
 from anomalyvfm_opt.verdict.runs import Arm, group_arms
@@ -88,7 +88,7 @@ def read_evidence(store: Store, study: StudyRecord, number: int | None = None) -
         what = "is not confirmed yet" if number is None else f"has no round {number} of confirmation"
         raise NotConfirmedError(f"{study.name} {what}", hint)
     stored = chosen[-1]
-    plan = Plan.from_json(stored.plan, study.spec.data.image_size_px)
+    plan = ConfirmationPlan.from_json(stored.plan, study.spec.data.image_size_px)
     runs = [run for run in list_runs(store, sibling) if run.planned.round == stored.round]
     still_open = sum(run.is_open for run in runs)
     if still_open:

@@ -14,9 +14,17 @@ from anomalyvfm_opt.verdict.next_step import ConfirmationState
 from anomalyvfm_opt.verdict.read_trials import list_observed, list_sibling_runs
 
 
-def read_confirmation(store: Store, study: StudyRecord) -> ConfirmationState:
-    """Read all that the next step of a study's confirmation depends on."""
+def read_confirmation(store: Store, study: StudyRecord, *, is_further: bool) -> ConfirmationState:
+    """Read all that the next step of a study's confirmation depends on.
+
+    Args:
+        store: the study store.
+        study: that searches.
+        is_further: whether a further round is asked for. If not, a confirmation that has a plan is only followed:
+            the trials that led to it are not read, since this is called every few seconds.
+    """
     rounds = list_rounds(store.engine, study)  # before the runs: a round is written together with its trials
+    is_followed = bool(rounds) and not is_further
     return ConfirmationState(
         study=study,
         usage=count_usage(store.engine, study.study_id),
@@ -24,8 +32,8 @@ def read_confirmation(store: Store, study: StudyRecord) -> ConfirmationState:
         rounds=tuple(rounds),
         last_look=count_rounds(store.engine, str(StudyName.parse(study.name).sibling("confirm"))),
         confirm_runs=tuple(list_sibling_runs(store, study, "confirm")),
-        replicates=tuple(list_sibling_runs(store, study, "replicates")),
-        observed=tuple(list_observed(store, study)),
+        replicates=() if is_followed else tuple(list_sibling_runs(store, study, "replicates")),
+        observed=() if is_followed else tuple(list_observed(store, study)),
         judged=study.judged or count_categories(store.engine, study.spec.name),
         person=name_person(),
     )

@@ -1,10 +1,7 @@
 """Read the trials of a study and of its siblings, as judging takes them. Nothing is decided here."""
 
-from optuna.trial import FrozenTrial, TrialState
-
 from anomalyvfm_opt.evaluation.linter.findings import is_unsound
 from anomalyvfm_opt.spec.study_name import Kind
-from anomalyvfm_opt.store.optuna_private import read_trial_id
 from anomalyvfm_opt.store.outcomes import read_final_outcomes
 from anomalyvfm_opt.store.planned import Key, Planned
 from anomalyvfm_opt.store.scores import read_aurocs
@@ -12,17 +9,17 @@ from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.trial_record import TrialRecord
+from anomalyvfm_opt.store.trials import StoredTrial, TrialState, list_trials
 from anomalyvfm_opt.verdict.runs import Run
 from anomalyvfm_opt.verdict.smoothing import Observed
 
 
 def list_runs(store: Store, record: StudyRecord) -> list[Run]:
     """Read the planned trials of a sibling, each by its last try, in the order in which they were planned."""
-    study = store.study(record.name)
     outcomes = read_final_outcomes(store.engine, record.study_id)
     aurocs = read_aurocs(store.engine, record.study_id)
-    last: dict[Key, tuple[Planned, TrialRecord, FrozenTrial]] = {}
-    for trial in study.get_trials(deepcopy=False):
+    last: dict[Key, tuple[Planned, TrialRecord, StoredTrial]] = {}
+    for trial in list_trials(store.engine, record.study_id):
         stored = TrialRecord.from_attributes(trial.user_attrs)
         planned = stored.read_planned(record.spec.data.image_size_px)
         if planned is not None:
@@ -31,11 +28,11 @@ def list_runs(store: Store, record: StudyRecord) -> list[Run]:
         Run(
             planned=planned,
             number=trial.number,
-            trial_id=read_trial_id(trial),
+            trial_id=trial.trial_id,
             is_done=trial.state is TrialState.COMPLETE,
-            outcome=outcomes.get(read_trial_id(trial)),
+            outcome=outcomes.get(trial.trial_id),
             record=stored,
-            aurocs=aurocs.get(read_trial_id(trial), {}),
+            aurocs=aurocs.get(trial.trial_id, {}),
         )
         for planned, stored, trial in last.values()
     ]
@@ -50,7 +47,7 @@ def list_sibling_runs(store: Store, study: StudyRecord, kind: Kind) -> list[Run]
 def list_observed(store: Store, study: StudyRecord) -> list[Observed]:
     """Read all trials of a study that have parameters and a value that can be trusted."""
     found = []
-    for trial in store.study(study.name).get_trials(deepcopy=False):
+    for trial in list_trials(store.engine, study.study_id):
         if trial.state is TrialState.COMPLETE and trial.value is not None:
             record = TrialRecord.from_attributes(trial.user_attrs)
             parameters = record.read_parameters(study.spec.data.image_size_px)

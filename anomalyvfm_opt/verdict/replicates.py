@@ -11,7 +11,7 @@ from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.trial.space import derive_seed
+from anomalyvfm_opt.trial.seeds import derive_seed
 from anomalyvfm_opt.verdict.noise import NoiseFloor, measure_noise
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
 

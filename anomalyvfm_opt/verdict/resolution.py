@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anomalyvfm_opt.evaluation.clustered import auroc_variance
+from anomalyvfm_opt.evaluation.student import student_quantile
 from anomalyvfm_opt.verdict.compare import CORRELATION, Difference, Part, average
 
 MIN_GAIN = 0.01  # what a verdict asks for at least (AUROC)
@@ -146,8 +147,8 @@ def find_widths(difference: Difference, judged: int, *, min_gain: float, confide
         min_gain: what the lower bound has to exceed (AUROC).
         confidence: of all intervals together, 0-1.
     """
-    from scipy import stats
-
     low, high = difference.interval(confidence, judged)
     half_width = (high - low) / 2
-    return half_width, min_gain + half_width + float(stats.t.ppf(POWER, difference.freedom)) * difference.error
+    return half_width, min_gain + half_width + float(
+        student_quantile(POWER, difference.freedom)
+    ) * difference.error

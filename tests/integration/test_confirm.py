@@ -13,7 +13,7 @@ from anomalyvfm_opt.store.predictions import list_predictions
 from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.trial.result import TrialRequest
 from anomalyvfm_opt.verdict.next_step import Stage
-from anomalyvfm_opt.verdict.plan import Plan
+from anomalyvfm_opt.verdict.plan import ConfirmationPlan
 from anomalyvfm_opt.verdict.predictions import RULE_PREDICTIONS
 from anomalyvfm_opt.verdict.read_ledger import predict, read_ledger
 from anomalyvfm_opt.verdict.read_trials import list_observed
@@ -28,8 +28,8 @@ def read_rounds(family: Family) -> list[StoredConfirmation]:
     return list_confirmations(family.engine, family.sibling("confirm").record.study_id)
 
 
-def read_plan(family: Family) -> Plan:
-    return Plan.from_json(read_rounds(family)[-1].plan, 64)
+def read_plan(family: Family) -> ConfirmationPlan:
+    return ConfirmationPlan.from_json(read_rounds(family)[-1].plan, 64)
 
 
 def test_the_stages_follow_each_other(family: Family) -> None:

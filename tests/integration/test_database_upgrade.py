@@ -15,9 +15,10 @@ from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import HEAD, Versions, prepare_database, upgrade_database
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
-from anomalyvfm_opt.store.storage import list_optuna_versions, open_storage
+from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import list_studies, load_study
+from anomalyvfm_opt.store.versions import list_optuna_versions
 from tests.integration.conftest import Bench
 from tests.integration.databases import OPTUNA_2_10, OURS_0001, execute, load, read_versions
 from tests.integration.program import Program, assert_one_error, finish, wait_for

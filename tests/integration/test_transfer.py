@@ -28,7 +28,7 @@ from anomalyvfm_opt.store.transfer.move import export_study
 from anomalyvfm_opt.store.transfer.rows import TABLES
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
-from anomalyvfm_opt.trial.space import derive_seed
+from anomalyvfm_opt.trial.seeds import derive_seed
 from tests.conftest import fresh_database
 from tests.integration.conftest import Bench, run_quickly
 from tests.integration.databases import execute

@@ -22,9 +22,9 @@ from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.schema import HEAD
-from anomalyvfm_opt.store.storage import list_optuna_versions
 from anomalyvfm_opt.store.transfer.family import insert_family, list_family, read_family
 from anomalyvfm_opt.store.transfer.file import Content, Header, StudyFile, read_chunks, to_lines
+from anomalyvfm_opt.store.versions import list_optuna_versions
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
 

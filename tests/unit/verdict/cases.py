@@ -17,7 +17,7 @@ from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.verdict.decide import Terms
 from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, Evidence, LockedImages, Spent
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, Plan
+from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.verdict.runs import Arm, Run
 from anomalyvfm_opt.verdict.smoothing import Observed
 
@@ -117,7 +117,7 @@ def make_case(
         BASELINE: make_arm(V1_1, baseline, seconds[1]),
         FROZEN_ARM: make_arm(None, baseline[:1]),
     }
-    plan = Plan(
+    plan = ConfirmationPlan(
         arms={name: arm.plan for name, arm in arms.items()},
         seeds=len(finalist),
         terms=Terms(min_gain, 0.95, max_cost_ratio, 1),

@@ -12,7 +12,7 @@ from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.verdict.decide import Terms
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, Plan, set_terms
+from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan, set_terms
 
 V1_1 = reference_parameters("v1.1", "tile", 64)
 _VALUES = st.floats(0, 1)
@@ -27,7 +27,7 @@ def make_arm(label: str, parameters: Parameters | None, *values: float) -> ArmPl
     return ArmPlan(label, parameters, "patch_knn", values)
 
 
-def make_plan(seeds: int = 4, baseline: str = "v1.1", **changes: Any) -> Plan:
+def make_plan(seeds: int = 4, baseline: str = "v1.1", **changes: Any) -> ConfirmationPlan:
     assert V1_1 is not None
     arms = {FINALIST: make_arm("trial 7", replace(V1_1, rank=4), 0.9, 0.8)}
     if baseline == "frozen":
@@ -35,7 +35,9 @@ def make_plan(seeds: int = 4, baseline: str = "v1.1", **changes: Any) -> Plan:
     else:
         arms |= {BASELINE: make_arm("v1.1", V1_1, 0.7), FROZEN_ARM: make_arm("frozen", None, 0.6)}
     terms = Terms(0.01, 0.95, None, 3)
-    plan = Plan(arms, seeds, terms, "race", 0.91, (0.85, 0.02), {"trial 7": 0.85, "trial 3": 0.8}, "why not")
+    plan = ConfirmationPlan(
+        arms, seeds, terms, "race", 0.91, (0.85, 0.02), {"trial 7": 0.85, "trial 3": 0.8}, "why not"
+    )
     return replace(plan, **changes)
 
 
@@ -43,7 +45,7 @@ def make_plan(seeds: int = 4, baseline: str = "v1.1", **changes: Any) -> Plan:
 def test_it_comes_back_as_it_was(value: float, sd: float, values: tuple[float, ...], most: float | None) -> None:
     plan = make_plan(search_value=value, smoothed=(value, sd), terms=Terms(value, 0.9, most, 2))
     plan = replace(plan, arms={**plan.arms, FINALIST: replace(plan.arms[FINALIST], search_values=values)})
-    assert Plan.from_json(json.loads(json.dumps(plan.to_json())), 64) == plan
+    assert ConfirmationPlan.from_json(json.loads(json.dumps(plan.to_json())), 64) == plan
 
 
 def test_a_plan_from_before_all_parameters_had_a_size_has_that_of_the_spec() -> None:
@@ -51,8 +53,9 @@ def test_a_plan_from_before_all_parameters_had_a_size_has_that_of_the_spec() -> 
     stored = json.loads(json.dumps(plan.to_json()))
     for arm in (FINALIST, BASELINE):
         stored["arms"][arm]["parameters"]["image_size_px"] = None
-    assert Plan.from_json(stored, 64) == plan
-    assert Plan.from_json(stored, 64).arms[BASELINE].parameters == make_spec().reference("v1.1", "tile")
+    read = ConfirmationPlan.from_json(stored, 64)
+    assert read == plan
+    assert read.arms[BASELINE].parameters == make_spec().reference("v1.1", "tile")
 
 
 def test_every_retraining_has_a_seed_of_its_own() -> None:

