@@ -1,11 +1,13 @@
 """A study from the command line: created, worked off by two workers side by side, shown, deleted."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from anomalyvfm_opt.store.scores import read_metrics, read_scores
@@ -116,6 +118,22 @@ def test_the_same_study_again_is_a_no_op(program: Program, finished_study: Finis
     assert again.returncode == 0
     assert "is there already, unchanged" in again.stderr
     assert program.usage(finished_study.name).used == 4
+
+
+def test_a_worker_in_the_tests_own_process_leaves_it_as_it_was(
+    program: Program, finished_study: FinishedStudy
+) -> None:
+    """Else the tests after it would have other threads, and so other bits, and would not hear a signal."""
+
+    def look() -> list[object]:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+        return [torch.get_num_threads(), *map(signal.getsignal, numbers)]
+
+    before = look()
+    done = program.run_here("worker", "run", "--study", finished_study.name, "--threads", "2")
+    assert done.returncode == 0, done.stderr
+    assert "2 threads" in done.stderr
+    assert look() == before
 
 
 def test_a_changed_spec_is_refused_with_the_difference(
