@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import TrialState, create_trial
 from sqlalchemy import Connection, text
 
-from anomalyvfm_opt.store import trial_writes as writes
 from anomalyvfm_opt.store.planned import Key, Planned
 from anomalyvfm_opt.store.trial_record import TrialRecord
 
@@ -30,6 +28,10 @@ class Waiting:
 
 def insert_waiting(connection: Connection, study_id: int, trial: Waiting) -> None:
     """Let a trial wait, as `study.enqueue_trial` does, in the caller's transaction."""
+    from optuna.trial import TrialState, create_trial  # here, because commands that read siblings need none of it
+
+    from anomalyvfm_opt.store import trial_writes as writes
+
     new = create_trial(
         state=TrialState.WAITING,
         user_attrs=trial.record.to_attributes(),
