@@ -24,7 +24,7 @@ from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_s
 
 def test_the_migrations_make_the_tables_that_the_code_describes(database_url: str) -> None:
     engine = make_engine(database_url)
-    # not a copy of tables that are there: its user has the schema's name, which would be Alembic's default schema then
+    # not a copy of tables that are there: Alembic's default schema would be the user's, who is named like ours
     prepare_database(engine)
     with engine.connect() as connection:
         options = {
