@@ -14,7 +14,7 @@ _NO_SUCH_CALL = (errno.EINVAL, errno.ENOTSUP)  # some network file systems canno
 
 @contextmanager
 def written_whole(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A file to write to, which takes its place when the `with` ends without an error; else nothing changes.
+    """Open a file that takes its place when the `with` ends without an error; else nothing changes.
 
     It is written beside its place, under a name of its own: processes that write the same path do not meet, and
     the last one's file stays. A process that is killed leaves a file that ends with `.part`.

@@ -72,7 +72,7 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def print_plan(found: "CostPlan", unit: str, cache: "ArrayStore") -> None:
-    """The plan as a table on stdout, with what it stands on."""
+    """Return the plan as a table on stdout, with what it stands on."""
     rows = [_to_row(study) for study in found.studies]
     print_table(f"time: of one worker on one {unit}, low - high (expected)", _COLUMNS, rows, right=(2, 5))
     costs = found.probe.costs
@@ -95,7 +95,7 @@ def print_plan(found: "CostPlan", unit: str, cache: "ArrayStore") -> None:
 
 
 def to_json(found: "CostPlan", device: str, folder: Path) -> dict[str, Any]:
-    """The `study plan --json` object (schema 1)."""
+    """Return the `study plan --json` object (schema 1)."""
     from dataclasses import asdict
 
     making = next(iter(found.probe.making.values()))
@@ -164,7 +164,7 @@ def _describe_images(study: "CategoryPlan") -> str:
 
 
 def _show_time(seconds: "Range") -> str:
-    """In minutes up to two hours, then in hours."""
+    """Return a time in minutes up to two hours, then in hours."""
     unit, name = (60, "min") if seconds.high < 7200 else (3600, "h")
     low, expected, high = (f"{value / unit:.3g}" for value in (seconds.low, seconds.expected, seconds.high))
     return f"{low} - {high} {name} ({expected})"
@@ -179,7 +179,7 @@ def _show_gain(resolution: "Resolution | None") -> str:
 
 
 def _describe_disk(needed: int, cache: "ArrayStore") -> str:
-    """How the arrays' need compares with the cache's bound and the free disk."""
+    """Return how the arrays' need compares with the cache's bound and the free disk."""
     import shutil
 
     if cache.max_bytes == 0:

@@ -80,7 +80,7 @@ def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
 
 
 def _describe_best(summary: StudySummary) -> list[tuple[str, str]]:
-    """Where the image size is searched: that of the best trial, which for `frozen` is the references'."""
+    """Return the best trial with its size where sizes are searched; `frozen` has that of the references."""
     best = summary.best
     spec = summary.record.spec
     if best is None or not spec.is_size_searched:
@@ -90,7 +90,7 @@ def _describe_best(summary: StudySummary) -> list[tuple[str, str]]:
 
 
 def _describe_noise(summary: StudySummary) -> list[tuple[str, str]]:
-    """The noise floor, and what a confirmation could see with it."""
+    """Return the noise floor, and what a confirmation could see with it."""
     noise = summary.noise
     if noise is None:
         return []
@@ -109,7 +109,7 @@ def _describe_noise(summary: StudySummary) -> list[tuple[str, str]]:
 
 
 def _describe_arms(summary: StudySummary) -> list[tuple[str, str]]:
-    """Of a sibling study. What the locked images say is for the verdict, when all are done."""
+    """Return a sibling's arms. What the locked images say is for the verdict, when all are done."""
     rows = []
     for arm in summary.arms:
         text = f"{len(arm.done)} of {len(arm.runs)} trained" + (

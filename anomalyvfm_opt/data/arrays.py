@@ -44,7 +44,7 @@ class ArrayStore:
     def get(
         self, key: str, build: Callable[[np.ndarray], None], shape: tuple[int, ...], dtype: npt.DTypeLike
     ) -> np.ndarray:
-        """The array of a key, built if it is not there; other processes that want it wait meanwhile.
+        """Return the array of a key, built if it is not there; other processes that want it wait meanwhile.
 
         Args:
             key: everything that the content depends on.
@@ -76,7 +76,7 @@ class ArrayStore:
         return array
 
     def holds(self, key: str) -> bool:
-        """Whether the array of a key is on the disk, for a store that keeps any."""
+        """Return whether the array of a key is on the disk, for a store that keeps any."""
         return self.max_bytes > 0 and self._locate(key).is_file()
 
     def _locate(self, key: str) -> Path:
@@ -157,7 +157,7 @@ class ArrayStore:
 
 
 def _allocate(part: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
-    """A writable map of zeros whose disk space is taken now: to write into a hole on a full disk kills us."""
+    """Map zeros to write into, whose disk space is taken now: writing into a hole on a full disk kills us."""
     blank: np.ndarray = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
     if hasattr(os, "posix_fallocate"):
         with part.open("r+b") as file:
@@ -178,5 +178,5 @@ def _freeze(array: np.ndarray) -> np.ndarray:
 
 
 def open_arrays(state_folder: Path, gib: float = DEFAULT_MAX_BYTES / 2**30) -> ArrayStore:
-    """The store of decoded images that all processes of this host share; with 0 GiB, one of this process alone."""
+    """Open the store of decoded images that all processes of a host share; with 0 GiB, one of this process."""
     return ArrayStore(state_folder / "cache", int(gib * 2**30))

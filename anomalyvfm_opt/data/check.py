@@ -172,7 +172,7 @@ def _count_lights(records: Iterable[ImageRecord]) -> dict[str, int]:
 
 
 def _describe_locks(images: CategoryImages) -> list[str]:
-    """Which ways to lock are open.
+    """Return which ways to lock are open.
 
     Raises:
         BadDataError: none is: there are too few images to divide.
@@ -187,7 +187,7 @@ def _describe_locks(images: CategoryImages) -> list[str]:
 
 
 def _find_faint(category: str, forms: Iterable[Form]) -> list[str]:
-    """Whether images of 16 bits use so little of them that 8 bits show almost black."""
+    """Return whether images of 16 bits use so little of them that 8 bits show almost black."""
     peak = max((form.peak for form in forms if form.peak is not None), default=_FAINT_PEAK)
     if peak >= _FAINT_PEAK:
         return []

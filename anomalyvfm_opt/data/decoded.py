@@ -44,7 +44,7 @@ def load_images(store: ArrayStore, records: Sequence[ImageRecord], geometry: Geo
 
 
 def describe_images(records: Sequence[ImageRecord], geometry: Geometry) -> str:
-    """What decoded images depend on, for the keys of arrays that are made of them.
+    """Return what decoded images depend on, for the keys of arrays that are made of them.
 
     Raises:
         BadDataError: a file has gone.
@@ -53,7 +53,7 @@ def describe_images(records: Sequence[ImageRecord], geometry: Geometry) -> str:
 
 
 def is_decoded(store: ArrayStore, records: Sequence[ImageRecord], geometry: Geometry) -> bool:
-    """Whether the store has these images already.
+    """Return whether the store has these images already.
 
     Raises:
         BadDataError: a file has gone.
@@ -87,7 +87,7 @@ def load_masks(store: ArrayStore, records: Sequence[ImageRecord], geometry: Geom
 
 
 def has_mask(record: ImageRecord) -> bool:
-    """Whether it is known which pixels of an image are anomalous: none of a good one's are."""
+    """Return whether it is known which pixels of an image are anomalous: none of a good one's are."""
     return record.label == GOOD or record.mask is not None
 
 
@@ -121,7 +121,7 @@ def _decode_mask(record: ImageRecord, geometry: Geometry, out: np.ndarray) -> No
 
 
 def shrink_mask(mask: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
-    """A mask (h, w) at another height and width, bool: a pixel is set if any part of it is anomalous."""
+    """Return a mask (h, w) at another height and width, bool: a pixel is set if any part of it is anomalous."""
     # in floating point: in 8 bits, a single pixel's share of a large box would be rounded to 0
     height, width = size_px
     shares = Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
@@ -130,7 +130,7 @@ def shrink_mask(mask: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
 
 
 def _make_key(kind: str, records: Sequence[ImageRecord], geometry: Geometry) -> str:
-    """What the array depends on: which files, in which state, how large, decoded how."""
+    """Return what the array depends on: which files, in which state, how large, decoded how."""
     files = [record.path if kind == "images" else record.mask for record in records]
     try:
         states = [(f, f.stat()) if f else None for f in files]

@@ -44,7 +44,7 @@ def add_defect(
 
 
 def warp(image: np.ndarray, strength: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A swirl or a pinch: the surface is bent, its grey values stay."""
+    """Return a swirl or a pinch: the surface is bent, its grey values stay."""
     size = min(image.shape)
     radius = size * math.sqrt(strength) * rng.uniform(0.12, 0.18)
     y, x = _offsets(image, rng)
@@ -59,7 +59,7 @@ def warp(image: np.ndarray, strength: float, rng: np.random.Generator) -> tuple[
 
 
 def crack(image: np.ndarray, strength: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A hairline that wanders and may fork once, darker or lighter than its surroundings, with a soft edge."""
+    """Draw a hairline that wanders and may fork once, darker or lighter than what is around, with a soft edge."""
     height, width = image.shape
     size = min(image.shape)
     hits = np.zeros(image.shape, np.float32)
@@ -80,7 +80,7 @@ def crack(image: np.ndarray, strength: float, rng: np.random.Generator) -> tuple
 
 
 def smear(image: np.ndarray, strength: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A wiped ellipse: the texture is averaged along one direction."""
+    """Return a wiped ellipse: the texture is averaged along one direction."""
     size = min(image.shape)
     opacity = _ellipse(image, rng, size * math.sqrt(strength) * rng.uniform(0.10, 0.16))
     angle, reach = rng.uniform(0, np.pi), size * strength * rng.uniform(0.02, 0.05)
@@ -91,7 +91,7 @@ def smear(image: np.ndarray, strength: float, rng: np.random.Generator) -> tuple
 
 
 def stain(image: np.ndarray, strength: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A damp patch with an uneven rim, a little darker or lighter than its surroundings."""
+    """Return a damp patch with an uneven rim, a little darker or lighter than its surroundings."""
     size = min(image.shape)
     base = _ellipse(image, rng, size * math.sqrt(strength) * rng.uniform(0.11, 0.17))
     uneven = _blur(rng.standard_normal(image.shape).astype(np.float32), size * 0.04)
@@ -103,14 +103,14 @@ DEFECTS: dict[str, Defect] = {"warp": warp, "crack": crack, "smear": smear, "sta
 
 
 def _offsets(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Each pixel's offset in rows and in columns from a random centre, each float (h, w)."""
+    """Return each pixel's offset in rows and in columns from a random centre, each float (h, w)."""
     centre = rng.uniform(0.2, 0.8, 2) * image.shape
     rows, columns = np.indices(image.shape, dtype=np.float32)
     return rows - centre[0], columns - centre[1]
 
 
 def _ellipse(image: np.ndarray, rng: np.random.Generator, radius: float) -> np.ndarray:
-    """A random ellipse with a soft rim: opacity, float32 (h, w)."""
+    """Return a random ellipse with a soft rim: opacity, float32 (h, w)."""
     y, x = _offsets(image, rng)
     angle, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 2.0)
     along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
@@ -120,13 +120,13 @@ def _ellipse(image: np.ndarray, rng: np.random.Generator, radius: float) -> np.n
 
 
 def _tone(image: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image drawn towards black or white by a share of the way, (h, w) in 0-1."""
+    """Return the image drawn towards black or white by a share of the way, (h, w) in 0-1."""
     toned: np.ndarray = image + share * (rng.choice([0.0, 255.0]) - image)
     return toned
 
 
 def _walk(start: np.ndarray, angle: float, steps: int, rng: np.random.Generator) -> np.ndarray:
-    """A path of unit steps whose direction drifts: float (steps, 2), rows and columns."""
+    """Return a path of unit steps whose direction drifts: float (steps, 2), rows and columns."""
     angles = angle + np.cumsum(rng.normal(0, 0.18, steps))
     path: np.ndarray = start + np.cumsum(np.stack([np.sin(angles), np.cos(angles)], axis=1), axis=0)
     return path

@@ -67,7 +67,7 @@ def write_demo(folder: Path, seed: int = 0, image_size_px: int = 128) -> list[st
 
 
 def _is_complete(folder: Path, marker: dict[str, int]) -> bool:
-    """Whether the very same demo data is there; False if nothing is.
+    """Return whether the very same demo data is there; False if nothing is.
 
     Raises:
         UsageError: something else is there.
@@ -100,7 +100,7 @@ def _rename(part: Path, folder: Path, marker: dict[str, int]) -> None:
 
 
 def _load_photograph(name: str) -> np.ndarray:
-    """A grey photograph of scikit-image's: uint8 (h, w)."""
+    """Return a grey photograph of scikit-image's: uint8 (h, w)."""
     try:
         from skimage import data
     except ImportError:
@@ -137,7 +137,7 @@ def _write_test(
 
 
 def _crop(photograph: np.ndarray, part: str, image_size_px: int, rng: np.random.Generator) -> np.ndarray:
-    """A turned, scaled and perhaps mirrored window of a part's strips: float32 (size, size) in 0-255."""
+    """Return a turned, scaled and perhaps mirrored window of a part's strips: float32 (size, size) in 0-255."""
     height, width = photograph.shape
     side = rng.uniform(*_CROP_PX) * min(height, width) / 512
     angle = math.radians(rng.uniform(-_TURN_DEGREES, _TURN_DEGREES))
@@ -155,7 +155,7 @@ def _crop(photograph: np.ndarray, part: str, image_size_px: int, rng: np.random.
 
 
 def _expose(pixels: np.ndarray, light: str, rng: np.random.Generator) -> np.ndarray:
-    """The image as a camera would take it under a light: uint8 (h, w)."""
+    """Return the image as a camera would take it under a light: uint8 (h, w)."""
     gain, gamma = _LIGHTS[light]
     gain *= 1 + rng.uniform(-_JITTER, _JITTER)
     exposed = 255 * np.clip(gain * pixels / 255, 0, 1) ** gamma + rng.normal(0, _NOISE_SD, pixels.shape)

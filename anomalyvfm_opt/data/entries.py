@@ -9,45 +9,45 @@ _COPIED_BY_A_MAC = "._"  # it writes one such file beside each image that it cop
 
 
 def list_entries(folder: Path) -> list[Path]:
-    """All but hidden entries, sorted; none if there is no such folder."""
+    """Return all but hidden entries, sorted; none if there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def list_subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones."""
+    """Return the folders in a folder, sorted, without hidden ones."""
     return [path for path in list_entries(folder) if path.is_dir()]
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files in a folder, sorted; a broken link is one, so that its file is missed and not forgotten."""
+    """List the image files in a folder, sorted; a broken link is one, so that its file is missed."""
     return [path for path in list_entries(folder) if is_image(path)]
 
 
 def is_image(path: Path) -> bool:
-    """Whether a path is that of an image file, by its name; nothing is opened."""
+    """Return whether a path is that of an image file, by its name; nothing is opened."""
     return path.suffix.lower() in SUFFIXES and (path.is_file() or is_broken_link(path))
 
 
 def is_broken_link(path: Path) -> bool:
-    """Whether a path is a link to nowhere, or to itself."""
+    """Return whether a path is a link to nowhere, or to itself."""
     return path.is_symlink() and not (path.is_file() or path.is_dir())
 
 
 def find_unread(folder: Path) -> list[str]:
-    """One line for each entry of an image folder that is not read as an image, and why."""
+    """Return one line for each entry of an image folder that is not read as an image, and why."""
     lines = [f"{path} is not read: {_explain(path)}" for path in list_entries(folder) if not is_image(path)]
     return lines + [f"{path} is not read: its name begins with a dot" for path in _list_hidden(folder)]
 
 
 def get_stem(path: Path) -> str:
-    """A file's name without its suffix, in the one form (NFC) that names of other systems are compared in."""
+    """Return a file's name without its suffix, in the form (NFC) that names of other systems are compared in."""
     return unicodedata.normalize("NFC", path.stem)
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a database can keep a name: Python holds bytes of other encodings as lone surrogates."""
+    """Return whether a database can keep a name: Python holds bytes of other encodings as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 

@@ -47,12 +47,12 @@ class Folders:
     unlabelled: tuple[str, ...] = ()
 
     def is_category(self, folder: Path) -> bool:
-        """Whether a folder holds any part of a category, complete or not."""
+        """Return whether a folder holds any part of a category, complete or not."""
         base = unwrap(folder)
         return has_part(base) and self.is_own(base)
 
     def read(self, folder: Path) -> CategoryImages:
-        """What is there; the parts that are not are empty."""
+        """Return what is there; the parts that are not are empty."""
         base = unwrap(folder)
         bad = chain.from_iterable(self._read_bad(base, place) for place in self._list_bad(base))
         return CategoryImages(
@@ -75,7 +75,7 @@ class Folders:
         ]
 
     def find_warnings(self, folder: Path, images: CategoryImages) -> list[str]:
-        """What is not read, and what is missing, of a category that can be used in spite of it."""
+        """Return what is not read, and what is missing, of a category that can be used in spite of it."""
         base = unwrap(folder)
         bad = self._list_bad(base)
         warnings = self._find_lost(folder, base)
@@ -96,7 +96,7 @@ class Folders:
         return "<defect>" if self.has_kinds else BAD
 
     def _list_bad(self, base: Path) -> list[Path]:
-        """The folders of bad images, there or not."""
+        """Return the folders of bad images, there or not."""
         if not self.has_kinds:
             return [base / self.test / BAD]
         return [path for path in list_subfolders(base / self.test) if path.name != GOOD]
@@ -128,18 +128,18 @@ class Folders:
 
 
 def unwrap(folder: Path) -> Path:
-    """The folder that holds the parts: the category's own, or one of the same name inside."""
+    """Return the folder that holds the parts: the category's own, or one of the same name inside."""
     inner = folder / folder.name
     return inner if not has_part(folder) and has_part(inner) else folder
 
 
 def has_part(folder: Path) -> bool:
-    """Whether a folder holds any part of a category."""
+    """Return whether a folder holds any part of a category."""
     return any((folder / part).is_dir() for part in (TRAIN, VALIDATION, TEST, TEST_PUBLIC))
 
 
 def _find_unspeakable(images: CategoryImages) -> list[str]:
-    """One line for each image, or for the category, whose name no database can keep."""
+    """Return one line for each image, or for the category, whose name no database can keep."""
     if not is_utf8(images.name):
         return [f"{images.name}: the category's name is not UTF-8: rename its folder"]
     records = (*images.train, *images.validation, *images.test)

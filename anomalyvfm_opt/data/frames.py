@@ -38,7 +38,7 @@ class Frames:
         return Frames(self.pixels, self.content_px[indices], self.geometry, rows[indices])
 
     def read(self, index: int) -> np.ndarray:
-        """The pixels of one of them, uint8 (h, w, 3)."""
+        """Return the pixels of one of them, uint8 (h, w, 3)."""
         pixels: np.ndarray = self.pixels[index if self.rows is None else self.rows[index]]
         return pixels
 
@@ -54,12 +54,12 @@ class Frames:
         return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
     def read_tiles(self, start: int, stop: int) -> np.ndarray:
-        """The pixels of tiles `start` to `stop`, uint8 (b, tile, tile, 3)."""
+        """Return the pixels of tiles `start` to `stop`, uint8 (b, tile, tile, 3)."""
         side = self.geometry.tile_px
         return np.stack([self.read(i)[y : y + side, x : x + side] for i, y, x in self.tiles[start:stop]])
 
     def read_random_squares(self, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """As much of some frames as the network sees at once: a random tile of each, or the whole.
+        """Return as much of some frames as the network sees at once: a random tile of each, or the whole.
 
         Args:
             indices: int (b,), numbers of the frames.

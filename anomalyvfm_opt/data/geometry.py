@@ -62,14 +62,14 @@ class Geometry:
         return min(height, self.frame_px[0]), min(width, self.frame_px[1])
 
     def describe(self) -> str:
-        """A few words for people, such as `2072x518 px, aspect kept, 4 tiles of 518 px`."""
+        """Return a few words for people, such as `2072x518 px, aspect kept, 4 tiles of 518 px`."""
         height, width = self.frame_px
         words = [f"{width}x{height} px", *(["aspect kept"] if self.keeps_aspect else [])]
         return ", ".join([*words, *([f"{len(self.corners)} tiles of {self.tile_px} px"] if self.is_tiled else [])])
 
 
 def choose_geometry(section: DataSection, records: Sequence[ImageRecord]) -> Geometry:
-    """The geometry of a category.
+    """Return the geometry of a category.
 
     With tiles and `aspect: keep` the frame is no larger than its images need: the longer side is
     `image_size_px`, the other the fewest tiles that hold every image. So it depends on the sizes of the images.
@@ -95,7 +95,7 @@ def choose_geometry(section: DataSection, records: Sequence[ImageRecord]) -> Geo
 
 
 def _round_up(length: int, tile: int, stride: int) -> int:
-    """The least length that tiles cover exactly and that holds all but a sliver of what is wanted.
+    """Return the least length that tiles cover exactly and that holds all but a sliver of what is wanted.
 
     A sliver is a twentieth of a tile: rather than look at another row of tiles, images are made that much smaller.
     """

@@ -52,7 +52,7 @@ class Form:
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image as 8-bit RGB, turned as its EXIF orientation says.
+    """Return an image as 8-bit RGB, turned as its EXIF orientation says.
 
     Grey is repeated in the three channels; 16 bits become 8 by the fixed factor 1/257, never by an image's own
     extremes; what is transparent becomes black; of several pages the first is read.
@@ -65,7 +65,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A mask: bool (h, w), true where any colour channel is not 0; in a JPEG file, where it is above half.
+    """Return a mask: bool (h, w), true where any colour channel is not 0; in a JPEG file, where it is above half.
 
     A JPEG file has faint noise around every edge, which would be taken for the defect.
 
@@ -82,7 +82,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def read_form(path: Path) -> Form:
-    """What an image holds, after decoding all of it.
+    """Return what an image holds, after decoding all of it.
 
     Raises:
         BadDataError: the file cannot be read or decoded, or not without loss.
@@ -135,7 +135,7 @@ def _opened(path: Path, is_decoded: bool = True) -> Iterator[Image.Image]:
 
 
 def _find_loss(image: Image.Image) -> str | None:
-    """What Pillow would read wrongly without a word; seen before decoding, while the file's own form is known."""
+    """Find what Pillow would misread without a word, before decoding, while the file's own form is known."""
     if image.format not in ("PNG", "TIFF"):
         return None
     tiles = getattr(image, "tile", [])  # how the decoder was told to take the bytes: PNG `RGB;16B`, TIFF a tuple

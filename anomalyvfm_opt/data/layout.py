@@ -32,11 +32,11 @@ class Layout(Protocol):
         ...
 
     def is_category(self, folder: Path) -> bool:
-        """Whether a folder holds any part of a category in this layout, complete or not."""
+        """Return whether a folder holds any part of a category in this layout, complete or not."""
         ...
 
     def read(self, folder: Path) -> CategoryImages:
-        """The images that are there; the parts that are not are empty."""
+        """Return the images that are there; the parts that are not are empty."""
         ...
 
     def find_faults(self, images: CategoryImages) -> list[str]:
@@ -44,7 +44,7 @@ class Layout(Protocol):
         ...
 
     def find_warnings(self, folder: Path, images: CategoryImages) -> list[str]:
-        """What is not read, and what is missing, of a category that can be used in spite of it."""
+        """Return what is not read, and what is missing, of a category that can be used in spite of it."""
         ...
 
 
@@ -53,7 +53,7 @@ LAYOUTS: tuple[Layout, ...] = (MVTEC_AD2, MVTEC_AD, PLAIN)
 
 
 def list_categories(root: Path) -> list[str]:
-    """The categories in a folder, sorted; an incomplete one is among them, and an error when it is read.
+    """Return the categories in a folder, sorted; an incomplete one is among them, and an error when it is read.
 
     Raises:
         EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
@@ -75,7 +75,7 @@ def list_categories(root: Path) -> list[str]:
 
 
 def read_category(root: Path, name: str) -> CategoryImages:
-    """The images of one category.
+    """Return the images of one category.
 
     Args:
         root: folder of categories.
@@ -100,7 +100,7 @@ def read_category(root: Path, name: str) -> CategoryImages:
 
 
 def read_what_is_there(root: Path, name: str) -> CategoryImages:
-    """The images of one category, whatever is missing: for who knows what there has to be.
+    """Return the images of one category, whatever is missing: for who knows what there has to be.
 
     Raises:
         EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
@@ -110,7 +110,7 @@ def read_what_is_there(root: Path, name: str) -> CategoryImages:
 
 
 def find_layout(folder: Path) -> Layout | None:
-    """The layout that a category's folder has; None if it is no category, or not ours to read (`lost+found`)."""
+    """Find the layout of a category's folder; None if it is no category, or not ours to read (`lost+found`)."""
     if not _is_readable(folder):
         return None
     with explained(folder):
@@ -118,7 +118,7 @@ def find_layout(folder: Path) -> Layout | None:
 
 
 def list_folders(root: Path) -> list[Path]:
-    """The folders in a folder, sorted by name, without hidden ones.
+    """Return the folders in a folder, sorted by name, without hidden ones.
 
     Raises:
         EnvironmentMissingError: it is not there, or cannot be read.

@@ -26,7 +26,7 @@ def pair(images: Sequence[Path], masks: Sequence[Path]) -> dict[Path, Path]:
 
 
 def find_shared(records: Iterable[ImageRecord]) -> list[str]:
-    """One line for each mask that two images could mean."""
+    """Return one line for each mask that two images could mean."""
     owners = defaultdict(list)
     for record in records:
         if record.mask is not None:
@@ -39,7 +39,7 @@ def find_shared(records: Iterable[ImageRecord]) -> list[str]:
 
 
 def find_namesakes(records: Iterable[ImageRecord]) -> list[str]:
-    """One line for each set of images without mask that differ in their suffix alone: perhaps one photograph."""
+    """List, a line each, images without mask that differ in their suffix alone: perhaps one photograph."""
     groups = defaultdict(list)
     for record in records:
         if record.mask is None:
@@ -52,7 +52,7 @@ def find_namesakes(records: Iterable[ImageRecord]) -> list[str]:
 
 
 def find_spare(images: Sequence[Path], masks: Sequence[Path]) -> list[str]:
-    """One line for each mask that is not read."""
+    """Return one line for each mask that is not read."""
     pairs = pair(images, masks)
     owners = {get_stem(image): image for image in images}
     lines = []

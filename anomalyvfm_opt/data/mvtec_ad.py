@@ -8,7 +8,7 @@ from anomalyvfm_opt.data.records import BAD, GOOD
 
 
 def _has_kinds(base: Path) -> bool:
-    """Whether there are images or masks of a kind of defect that is not just called `bad`."""
+    """Return whether there are images or masks of a kind of defect that is not just called `bad`."""
     folders = [*list_subfolders(base / TEST), *list_subfolders(base / GROUND_TRUTH)]
     return any(list_images(folder) for folder in folders if folder.name not in (GOOD, BAD))
 

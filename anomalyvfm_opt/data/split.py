@@ -81,7 +81,7 @@ def mask_hashes(records: Iterable[ImageRecord]) -> dict[str, str]:
 
 
 def split_hash(split: Split, hashes: Mapping[str, str]) -> str:
-    """What identifies a division: sha256 over each image's role, key, label, scene and content.
+    """Return what identifies a division: sha256 over each image's role, key, label, scene and content.
 
     Args:
         split: the division.
@@ -99,7 +99,7 @@ def split_hash(split: Split, hashes: Mapping[str, str]) -> str:
 
 
 def masks_hash(hashes: Mapping[str, str]) -> str:
-    """What identifies a division's masks: sha256 over (image key, content hash), whatever their order.
+    """Return what identifies a division's masks: sha256 over (image key, content hash), whatever their order.
 
     Apart from `split_hash`, so that studies whose masks nobody hashed stay recognisable.
 
@@ -110,7 +110,7 @@ def masks_hash(hashes: Mapping[str, str]) -> str:
 
 
 def count_scenes(records: Iterable[ImageRecord], label: str) -> int:
-    """How many scenes of a label there are."""
+    """Return how many scenes of a label there are."""
     return len({record.scene_id for record in records if record.label == label})
 
 
@@ -158,7 +158,7 @@ def _hold_out(images: CategoryImages) -> tuple[_Records, _Records]:
 
 
 def _sort_scenes(category: str, records: Sequence[ImageRecord]) -> list[str]:
-    """The scenes of images in an order that is random and the same everywhere."""
+    """Return the scenes of images in an order that is random and the same everywhere."""
     labels = {record.scene_id: record.label for record in records}
     return sorted(labels, key=lambda scene: _hash_scene(category, labels[scene], scene))
 

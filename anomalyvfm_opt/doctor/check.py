@@ -33,22 +33,22 @@ class CheckResult:
 
 
 def ok(detail: str) -> CheckResult:
-    """Nothing to do."""
+    """Return that there is nothing to do."""
     return CheckResult(Status.OK, detail)
 
 
 def warn(detail: str, fix: str) -> CheckResult:
-    """It works, but not well, or not for long."""
+    """Return that it works, but not well, or not for long."""
     return CheckResult(Status.WARN, detail, fix)
 
 
 def fail(detail: str, fix: str) -> CheckResult:
-    """A command that needs this will end with an error."""
+    """Return that a command which needs this will end with an error."""
     return CheckResult(Status.FAIL, detail, fix)
 
 
 def skip(detail: str) -> CheckResult:
-    """Not looked at."""
+    """Return that it was not looked at."""
     return CheckResult(Status.SKIP, detail)
 
 
@@ -87,7 +87,7 @@ def run_checks(checks: Iterable[Check]) -> dict[str, CheckResult]:
 
 
 def summarise(findings: Iterable[CheckResult]) -> Status:
-    """The worst of the findings; one that was skipped counts as ok."""
+    """Return the worst of the findings; one that was skipped counts as ok."""
     found = {finding.status for finding in findings}
     return next((status for status in (Status.FAIL, Status.WARN) if status in found), Status.OK)
 

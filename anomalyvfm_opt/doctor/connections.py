@@ -26,12 +26,12 @@ class Limit:
 
 
 def count_connections_per_process() -> int:
-    """How many connections a worker or a dashboard keeps at most: our pool and Optuna's, of the same size."""
+    """Count the connections that a worker or a dashboard keeps at most: our pool and Optuna's, of one size."""
     return 2 * int(engine_options()["pool_size"])
 
 
 def look_at_connections(database: Database, workers: int) -> CheckResult:
-    """Whether so many workers and a dashboard find connections, beside what others use now."""
+    """Say whether so many workers and a dashboard find connections, beside what others use now."""
     name = engine_options()["connect_args"]["application_name"]
     row = database.probe.count_connections(name)
     reserved = 0 if row.is_superuser else row.reserved
@@ -50,7 +50,7 @@ def look_at_connections(database: Database, workers: int) -> CheckResult:
 
 
 def judge_connections(workers: int, limit: Limit) -> CheckResult:
-    """Whether a limit leaves enough.
+    """Return whether a limit leaves enough.
 
     Args:
         workers: planned, over all hosts; those that already run are among them.

@@ -62,14 +62,14 @@ class Database:
 
 
 def look_at_connection(database: Database) -> CheckResult:
-    """Whether the server answers and lets us in."""
+    """Say whether the server answers and lets us in."""
     if database.url is None:
         return skip("the embedded database does not run; it starts by itself when needed")
     return ok(database.connect())
 
 
 def look_at_password(database: Database) -> CheckResult:
-    """Where the password comes from, and whether others can read it."""
+    """Return where the password comes from, and whether others can read it."""
     if database.is_embedded:
         return skip("the embedded database keeps its own password file")
     try:
@@ -82,7 +82,7 @@ def look_at_password(database: Database) -> CheckResult:
 
 
 def _look_at_passfile(url: URL) -> CheckResult:
-    """The password file that libpq would read: passfile= in the URL, else PGPASSFILE, else ~/.pgpass."""
+    """Return the password file that libpq would read: passfile= in the URL, else PGPASSFILE, else ~/.pgpass."""
     named = url.query.get("passfile") or os.environ.get("PGPASSFILE")
     path = Path(str(named)) if named else Path.home() / ".pgpass"
     if not path.is_file():
@@ -121,12 +121,12 @@ def look_at_server(database: Database) -> CheckResult:
 
 
 def look_at_latency(database: Database) -> CheckResult:
-    """How long one statement takes, there and back."""
+    """Return how long one statement takes, there and back."""
     return judge_latency(median(database.probe.time_statements(_SAMPLES)))
 
 
 def judge_latency(round_trip_ms: float) -> CheckResult:
-    """Whether a worker's statements would take longer than its user expects."""
+    """Return whether a worker's statements would take longer than its user expects."""
     detail = f"{round_trip_ms:.1f} ms a statement"
     if round_trip_ms <= _SLOW_MS:
         return ok(detail)
@@ -138,13 +138,13 @@ def judge_latency(round_trip_ms: float) -> CheckResult:
 
 
 def look_at_clock(database: Database) -> CheckResult:
-    """The server's clock against this host's, from the sample with the shortest way."""
+    """Return the server's clock against this host's, from the sample with the shortest way."""
     round_trip_s, skew_s = min(database.probe.compare_clocks(_SAMPLES))
     return judge_clock(skew_s, round_trip_s / 2)
 
 
 def judge_clock(skew_s: float, uncertainty_s: float) -> CheckResult:
-    """A wrong clock is never a failure: leases use the database's clock alone.
+    """Return how far the clocks differ, never as a failure: leases use the database's clock alone.
 
     Args:
         skew_s: how far the database's clock is ahead of this host's.

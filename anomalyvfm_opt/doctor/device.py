@@ -17,7 +17,7 @@ _LEAST_FREE = 0.5  # of a GPU's memory: below, somebody else computes on it
 
 
 def look_at_torch(device: str) -> CheckResult:
-    """Whether torch can be imported, and whether its build fits the driver of this host."""
+    """Say whether torch can be imported, and whether its build fits the driver of this host."""
     import torch
 
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU only"
@@ -41,7 +41,7 @@ def look_at_torch(device: str) -> CheckResult:
 
 
 def read_driver(file: Path) -> str:
-    """The version of NVIDIA's kernel driver; empty if there is none."""
+    """Return the version of NVIDIA's kernel driver; empty if there is none."""
     if not file.is_file():
         return ""
     words = file.read_text(encoding="utf-8", errors="replace").splitlines()[0].split()
@@ -49,7 +49,7 @@ def read_driver(file: Path) -> str:
 
 
 def look_at_device(name: str) -> CheckResult:
-    """The device that a worker with this `--device` takes; a GPU is asked to compute something small.
+    """Return the device that a worker with this `--device` takes; a GPU is asked to compute something small.
 
     Raises:
         UsageError: not a device's name.

@@ -16,7 +16,7 @@ _TIMEOUT_S = 10.0
 
 
 def look_at_embedded(database: Database) -> CheckResult:
-    """Whether it runs, or could be started; where it runs, `database` learns its URL.
+    """Say whether it runs, or could be started; where it runs, `database` learns its URL.
 
     Raises:
         EnvironmentMissingError: it could not be started, and why.
@@ -43,7 +43,7 @@ def look_at_embedded(database: Database) -> CheckResult:
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether a process holds a lock file; one that is only left over holds nobody up."""
+    """Return whether a process holds a lock file; one that is only left over holds nobody up."""
     if not lock.is_file():
         return False
     with lock.open() as file:

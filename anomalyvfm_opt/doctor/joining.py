@@ -19,7 +19,7 @@ _SHARE = f"set {ARTIFACTS_VARIABLE} to a folder that all hosts share"
 
 
 def look_at_studies(subject: Subject, database: Database, name: str | None) -> CheckResult:
-    """The studies that have trials left, and whether this program may work on them; the others are not looked at.
+    """Say which studies have trials left, and whether this program may work on them.
 
     Args:
         subject: gets the studies.
@@ -58,7 +58,7 @@ def look_at_studies(subject: Subject, database: Database, name: str | None) -> C
 
 
 def look_at_images(subject: Subject, database: Database, data: Path | None) -> CheckResult:
-    """Whether the images and masks here are those of the studies; all that a worker may read are read."""
+    """Say whether the images and masks here are those of the studies; all that a worker may read are read."""
     from anomalyvfm_opt.store.division import list_images
     from anomalyvfm_opt.worker.images import find_images
 
@@ -71,7 +71,7 @@ def look_at_images(subject: Subject, database: Database, data: Path | None) -> C
 
 
 def look_at_weights(subject: Subject, file: Path | None) -> CheckResult:
-    """Whether the backbone's weights here are those of the studies.
+    """Say whether the backbone's weights here are those of the studies.
 
     Args:
         subject: with the studies.
@@ -89,7 +89,7 @@ def look_at_weights(subject: Subject, file: Path | None) -> CheckResult:
 
 
 def look_at_fleet(subject: Subject, database: Database, device: str) -> CheckResult:
-    """What the trials so far were computed with, against what is here; a confirmation takes one kind of device."""
+    """Compare what the trials were computed with and what is here; a confirmation takes one kind of device."""
     from anomalyvfm_opt.bench.course import name_device
     from anomalyvfm_opt.store.confirmations import find_device
     from anomalyvfm_opt.worker.device import choose_device
@@ -117,7 +117,7 @@ def look_at_fleet(subject: Subject, database: Database, device: str) -> CheckRes
 
 
 def look_at_artifacts(database: Database) -> CheckResult:
-    """Whether trials' files can be written, and whether a trial that moves to this host finds its checkpoint."""
+    """Say whether trials' files can be written, and whether a trial that moves here finds its checkpoint."""
     from anomalyvfm_opt.store.workers import list_workers
 
     folder = locate_artifacts()
@@ -156,7 +156,7 @@ def _collect(
 
 
 def _fail(problems: dict[str, AnomalyVFMOptError]) -> CheckResult:
-    """The same reason may hold for several studies in other words: the first is said in full."""
+    """Fail with the first reason in full: the same may hold for several studies in other words."""
     first, *others = problems.values()
     more = f"; and so for {', '.join(list(problems)[1:])}" if others else ""
     return fail(f"{first.message}{more}", first.hint or "correct that, then repeat")

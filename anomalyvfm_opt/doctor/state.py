@@ -22,7 +22,7 @@ __all__ = ["find_file_system", "locate_state_folder", "look_at_disk", "look_at_s
 
 
 def look_at_state_folder() -> CheckResult:
-    """Whether it can be used, or could be made, by this user."""
+    """Say whether it can be used, or could be made, by this user."""
     folder = locate_state_folder()
     if not os.path.lexists(folder):
         return _look_at_future(folder)
@@ -41,7 +41,7 @@ def look_at_state_folder() -> CheckResult:
 
 
 def _look_at_future(folder: Path) -> CheckResult:
-    """Whether a folder that is not there could be made."""
+    """Return whether a folder that is not there could be made."""
     parent = _find_existing(folder)
     if not parent.is_dir():
         return fail(f"{folder} cannot be made: {parent} is not a folder", _ELSEWHERE)
@@ -83,7 +83,7 @@ def look_at_disk(cache_bytes: int) -> CheckResult:
 
 
 def _describe_artifacts() -> str:
-    """What trials have left, which may lie on another disk."""
+    """Return what trials have left, which may lie on another disk."""
     folder = locate_artifacts()
     checkpoints = _measure(folder / "checkpoints")
     files = _measure(folder) - checkpoints
@@ -101,7 +101,7 @@ def _measure(folder: Path) -> int:
 
 
 def find_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
-    """The kind of file system that a path lies on, such as `ext4`; empty if the host does not say.
+    """Return the kind of file system that a path lies on, such as `ext4`; empty if the host does not say.
 
     Args:
         path: one that is there.
@@ -120,7 +120,7 @@ def find_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
 
 
 def _find_existing(path: Path) -> Path:
-    """The path itself, or the nearest parent that is there (and that we may see)."""
+    """Return the path itself, or the nearest parent that is there (and that we may see)."""
     return next(each for each in (path, *path.parents) if os.path.lexists(each))
 
 

@@ -25,7 +25,7 @@ class Workload:
 
     @classmethod
     def of(cls, record: "StudyRecord") -> Self:
-        """What a study in the store needs."""
+        """Return what a study in the store needs."""
         return cls(record.spec, (record.category,), Path(record.data_dir))
 
 
@@ -37,7 +37,7 @@ class Subject:
         self.joined: list[StudyRecord] = []
 
     def list_weights(self, file: Path | None) -> list[tuple[str, str]]:
-        """Names of backbones and where their weights come from, each pair once.
+        """Return the names of backbones and where their weights come from, each pair once.
 
         Args:
             file: what workers are told to use; None for what the specs say.
@@ -63,7 +63,7 @@ class Subject:
 
 
 def look_at_spec(subject: Subject, file: Path) -> CheckResult:
-    """Whether the spec can be read.
+    """Say whether the spec can be read.
 
     Raises:
         SpecError: with every mistake in it.
@@ -78,7 +78,7 @@ def look_at_spec(subject: Subject, file: Path) -> CheckResult:
 
 
 def look_at_study(subject: Subject, database: Database, name: str) -> CheckResult:
-    """Whether the store has it.
+    """Say whether the store has it.
 
     Raises:
         UsageError: it does not; what is there is named.
@@ -93,5 +93,5 @@ def look_at_study(subject: Subject, database: Database, name: str) -> CheckResul
 
 
 def is_store_empty(database: Database) -> bool:
-    """Whether our tables are not made yet."""
+    """Return whether our tables are not made yet."""
     return not database.probe.has_table("anomalyvfm_opt.study")

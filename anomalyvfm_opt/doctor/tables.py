@@ -19,7 +19,7 @@ _NOT_MADE = "not made yet; the first command makes them"
 
 
 def look_at_rights(database: Database) -> CheckResult:
-    """Whether this role may make the tables, or use those that are there.
+    """Say whether this role may make the tables, or use those that are there.
 
     Raises:
         EnvironmentMissingError: it may not make them.
@@ -69,7 +69,7 @@ def _list_missing_sequences(database: Database, optuna: Sequence[str]) -> list[s
 
 
 def look_at_schema(database: Database) -> CheckResult:
-    """The version of our tables against the one that this program needs."""
+    """Return the version of our tables against the one that this program needs."""
     if not database.probe.has_table(f"{SCHEMA}.schema_version"):
         return ok(_NOT_MADE)
     version = database.probe.read_our_version()
@@ -80,7 +80,7 @@ def look_at_schema(database: Database) -> CheckResult:
 
 
 def look_at_optuna_schema(database: Database) -> CheckResult:
-    """The version of Optuna's tables against the Optuna that is installed.
+    """Return the version of Optuna's tables against the Optuna that is installed.
 
     Asked in SQL: Optuna's own check writes where it finds nothing.
     """
@@ -104,7 +104,7 @@ def look_at_optuna_schema(database: Database) -> CheckResult:
 
 
 def list_optuna_tables() -> set[str]:
-    """The names of Optuna's tables."""
+    """Return the names of Optuna's tables."""
     return {*list_tables(), "alembic_version"}
 
 

@@ -13,7 +13,7 @@ _OR_FILE = "or set backbone.weights to the path of a safetensors file"
 
 
 def look_at_weights(subject: Subject, file: Path | None) -> CheckResult:
-    """The weights of the specs that are to be run; without one, whether the offline weights are installed.
+    """Return the weights of the specs that are to be run; without one, whether the offline weights are installed.
 
     Args:
         subject: the specs.
@@ -63,7 +63,7 @@ def _look_at_file(path: Path) -> CheckResult:
 
 
 def _look_at_hub(name: str) -> CheckResult:
-    """Whether a model's weights are in this host's cache, or could be fetched."""
+    """Return whether a model's weights are in this host's cache, or could be fetched."""
     import timm
     from huggingface_hub import try_to_load_from_cache
 
@@ -91,7 +91,7 @@ def _look_at_hub(name: str) -> CheckResult:
 
 
 def _ask_hub(hub_id: str) -> tuple[int, int]:
-    """The hub's first answer about the weights file, and the file's size in bytes; 0 if it does not say.
+    """Return the hub's first answer about the weights file, and the file's size in bytes; 0 if it does not say.
 
     By the session of the hub's library, with its proxies and certificates, but not by its functions: those keep a
     file of their own in the cache.

@@ -52,7 +52,7 @@ def correlate_ranks(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
 
 
 def value_of_pick(proxy: ArrayLike, values: ArrayLike) -> float:
-    """The value of the trial that a proxy likes best; of several that it likes alike, the mean: any may be picked.
+    """Return the value of the trial that a proxy likes best, or the mean of several that it likes alike.
 
     Args:
         proxy: float (n,), at least one.

@@ -31,7 +31,7 @@ class ClusteredAuroc:
     negative_clusters: int
 
     def interval(self, index: int, confidence: float) -> tuple[float, float]:
-        """A two-sided t interval for one of the AUROC, clipped to 0-1.
+        """Return a two-sided t interval for one of the AUROC, clipped to 0-1.
 
         Where the scores separate the labels the estimated variance is 0, which says nothing. So it is at least
         that of Hanley and McNeil for an AUROC half a pair of clusters away from 0 or 1.
@@ -98,7 +98,7 @@ def chance_variance(positives: int, negatives: int) -> float:
 
 
 def place_scores(ours: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The share of `others` (k, q) that lie below each of `ours` (k, p), ties counted half: float64 (k, p)."""
+    """Return the share of `others` (k, q) below each of `ours` (k, p), ties counted half: float64 (k, p)."""
     shares = np.empty(ours.shape)
     for row, mine, theirs in zip(shares, ours, np.sort(others, axis=1), strict=True):
         row[:] = (np.searchsorted(theirs, mine, "left") + np.searchsorted(theirs, mine, "right")) / 2

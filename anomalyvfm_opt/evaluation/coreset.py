@@ -17,7 +17,7 @@ _PROJECTED = 64  # dimensions that distances are taken in (Johnson and Lindenstr
 
 
 def choose_coreset(fit: TileFeatures, most: int, seed: int) -> np.ndarray:
-    """The patches to remember.
+    """Return the patches to remember.
 
     Args:
         fit: features of normal images by the frozen network, t tiles of (g, g) patches.
@@ -45,7 +45,7 @@ def choose_coreset(fit: TileFeatures, most: int, seed: int) -> np.ndarray:
 
 
 def take_rows(patches: Tensor, chosen: np.ndarray, start: int) -> Tensor:
-    """The chosen ones among patches (p, c), which are number `start` and following of all."""
+    """Return the chosen ones among patches (p, c), which are number `start` and following of all."""
     first, last = np.searchsorted(chosen, (start, start + len(patches)))
     return patches[torch.from_numpy(chosen[first:last] - start).to(patches.device)]
 

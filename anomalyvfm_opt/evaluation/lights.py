@@ -39,7 +39,7 @@ def compare_lights(
     draws: int,
     rng: np.random.Generator,
 ) -> dict[str, LightGain]:
-    """The gain under each light.
+    """Return the gain under each light.
 
     Args:
         finalist: float (s, n), the scores of its s models.

@@ -31,7 +31,7 @@ def resize_maps(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _reduce(mask: np.ndarray, factor: int) -> np.ndarray:
-    """A mask (h, w) of 0 and 1 in blocks of `factor` px: 1 if any part of a block is."""
+    """Return a mask (h, w) of 0 and 1 in blocks of `factor` px: 1 if any part of a block is."""
     height, width = (math.ceil(side / factor) for side in mask.shape)
     padded = np.zeros((height * factor, width * factor), np.uint8)
     padded[: mask.shape[0], : mask.shape[1]] = mask

@@ -33,7 +33,7 @@ def evaluate(
     masks: Numbers | None = None,
     is_image: Numbers | None = None,
 ) -> Metrics:
-    """All metrics at once.
+    """Compute all metrics at once.
 
     Args:
         scores: float (n,), higher is more anomalous.
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def auroc(scores: Numbers, labels: Numbers) -> float:
-    """The chance that an anomalous image scores above a normal one; a tie counts half (Mann-Whitney).
+    """Return the chance that an anomalous image scores above a normal one; a tie counts half (Mann-Whitney).
 
     Args:
         scores: float (n,), higher is more anomalous.
@@ -85,7 +85,7 @@ def average_precision(scores: Numbers, labels: Numbers) -> float:
 
 
 def f1_max(scores: Numbers, labels: Numbers) -> float:
-    """The best F1 that any threshold reaches: 2 TP / (flagged + positives).
+    """Return the best F1 that any threshold reaches: 2 TP / (flagged + positives).
 
     Args and raises: as `auroc`.
     """
@@ -128,7 +128,7 @@ def au_pro(maps: Numbers, masks: Numbers, fpr_limit: float) -> float:
 
 
 def label_regions(is_anomalous: Numbers) -> tuple[Numbers, int]:
-    """The regions that AU-PRO averages over: anomalous pixels of an image that touch, over corners as well.
+    """Return the regions that AU-PRO averages over: anomalous pixels of an image that touch, over corners as well.
 
     Args:
         is_anomalous: bool (m, h, w).
@@ -158,7 +158,7 @@ def _auroc(normal: Numbers, anomalous: Numbers) -> float:
 
 
 def _threshold_counts(scores: Numbers, is_anomalous: Numbers) -> tuple[Numbers, Numbers, int]:
-    """For each distinct score from the highest down: true positives, flagged images; and all positives."""
+    """Count true positives and flagged images for each distinct score from the highest down; and positives."""
     order = np.argsort(scores)[::-1]
     last = _last_of_ties(scores[order])
     true = np.cumsum(is_anomalous[order])[last]
@@ -168,7 +168,7 @@ def _threshold_counts(scores: Numbers, is_anomalous: Numbers) -> tuple[Numbers, 
 def _per_region_overlap(
     maps: Numbers, is_normal: Numbers, is_anomalous: Numbers, fpr_limit: float
 ) -> tuple[Numbers, Numbers]:
-    """The curve from (0, 0) to its first point at or beyond the limit: rates and mean overlaps, float64 (k,).
+    """Return the curve from (0, 0) to its first point at or beyond the limit: rates, mean overlaps, float64 (k,).
 
     Only pixels that score at least as much as the normal pixel at the limit matter: the rest is never sorted.
     """
@@ -228,7 +228,7 @@ def _checked_scores(scores: Numbers, labels: Numbers) -> tuple[Numbers, Numbers]
 def _checked_maps(
     maps: Numbers, masks: Numbers, is_image: Numbers | None = None
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """The maps, and which of their pixels are normal and which anomalous: padding is neither."""
+    """Return the maps, and which of their pixels are normal and which anomalous: padding is neither."""
     maps, masks = np.asarray(maps), np.asarray(masks)
     if maps.ndim != 3 or maps.shape != masks.shape or (is_image is not None and is_image.shape != maps.shape):
         raise ValueError(f"maps {maps.shape} and masks {masks.shape} must both be (images, height, width)")

@@ -20,7 +20,7 @@ def mean_auroc(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def draw_scene_counts(labels: np.ndarray, scenes: Sequence[str], draws: int, seed: int) -> np.ndarray:
-    """How often each image counts in each draw: whole scenes are drawn with replacement within each label.
+    """Return how often each image counts in each draw: whole scenes are drawn with replacement within each label.
 
     A function of its arguments alone: models that score the same images on different hosts have the same draws, so
     that they can be paired. A scene of both labels counts as one of either.
@@ -98,7 +98,7 @@ def bootstrap_difference(
 
 
 def _group(scenes: Sequence[str], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scene of each of the images, numbered in the order of names, and how many images each scene has."""
+    """Return the scene of each image, numbered in the order of names, and how many images each scene has."""
     _, of_image, sizes = np.unique(np.asarray(scenes)[images], return_inverse=True, return_counts=True)
     return of_image, sizes
 

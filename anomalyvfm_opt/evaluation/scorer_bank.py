@@ -41,7 +41,7 @@ class ScorerBank:
         return fitted
 
     def calibrate(self, held_out: TileFeatures) -> "CalibratedBank":
-        """The bank with the ensemble's scales; it is not changed itself.
+        """Return the bank with the ensemble's scales; it is not changed itself.
 
         Args:
             held_out: features of normal images that nothing was trained or fitted on (at least 2), and that are

@@ -54,7 +54,7 @@ def stitch_maps(frames: Frames, tile_maps: np.ndarray) -> np.ndarray:
 
 
 def take_highest(frames: Frames, tile_scores: np.ndarray) -> np.ndarray:
-    """The score of the most anomalous tile of each image: float64 (n,) of float (t,)."""
+    """Return the score of the most anomalous tile of each image: float64 (n,) of float (t,)."""
     highest = np.full(len(frames), -np.inf)
     np.maximum.at(highest, frames.tiles[:, 0], tile_scores)
     return highest
@@ -73,7 +73,7 @@ def mean_of_top(frames: Frames, maps: np.ndarray, share: float) -> np.ndarray:
 
 
 def mark_content(frames: Frames, shape: tuple[int, int]) -> np.ndarray:
-    """Which cells of maps of a shape (h, w) are no padding: bool (n, h, w)."""
+    """Return which cells of maps of a shape (h, w) are no padding: bool (n, h, w)."""
     is_content = np.zeros((len(frames), *shape), bool)
     for index, (height, width) in enumerate(_count_cells(frames, shape)):
         is_content[index, :height, :width] = True
@@ -81,7 +81,7 @@ def mark_content(frames: Frames, shape: tuple[int, int]) -> np.ndarray:
 
 
 def mark_tile_content(frames: Frames, grid: int) -> np.ndarray:
-    """Which cells of the maps of tiles are no padding: bool (t, grid, grid)."""
+    """Return which cells of the maps of tiles are no padding: bool (t, grid, grid)."""
     cell_px = frames.geometry.tile_px / grid
     starts = np.arange(grid) * cell_px
     content = frames.content_px[frames.tiles[:, 0]] - frames.tiles[:, 1:]  # (t, 2), px from the tile's corner

@@ -52,7 +52,7 @@ def keep(command: Sequence[str]) -> int:
 
 
 def _tie_to(parent: int) -> Callable[[], None]:
-    """Return what a new process calls to get SIGTERM when its parent dies (Linux; see prctl(2))."""
+    """Tie a new process to its parent: SIGTERM when that dies (Linux; see prctl(2))."""
     libc = ctypes.CDLL(None)
 
     def tie() -> None:

@@ -69,7 +69,7 @@ class WorkerTask:
         return DelayedSubmission(self)
 
     def _name(self, _slot: Slot, start: int) -> list[str]:
-        """The job's id begins the worker's name, so that `worker list` and `squeue` can be read side by side."""
+        """Begin the worker's name with the job's id, so that `worker list` and `squeue` read side by side."""
         name = f"slurm-{read_job_id()}-{start}-{secrets.token_hex(2)}"
         cores = os.environ.get("SLURM_CPUS_ON_NODE", "")  # of this job, also where nothing binds it to them
         return [*self.arguments, "--name", name, *(["--threads", cores] if cores.isdigit() else [])]

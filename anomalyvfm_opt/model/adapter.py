@@ -38,7 +38,7 @@ def match_targets(backbone: Backbone, targets: str, adapted_blocks: int | str) -
 
 
 def list_targets(network: nn.Module, pattern: str) -> list[str]:
-    """Names of the modules that a pattern matches in full."""
+    """Return the names of the modules that a pattern matches in full."""
     return list_matches([name for name, _ in network.named_modules()], pattern)
 
 
@@ -90,7 +90,7 @@ class Adapter:
 
     @contextmanager
     def merged(self) -> Iterator[None]:
-        """The update inside the network's own weights for the length of a `with`.
+        """Merge the update into the network's own weights for the length of a `with`.
 
         Then the network costs what it costs frozen. Its weights come back bit for bit: to subtract what was added,
         as peft does, would not give them back.

@@ -84,7 +84,7 @@ class Backbone:
         return self.weights == "random"
 
     def list_moved(self) -> list[str]:
-        """Names of the parameters and buffers that are no longer what they were when the network was made.
+        """List the parameters and buffers that are no longer what they were when the network was made.
 
         Not while an adapter is in the network: that gives its tensors other names.
         """

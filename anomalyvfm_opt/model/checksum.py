@@ -7,7 +7,7 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # 
 
 
 def sum_bits(network: nn.Module) -> dict[str, int]:
-    """A number for each parameter and buffer, from all of its bits, computed where the tensor lives.
+    """Return a number for each parameter and buffer, from all of its bits, computed where the tensor lives.
 
     The bits are read as integers and added up with wrap-around: not as strict as a hash (equal elements may
     trade places), but a thousand times cheaper, and any training step or drift of a statistic shows.

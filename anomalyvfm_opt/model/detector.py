@@ -65,22 +65,22 @@ class Detector(nn.Module):
         return self
 
     def adapter_parameters(self) -> list[nn.Parameter]:
-        """The adapter's trainable parameters."""
+        """Return the adapter's trainable parameters."""
         return [p for p in self.backbone.network.parameters() if p.requires_grad]
 
     def generators(self) -> list[torch.Generator]:
-        """What a training step draws random numbers from."""
+        """Return what a training step draws random numbers from."""
         return self.adapter.generators() if self.adapter else []
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """The parameters of decoder and predictor."""
+        """Return the parameters of decoder and predictor."""
         heads = [head for head in (self.decoder, self.predictor) if head is not None]
         return [p for head in heads for p in head.parameters()]
 
 
 @contextmanager
 def build_detector(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int = 0) -> Iterator[Detector]:
-    """A detector with a fresh adapter and fresh heads, all drawn from `seed`; taken apart at the end.
+    """Return a detector with a fresh adapter and fresh heads, all drawn from `seed`; taken apart at the end.
 
     It begins in eval mode. `steps` is how many optimiser steps are to follow (see `adapted`).
     """

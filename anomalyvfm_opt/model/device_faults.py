@@ -12,7 +12,7 @@ _SIGNS = ("CUDA error", "CUBLAS_STATUS", "cuDNN error", "device-side assert")
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether an error is the GPU's own, and not of memory that is used up.
+    """Return whether an error is the GPU's own, and not of memory that is used up.
 
     After one of them every later call on the device fails as well: the CUDA context is broken until the process
     ends. Newer versions of torch have a class for most of them; the libraries' are known by their words.

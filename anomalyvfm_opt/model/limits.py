@@ -14,7 +14,7 @@ from anomalyvfm_opt.spec.space import Space
 
 
 def find_limits_problems(spec: Spec, folder: Path | None = None) -> list[Problem]:
-    """What the backbone of a spec cannot give: a block, an input size, a rank.
+    """Return what the backbone of a spec cannot give: a block, an input size, a rank.
 
     The ranks of references are exempt: they are what they are.
 
@@ -79,7 +79,7 @@ def _find_uneven_patches(outline: Outline, spec: Spec) -> Iterator[Problem]:
 
 
 def _list_inputs(spec: Spec) -> Iterator[tuple[FieldPath, int]]:
-    """The sides (px) of what the network sees, and the fields that say so; a tile's, whatever the image's size."""
+    """List the sides (px) of what the network sees, and the fields that say so; of tiles, the tile's side."""
     if spec.data.tiles:
         yield ("data", "tiles", "size_px"), spec.data.tiles.size_px
         return
@@ -107,7 +107,7 @@ def _find_uneven_tiles(outline: Outline, lists: Sequence[Sequence[int]], spec: S
 
 
 def _find_idle_references(outline: Outline, n_blocks: int, spec: Spec) -> Iterator[Problem]:
-    """All references but `frozen` adapt attention in all blocks, whatever the space says."""
+    """Find references that adapt nothing: all but `frozen` adapt attention in all blocks, in any space."""
     adapted = [name for name in spec.references if name != FROZEN]
     if adapted:
         try:
@@ -119,7 +119,7 @@ def _find_idle_references(outline: Outline, n_blocks: int, spec: Spec) -> Iterat
 
 
 def _find_large_ranks(outline: Outline, n_blocks: int, spec: Spec) -> Iterator[Problem]:
-    """A rank above a layer's smaller side says no more than that side does, and costs more."""
+    """Return a rank above a layer's smaller side says no more than that side does, and costs more."""
     name, space = spec.backbone.name, spec.search.space
     sides: dict[str, int] = {}
     for position, targets in enumerate(space.targets):
@@ -158,5 +158,5 @@ def _suggest_model(name: str) -> str:
 
 
 def _say_without_field(error: UsageError) -> str:
-    """A message in which the field is not named again, since its path stands before it."""
+    """Return a message in which the field is not named again, since its path stands before it."""
     return str(error).removeprefix("backbone.name: ").removeprefix("backbone: ")

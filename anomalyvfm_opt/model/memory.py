@@ -29,7 +29,7 @@ _SIGNS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is used up, a GPU's or the host's.
+    """Return whether an error says that memory is used up, a GPU's or the host's.
 
     Only a GPU's allocator has a class of its own for it; the other parts of torch are known by their words.
     """
@@ -140,14 +140,14 @@ class PeakMemory:
             return  # no Linux, or a container that keeps it closed: then the mark is only ever raised
 
     def read_mib(self) -> int | None:
-        """The peak in MiB, or None where nobody counts it."""
+        """Return the peak in MiB, or None where nobody counts it."""
         if self._device.type == "cuda":
             return round(torch.cuda.max_memory_allocated(self._device) / _MIB)
         return read_status_mib("VmHWM")
 
 
 def read_status_mib(field: str) -> int | None:
-    """A size of this process in MiB, such as `VmHWM` (peak resident) or `VmRSS` (resident); None if not known."""
+    """Read a size of this process in MiB, such as `VmHWM` (peak resident) or `VmRSS`; None if not known."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
@@ -172,12 +172,12 @@ class TrialMemory:
 
     @classmethod
     def begin(cls, batch_size: int, scoring_batch: int, device: torch.device) -> Self:
-        """A trial that tries whole batches first, and whose peak counts from now, without what others left."""
+        """Begin a trial that tries whole batches first, and whose peak counts from now."""
         release_cached_memory(device)
         return cls(ShrinkingBatch(batch_size, device), ShrinkingBatch(scoring_batch, device), PeakMemory(device))
 
     def describe(self, is_trained: bool) -> dict[str, Any]:
-        """The trial's attributes: images at once in training and in scoring, and the peak in MiB."""
+        """Return the trial's attributes: images at once in training and in scoring, and the peak in MiB."""
         return {
             "micro_batch": self.micro_batch.size if is_trained else None,
             "scoring_batch": self.scoring_batch.size,

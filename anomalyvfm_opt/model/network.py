@@ -26,7 +26,7 @@ _FITTED = ("pos_embed", "relative_position", "rel_pos")  # tensors that timm fit
 
 
 def create_network(name: str, weights: str, image_size_px: int) -> Any:
-    """A timm network with its weights; position embeddings in a file are fitted to the image size.
+    """Return a timm network with its weights; position embeddings in a file are fitted to the image size.
 
     Raises:
         UsageError: a model or a size that cannot be used, or a file of another model.
@@ -54,13 +54,13 @@ def create_network(name: str, weights: str, image_size_px: int) -> Any:
 
 
 def is_fitted_to_size(name: str) -> bool:
-    """Whether timm fits tensors of a model to the size of its input, such as a ViT's position embeddings."""
+    """Return whether timm fits tensors to the size of the input, such as a ViT's position embeddings."""
     known = find_config(name)
     return known is not None and bool(known.fixed_input_size)
 
 
 def differ_by_size_only(one: Any, other: Any) -> bool:
-    """Whether two networks of one model have equal tensors but for those that timm fits to the image size."""
+    """Return whether two networks of a model differ in nothing but what timm fits to the image size."""
     own, given = one.state_dict(), other.state_dict()
     return own.keys() == given.keys() and all(
         torch.equal(tensor, given[key])
@@ -71,7 +71,7 @@ def differ_by_size_only(one: Any, other: Any) -> bool:
 
 
 def build_network(name: str, options: dict[str, Any]) -> Any:
-    """A timm network with random weights, the same in each process.
+    """Return a timm network with random weights, the same in each process.
 
     Raises:
         UsageError: timm cannot build it with these options.
@@ -94,7 +94,7 @@ def _create(name: str, options: dict[str, Any]) -> Any:
 
 
 def _fill_network(name: str, options: dict[str, Any], file: Path) -> Any:
-    """The network with a file's tensors, all of its own among them."""
+    """Return the network with a file's tensors, all of its own among them."""
     given = read_weights(file)
     missing, n_own = _list_missing(name, options, given, file)
     if missing:
@@ -109,7 +109,7 @@ def _fill_network(name: str, options: dict[str, Any], file: Path) -> Any:
 def _list_missing(
     name: str, options: dict[str, Any], given: dict[str, Tensor], file: Path
 ) -> tuple[list[str], int]:
-    """The network's tensors that a file lacks, and how many it has.
+    """Return the network's tensors that a file lacks, and how many it has.
 
     timm alone knows how names and sizes in a file are to be changed, and passes over what the file lacks without a
     word. So a network is filled with NaN for each value: what is a number then is not from the file.

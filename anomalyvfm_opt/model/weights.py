@@ -78,7 +78,7 @@ def _check_file(path: Path) -> None:
 
 
 def resolve_weights(weights: str, base_folder: Path) -> str:
-    """What `backbone.weights` means for a spec in `base_folder`: a keyword as it is, a file as an absolute path.
+    """Return `backbone.weights` of a spec in `base_folder`: a keyword as it is, a file as an absolute path.
 
     Symbolic links stay: a file in the hub's cache has its name from one.
 
@@ -164,7 +164,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def fetch_weights(name: str, hub_id: str | None) -> Path:
-    """A model's safetensors file from this host's cache of the Hugging Face hub, else from the hub.
+    """Return a model's safetensors file from this host's cache of the Hugging Face hub, else from the hub.
 
     Args:
         name: the timm model with its weights tag.

@@ -11,7 +11,7 @@ _FROZEN_TRIALS = 2  # one on search data, one on the locked images
 
 
 def reckon_confirmation(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Parameters]) -> Range:
-    """Seconds on one worker. Every training is scored once, at its end.
+    """Reckon the seconds on one worker. Every training is scored once, at its end.
 
     Which parameters will win is not known: finalists are taken to cost what random points of the space do.
 

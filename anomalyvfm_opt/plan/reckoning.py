@@ -176,7 +176,7 @@ def _plan(
     cache: ArrayStore,
     categories: int,
 ) -> CategoryPlan:
-    """The plan of one study; the first of its times is None if nothing of the search is left."""
+    """Return the plan of one study; the first of its times is None if nothing of the search is left."""
     seconds, confirm_seconds = times
     split, geometries = subject.split, subject.geometries
     there = {size: is_decoded(cache, split.fit, geometry) for size, geometry in geometries.items()}
@@ -202,13 +202,13 @@ def _plan(
 
 
 def _count_start(making: Making, split: Split, anomalies: int, is_decoded: bool) -> float:
-    """Seconds to make what the trials of one image size share."""
+    """Return the seconds to make what the trials of one image size share."""
     images = sum(len(records) for records in split.roles.values())
     return anomalies * making.anomaly_s + (0.0 if is_decoded else images * making.decode_s)
 
 
 def _reckon(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Parameters], done: int) -> Range:
-    """Seconds of the trials that are left; references are run first."""
+    """Return the seconds of the trials that are left; references are run first."""
     run_as = spec.references_run(category)
     references = [spec.reference(name, category) for name, other in run_as.items() if name == other]
     return expect_seconds(
@@ -228,7 +228,7 @@ def _read_terms(spec: Spec) -> _Terms:
 
 
 def _count_random(spec: Spec) -> int:
-    """How many trials are random: with the random sampler all of them."""
+    """Return how many trials are random: with the random sampler all of them."""
     return spec.search.trials if spec.search.sampler == "random" else spec.search.startup_trials
 
 
@@ -259,7 +259,7 @@ def _count_anomalies(spec: Spec, category: str) -> int:
 
 
 def _list_kinds(space: Space) -> list[str]:
-    """The kinds that a space may draw: all, but for those of a fixed share of nothing."""
+    """Return the kinds that a space may draw: all, but for those of a fixed share of nothing."""
     mix = space.synthesis_mix
     return [kind for kind in KINDS if isinstance(mix, str) or getattr(mix, kind) > 0]
 

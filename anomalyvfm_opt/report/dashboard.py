@@ -42,7 +42,7 @@ class _Handler(WSGIRequestHandler):
 
 
 def make_application(storage: RDBStorage, token: str | None = None, *, may_write: bool = False) -> Application:
-    """The dashboard as a WSGI application, with the guard before it and a cache behind it.
+    """Return the dashboard as a WSGI application, with the guard before it and a cache behind it.
 
     A finished trial is read once. Without the cache, each refresh of a page reads all trials of its study.
 
@@ -72,7 +72,7 @@ def serve_dashboard(application: Application, host: str, port: int) -> None:
 
 
 def read_token(path: Path) -> str:
-    """The token in a file that its owner alone may read.
+    """Return the token in a file that its owner alone may read.
 
     Raises:
         UsageError: it is not there, others may read it, or it holds no token.
@@ -92,7 +92,7 @@ def read_token(path: Path) -> str:
 
 
 def keep_token(path: Path) -> str:
-    """The token in a file of the state folder, which is made the first time.
+    """Return the token in a file of the state folder, which is made the first time.
 
     Raises:
         EnvironmentMissingError: it cannot be written.

@@ -18,5 +18,5 @@ Part = str | Grid  # a paragraph, or a table
 
 
 def signed(value: float | None) -> str:
-    """A gain with its sign, four decimals; never a negative nought."""
+    """Return a gain with its sign, four decimals; never a negative nought."""
     return "-" if value is None else f"{round(value, 4) + 0.0:+.4f}"

@@ -96,7 +96,7 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this host can reach that address of its own."""
+    """Return whether only this host can reach that address of its own."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -109,7 +109,7 @@ def _name_cookie(environ: dict[str, Any]) -> str:
 
 
 def _read_host(environ: dict[str, Any]) -> str:
-    """The host that the request is addressed to, without its port and without brackets."""
+    """Return the host that the request is addressed to, without its port and without brackets."""
     host: str = environ.get("HTTP_HOST", "localhost")
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
@@ -122,7 +122,7 @@ def _read_query(environ: dict[str, Any]) -> str:
 def _refuse(
     environ: dict[str, Any], start_response: StartResponse, status: HTTPStatus, text: str
 ) -> Iterable[bytes]:
-    """In words; the pages of the dashboard show a reason that comes as JSON."""
+    """Refuse in words; the pages of the dashboard show a reason that comes as JSON."""
     more = [("WWW-Authenticate", "Bearer")] if status is HTTPStatus.UNAUTHORIZED else []
     if environ.get("PATH_INFO", "").startswith("/api/"):
         return _answer(start_response, status, "application/json", json.dumps({"reason": text}), more)

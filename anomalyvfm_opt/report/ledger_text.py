@@ -18,7 +18,7 @@ def tabulate_judged(judged: Mapping[str, Sequence[Judged]]) -> Grid:
 
 
 def tabulate_ledger(entries: Sequence[Entry]) -> Grid:
-    """All predictions, also those that wait for an answer."""
+    """Return all predictions, also those that wait for an answer."""
     rows = []
     for entry in entries:
         made = entry.made
@@ -30,7 +30,7 @@ def tabulate_ledger(entries: Sequence[Entry]) -> Grid:
 
 
 def tabulate_records(entries: Sequence[Entry]) -> Grid:
-    """How good each source has been so far."""
+    """Return how good each source has been so far."""
     heads = (
         "source",
         "answered",
@@ -58,7 +58,7 @@ def tabulate_records(entries: Sequence[Entry]) -> Grid:
 
 
 def judged_to_json(one: Judged) -> dict[str, Any]:
-    """A prediction and its answer."""
+    """Return a prediction and its answer."""
     return {
         "source": one.prediction.source,
         "predicted": one.prediction.gain,
@@ -71,7 +71,7 @@ def judged_to_json(one: Judged) -> dict[str, Any]:
 
 
 def ledger_to_json(entries: Sequence[Entry]) -> dict[str, Any]:
-    """The `predictions --json` object (schema 1)."""
+    """Return the `predictions --json` object (schema 1)."""
     return {
         "schema": 1,
         "predictions": [

@@ -188,7 +188,7 @@ def _count_trials(n: int) -> str:
 
 
 def to_json(proxy: Proxy) -> dict[str, Any]:
-    """The `proxy` of `study show --json`; null for what is not known."""
+    """Return the `proxy` of `study show --json`; null for what is not known."""
     pick = proxy.pick
 
     def show(found: RankCorrelation) -> dict[str, float | int | None]:

@@ -155,7 +155,7 @@ def _summarise_trial(trial: StoredTrial, own_size_px: int) -> TrialSummary:
 
 
 def to_json(summary: StudySummary) -> dict[str, Any]:
-    """The `study show --json` object (schema 1)."""
+    """Return the `study show --json` object (schema 1)."""
     record, usage = summary.record, summary.usage
 
     def brief(trial: TrialSummary | None) -> dict[str, Any] | None:
@@ -248,7 +248,7 @@ class ResultRow:
 
 
 def tabulate(summaries: Sequence[StudySummary]) -> list[ResultRow]:
-    """One row a study: category, frozen, v1.1, v1.2 or `= v1.1`, best, change of best against the baseline."""
+    """Return a row a study: category, frozen, v1.1, v1.2 or `= v1.1`, best, its change against the baseline."""
     return [_to_row(summary) for summary in summaries]
 
 

@@ -7,7 +7,7 @@ from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST
 
 
 def list_doubts(categories: Sequence[CategoryVerdict]) -> list[str]:
-    """A line for each."""
+    """Return the doubts, a line for each."""
     return [f"{one.evidence.study.name}: {line}" for one in categories for line in _list_doubts(one)]
 
 

@@ -14,12 +14,12 @@ from anomalyvfm_opt.verdict.roi import Roi
 
 
 def to_json(found: CategoryVerdict | SpecVerdict) -> dict[str, Any]:
-    """A verdict on a study or on a spec."""
+    """Return a verdict on a study or on a spec."""
     return category_to_json(found) if isinstance(found, CategoryVerdict) else spec_to_json(found)
 
 
 def category_to_json(found: CategoryVerdict) -> dict[str, Any]:
-    """The `verdict S --json` object."""
+    """Return the `verdict S --json` object."""
     evidence, arms = found.evidence, found.evidence.arms
     looks, scorings = count_looks(found)
     good, bad = evidence.images.scene_counts
@@ -65,7 +65,7 @@ def category_to_json(found: CategoryVerdict) -> dict[str, Any]:
 
 
 def spec_to_json(found: SpecVerdict) -> dict[str, Any]:
-    """The `verdict SPEC --json` object."""
+    """Return the `verdict SPEC --json` object."""
     return {
         "schema": 1,
         "spec": found.spec,

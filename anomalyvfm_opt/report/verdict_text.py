@@ -30,12 +30,12 @@ _ARMS = (
 
 
 def describe(found: CategoryVerdict | SpecVerdict) -> list[Part]:
-    """A verdict on a study or on a spec, as what is to be shown one after the other."""
+    """Return a verdict on a study or on a spec, as what is to be shown one after the other."""
     return describe_category(found) if isinstance(found, CategoryVerdict) else describe_spec(found)
 
 
 def describe_category(found: CategoryVerdict) -> list[Part]:
-    """The verdict on one study."""
+    """Return the verdict on one study."""
     currency = found.evidence.study.spec.verdict.currency
     return [
         _lead(found.ruling, found.evidence.study.name),
@@ -46,7 +46,7 @@ def describe_category(found: CategoryVerdict) -> list[Part]:
 
 
 def describe_spec(found: SpecVerdict) -> list[Part]:
-    """The verdict on a spec: the mean first, which decides, then each category."""
+    """Return the verdict on a spec: the mean first, which decides, then each category."""
     count = len(found.categories)
     mean = ("mean", *_ruling_cells(found.ruling), "-", _three(found.smallest_gain))
     currency = found.categories[0].evidence.study.spec.verdict.currency
@@ -69,7 +69,7 @@ def _tell_the_rest(
 
 
 def _tabulate(categories: Sequence[CategoryVerdict], more: Sequence[tuple[str, ...]]) -> Iterator[Grid]:
-    """What was ruled, and what it was ruled from."""
+    """Return what was ruled, and what it was ruled from."""
     rulings = [*map(_ruling_row, categories), *more]
     yield Grid("Gain in image AUROC on the locked images", _RULINGS, rulings, right=(3, 4, 5, 6, 7))
     arms = [_arms_row(one) for one in categories]
@@ -119,7 +119,7 @@ def _arms_row(found: CategoryVerdict) -> tuple[str, ...]:
 
 
 def _mean_value(values: np.ndarray) -> str:
-    """The mean over seeds (s,), and their SD where there are several."""
+    """Return the mean over seeds (s,), and their SD where there are several."""
     if not len(values):
         return "-"
     return f"{values.mean():.4f}" + (f" ±{values.std(ddof=1):.4f}" if len(values) > 1 else "")
@@ -170,7 +170,7 @@ def _list_views(one: CategoryVerdict) -> Iterator[tuple[str, ...]]:
 
 
 def _name_sizes(one: CategoryVerdict) -> str:
-    """Where the arms see images of different sizes: each is judged at its own, which moves metrics of pixels."""
+    """Name the sizes where the arms see images of different ones: each is judged at its own."""
     own = one.evidence.study.spec.data.image_size_px
     parameters = [one.evidence.arms[name].plan.parameters for name in (FINALIST, BASELINE)]
     sizes = [own if p is None else p.image_size_px for p in parameters]
@@ -178,7 +178,7 @@ def _name_sizes(one: CategoryVerdict) -> str:
 
 
 def _tell_luck(categories: Sequence[CategoryVerdict]) -> Iterator[Part]:
-    """What the search seemed to show, beside what the best of many shows by luck."""
+    """Return what the search seemed to show, beside what the best of many shows by luck."""
     heads = (
         "category",
         "trials",

@@ -29,7 +29,7 @@ class Problem(NamedTuple):
 
 
 def find_contradictions(read: Callable[[str], Any]) -> list[Problem]:
-    """All contradictions of a spec.
+    """Return all contradictions of a spec.
 
     Args:
         read: gives a field's value by its dotted path; raises LookupError for a field that is itself wrong, and
@@ -108,7 +108,7 @@ def _find_uncovered_edge(image_size_px: int, tiles: "Tiles | None") -> Iterator[
 
 
 def _find_uncovered_edges(choices: Sequence[int], image_size_px: int, tiles: "Tiles | None") -> Iterator[Problem]:
-    """The same of each size that is searched; that of the other trials has been looked at."""
+    """Find uncovered edges at each size that is searched; the size of the other trials has been looked at."""
     for index, choice in enumerate(choices):
         if choice != image_size_px:
             yield from _compare_edge(("search", "space", "image_size_px", index), choice, tiles)

@@ -37,7 +37,7 @@ class SpecDifference:
 def find_differences(
     old: Mapping[str, Any], new: Mapping[str, Any], ignored: Collection[str] = ()
 ) -> list[SpecDifference]:
-    """The fields that differ, in the order of the spec; a list or a range is one field.
+    """Return the fields that differ, in the order of the spec; a list or a range is one field.
 
     Args:
         old: content of one spec (plain JSON values).
@@ -66,7 +66,7 @@ def _is_section(value: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    """A value as it is read most easily: `2 - 20 (log)`, `[2, 4, all]`, `texture 0.4, structural 0.6`."""
+    """Return a value as it is read most easily: `2 - 20 (log)`, `[2, 4, all]`, `texture 0.4, structural 0.6`."""
     if isinstance(value, Mapping) and value.keys() == _RANGE:
         return f"{_show(value['low'])} - {_show(value['high'])}{' (log)' if value['log'] else ''}"
     if isinstance(value, Mapping):

@@ -42,7 +42,7 @@ def load_spec(path: Path, find_problems: FindProblems | None = None) -> Spec:
 
 
 def _parse(path: Path) -> Any:
-    """The YAML document with its line numbers. YAML 1.2, so that `1e-4` is a number and `no` is a word."""
+    """Return the YAML document with its line numbers. YAML 1.2, so that `1e-4` is a number and `no` is a word."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

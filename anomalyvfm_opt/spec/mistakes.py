@@ -50,7 +50,7 @@ class _Mistake:
 
 
 def describe_mistakes(error: ValidationError) -> list[Problem]:
-    """What is wrong in a spec's structure: unknown keys, missing and unsuitable values; no contradictions."""
+    """Say what is wrong in a spec's structure: unknown keys, missing, unsuitable values; no contradictions."""
     problems: list[Problem] = []
     unsuitable: dict[FieldPath, _Mistake] = {}
     for details in error.errors(include_url=False):
@@ -105,7 +105,7 @@ def _show(value: Any) -> str:
 
 
 def _strip_tags(details: Any) -> FieldPath:
-    """The path of an error without the names of union members, which pydantic puts into it."""
+    """Return the path of an error without the names of union members, which pydantic puts into it."""
     parts = details["loc"]
     last = len(parts) - 1 if details["type"] in ("extra_forbidden", "invalid_key") else len(parts)
     return tuple(
@@ -114,7 +114,7 @@ def _strip_tags(details: Any) -> FieldPath:
 
 
 def _suggest_key(path: FieldPath) -> str:
-    """What an unknown key might have been meant for."""
+    """Return what an unknown key might have been meant for."""
     key, known = str(path[-1]), _known_keys(path[:-1])
     close = difflib.get_close_matches(key.lower(), known, n=1)
     if close:
@@ -134,7 +134,7 @@ def _known_keys(path: FieldPath) -> Sequence[str]:
 
 
 def _find_model(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, be it one of several things that it may hold."""
+    """Return the section that a field holds, be it one of several things that it may hold."""
     for kind in (annotation, *get_args(annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind

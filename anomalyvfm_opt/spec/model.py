@@ -244,7 +244,7 @@ class Spec(Section):
         return {name: first.setdefault(self.reference(name, category), name) for name in self.references}
 
     def content(self) -> dict[str, Any]:
-        """The spec as plain JSON values, without the description (a word changed there changes no number)."""
+        """Return the spec as plain JSON values, without the description, which changes no number."""
         return self.model_dump(mode="json", exclude={"description"})
 
     def sha256(self) -> str:

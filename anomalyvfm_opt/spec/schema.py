@@ -9,7 +9,7 @@ _DIALECT = "http://json-schema.org/draft-07/schema#"  # the one that YAML editor
 
 
 def render_schema() -> str:
-    """The schema as the text of a JSON file.
+    """Return the schema as the text of a JSON file.
 
     It knows structure, ranges and choices; what contradicts itself across fields only `spec check` sees.
     """

@@ -33,7 +33,7 @@ class StudyName:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The parts of a name.
+        """Return the parts of a name.
 
         Raises:
             ValueError: it is no study's name.

@@ -16,7 +16,7 @@ _PARTS_OF_THE_NETWORK = ("data", "backbone", "search.space")
 
 
 def validate(document: Mapping[str, Any]) -> tuple[Spec | None, list[Problem]]:
-    """The spec, or None and its problems: structure and contradictions together.
+    """Return the spec, or None and its problems: structure and contradictions together.
 
     A contradiction is looked for wherever the fields that it needs are sound, whatever is wrong with others.
     """
@@ -28,7 +28,7 @@ def validate(document: Mapping[str, Any]) -> tuple[Spec | None, list[Problem]]:
 
 
 def keep_sound_part(document: Mapping[str, Any]) -> Spec | None:
-    """A spec with a document's data, backbone and space, and a stand-in for the rest; None if these are wrong."""
+    """Form a spec of a document's data, backbone and space, with stand-ins for the rest; else None."""
     try:
         data, backbone, space = (_read(document, path) for path in _PARTS_OF_THE_NETWORK)
         return Spec.model_validate(
@@ -45,7 +45,7 @@ def keep_sound_part(document: Mapping[str, Any]) -> Spec | None:
 
 
 def _read(document: Mapping[str, Any], path: str) -> Any:
-    """The value of one field of a document, or its default.
+    """Return the value of one field of a document, or its default.
 
     Raises:
         LookupError: it is missing or wrong.
@@ -71,7 +71,7 @@ def _read(document: Mapping[str, Any], path: str) -> Any:
 
 @cache
 def _adapter(path: str) -> TypeAdapter[Any]:
-    """What validates one field by itself, with the field's own limits."""
+    """Return what validates one field by itself, with the field's own limits."""
     *sections, name = path.split(".")
     model: Any = Spec
     for section in sections:

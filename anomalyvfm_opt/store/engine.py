@@ -52,7 +52,7 @@ def normalise_url(given: str, source: str = "--db") -> str:
 
 
 def _refuse_password(url: URL, source: str) -> None:
-    """A password in a URL is seen by other users (in argv) and by logs. No part of the URL is shown here."""
+    """Refuse a password in a URL: other users see it (in argv), and logs. No part of the URL is shown here."""
     is_misread = "@" in f"{url.host}{url.database}"  # an unquoted / or @ in a password moves it there
     if url.password is None and not is_misread and "password" not in url.query and "sslpassword" not in url.query:
         return

@@ -64,7 +64,7 @@ def locate_artifacts() -> Path:
 
 
 def locate_outlines() -> Path:
-    """Where what backbones can give is or would be kept; nothing is made."""
+    """Return where what backbones can give is or would be kept; nothing is made."""
     return locate_state_folder() / "outlines"
 
 

@@ -73,7 +73,7 @@ def _read_password(passfile: Path) -> str:
 
 
 def _set_password(connection: Connection, role: str, password: str) -> None:
-    """As `\\password` of psql does: what the server gets to see, and to log, is not the password."""
+    """Set a password as `\\password` of psql does: what the server gets to see, and to log, is not it."""
     raw = connection.connection.driver_connection
     verifier = encrypt_password(password, role, raw, "scram-sha-256")
     statement = f"ALTER ROLE {quote_always(role)} PASSWORD '{verifier}'"

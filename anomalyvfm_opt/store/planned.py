@@ -33,7 +33,7 @@ class Planned:
         return self.round, self.arm, self.seed
 
     def to_json(self) -> dict[str, Any]:
-        """As the trial's attribute; floats keep all of their digits."""
+        """Return it as the trial's attribute; floats keep all of their digits."""
         return asdict(self)
 
     @classmethod

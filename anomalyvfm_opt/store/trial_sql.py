@@ -36,7 +36,7 @@ _OF_STATES = " AND t.state = ANY(CAST(:states AS trialstate[]))"
 
 
 def select_trials(*, is_after: bool, is_listed: bool, is_of_states: bool) -> TextClause:
-    """The statement for trials of a study; a study without such trials gives one row without a trial.
+    """Return the statement for trials of a study; a study without such trials gives one row without a trial.
 
     Args:
         is_after: only trials with ids above `:after`.

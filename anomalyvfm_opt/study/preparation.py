@@ -16,7 +16,7 @@ from anomalyvfm_opt.store.home import locate_outlines
 
 
 def read_spec(file: Path, data: Path | None, categories: Sequence[str]) -> tuple[Spec, Path]:
-    """The spec of a file, and the folder of its images.
+    """Return the spec of a file, and the folder of its images.
 
     1. The spec's mistakes, all of them, those against the backbone's limits included.
     2. The data folder and its division, which need no torch.
@@ -56,7 +56,7 @@ def _check_limits(file: Path) -> Spec:
 
 
 def divide_categories(spec: Spec, root: Path, categories: Sequence[str]) -> dict[str, Split]:
-    """The division of each category, by name.
+    """Return the division of each category, by name.
 
     Raises:
         UsageError: a category that the spec does not list, or that is not in the folder.
@@ -68,7 +68,7 @@ def divide_categories(spec: Spec, root: Path, categories: Sequence[str]) -> dict
 
 
 def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list[str]:
-    """The categories of a spec in a folder, or a choice among them.
+    """Return the categories of a spec in a folder, or a choice among them.
 
     Raises:
         UsageError: one that the spec does not list.

@@ -35,7 +35,7 @@ class Change:
 
 
 def change_of(image: Pixels, region: Region, altered: Field) -> Change:
-    """What is left of an alteration (float32 (a, b, 3), 0-255) once invisible changes are taken back.
+    """Return what is left of an alteration (float32 (a, b, 3), 0-255) once invisible changes are taken back.
 
     The mask is the set of visibly changed pixels with its pinholes closed, inside the region's shape:
     a blend with equal content, or noise of nearly 0, marks nothing.
@@ -85,13 +85,13 @@ def first_visible(
 
 
 def blend(image: Pixels, region: Region, content: Pixels | Field, share: float) -> Field:
-    """The region's window, float32 (a, b, 3), with `share` (0-1) of new content; less at soft edges."""
+    """Return the region's window, float32 (a, b, 3), with `share` (0-1) of new content; less at soft edges."""
     before = image[region.window].astype(np.float32)
     return before + (share * region.opacity)[..., None] * (content - before)
 
 
 def is_grey(image: Pixels) -> bool:
-    """Whether the three channels are equal: colour in a grey image would give an anomaly away."""
+    """Return whether the three channels are equal: colour in a grey image would give an anomaly away."""
     return bool((image[..., :2] == image[..., 1:]).all())
 
 

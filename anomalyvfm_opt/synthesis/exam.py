@@ -146,7 +146,7 @@ def fill_exam(
 
 
 def list_bases(normals: int, count: int, seed: int) -> list[int]:
-    """Which normal image each item of an exam is made of: all of them once before any is used again."""
+    """Return which normal image each item of an exam is made of: all of them once before any is used again."""
     bases: list[int] = []
     while len(bases) < count:
         bases += (
@@ -156,12 +156,12 @@ def list_bases(normals: int, count: int, seed: int) -> list[int]:
 
 
 def list_kinds(count: int) -> list[str]:
-    """The kind of each item of an exam."""
+    """Return the kind of each item of an exam."""
     return [EXAM_KINDS[i % 3] for i in range(count)]
 
 
 def _islands(image_px: tuple[int, int], rng: np.random.Generator) -> Region:
-    """One to three islands of thresholded Perlin noise, of a random scale along each axis.
+    """Draw one to three islands of thresholded Perlin noise, of a random scale along each axis.
 
     Specks that nobody could see and continents are left out, if there is any island between them.
     """
@@ -179,7 +179,7 @@ def _islands(image_px: tuple[int, int], rng: np.random.Generator) -> Region:
 
 
 def _cut(image: Pixels, height: int, width: int, rng: np.random.Generator) -> Pixels:
-    """A (height, width) window of the image from a random place, no larger than the image."""
+    """Return a (height, width) window of the image from a random place, no larger than the image."""
     top = int(rng.integers(max(1, image.shape[0] - height + 1)))
     left = int(rng.integers(max(1, image.shape[1] - width + 1)))
     return image[top : top + height, left : left + width]

@@ -11,7 +11,7 @@ _LEAST_CONTRAST = 70.0  # levels of 255 between the two shades of a texture
 
 
 def draw_foreign(image: Pixels, grey: bool, rng: np.random.Generator) -> Field:
-    """A texture that this product does not have, float32 (h, w, 3) in 0-255; grey for a grey image."""
+    """Return a texture that this product does not have, float32 (h, w, 3) in 0-255; grey for a grey image."""
     form = int(rng.integers(4))
     if form == 3:
         return _turn_over(image, rng)
@@ -78,7 +78,7 @@ def _cloud(height: int, width: int, rng: np.random.Generator) -> Field:
 
 
 def _turn_over(image: Pixels, rng: np.random.Generator) -> Field:
-    """The image itself, point-mirrored, shifted, with its channels permuted and its shades inverted."""
+    """Return the image itself, point-mirrored, shifted, with its channels permuted and its shades inverted."""
     height, width = image.shape[:2]
     shift = (int(rng.integers(height)), int(rng.integers(width)))
     turned = np.roll(image[::-1, ::-1], shift, axis=(0, 1))[..., rng.permutation(3)]
@@ -87,7 +87,7 @@ def _turn_over(image: Pixels, rng: np.random.Generator) -> Field:
 
 
 def _two_shades(grey: bool, rng: np.random.Generator) -> tuple[Field, Field]:
-    """Two colours float32 (3,), at least `_LEAST_CONTRAST` levels apart in every channel."""
+    """Draw two colours float32 (3,), at least `_LEAST_CONTRAST` levels apart in every channel."""
     channels = 1 if grey else 3
     contrast = rng.uniform(_LEAST_CONTRAST, 255, channels)
     dark = rng.uniform(0, 255 - contrast)

@@ -50,7 +50,7 @@ class Mixture:
             raise ValueError(f"intensity is {self.intensity}, but must be above 0")
 
     def counts(self) -> dict[str, int]:
-        """How many of each kind: shares of the count, rounded by largest remainder so that they sum to it."""
+        """Return how many of each kind: shares of the count, rounded by largest remainder to sum to it."""
         shares = [getattr(self, kind) for kind in KINDS]
         exact = [self.count * share / sum(shares) for share in shares]
         rounded = [math.floor(number) for number in exact]
@@ -113,7 +113,7 @@ def fill_pool(
 
 
 def draw(mixture: Mixture, pool_size: int, seed: int) -> dict[str, NDArray[np.int64]]:
-    """Which items of each kind's pool a trial trains on, without replacement.
+    """Return which items of each kind's pool a trial trains on, without replacement.
 
     Under one seed a larger count contains the smaller one: two mixtures differ in no more than they must.
 

@@ -36,7 +36,7 @@ class PoolStore:
         self._content_px = seen_px if normal.has_padding else None
 
     def _cut_squares(self, normal: Frames) -> np.ndarray:
-        """What anomalies are made on where a network sees tiles: random ones, uint8 (n, tile, tile, 3)."""
+        """Return what anomalies are made on where a network sees tiles: random ones, uint8 (n, tile, tile, 3)."""
         wanted = len(normal) * len(normal.geometry.corners)
         count = max(len(normal), min(wanted, _MOST_SQUARES))
 
@@ -51,7 +51,7 @@ class PoolStore:
         )
 
     def draw(self, mixture: Mixture, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """A trial's anomalies: images uint8 (count, h, w, 3) and masks uint8 (count, h, w) of 0 and 1."""
+        """Return a trial's anomalies: images uint8 (count, h, w, 3) and masks uint8 (count, h, w) of 0 and 1."""
         size = max(self._size, mixture.count)
         chosen = draw(mixture, size, seed)
         parts = [self._open(kind, mixture.intensity, size)[chosen[kind]] for kind in KINDS if len(chosen[kind])]
@@ -59,7 +59,7 @@ class PoolStore:
         return anomalies[..., :3], anomalies[..., 3]
 
     def _open(self, kind: str, intensity: float, size: int) -> np.ndarray:
-        """One pool, uint8 (size, h, w, 4): the fourth channel is the mask."""
+        """Return one pool, uint8 (size, h, w, 4): the fourth channel is the mask."""
 
         def build(out: np.ndarray) -> None:
             images, masks = out[..., :3], out[..., 3]

@@ -41,7 +41,7 @@ class Region:
 
 
 def draw_length(low: float, high: float, image_px: tuple[int, int], rng: np.random.Generator) -> int:
-    """A length in px, log-uniform: every order of magnitude is as likely.
+    """Return a length in px, log-uniform: every order of magnitude is as likely.
 
     Args:
         low: the smallest length at `REFERENCE_PX`.
@@ -55,7 +55,7 @@ def draw_length(low: float, high: float, image_px: tuple[int, int], rng: np.rand
 
 
 def draw_patch(regular_px: tuple[float, float], image_px: tuple[int, int], rng: np.random.Generator) -> Region:
-    """A patch with soft edges somewhere in the image: as often a rectangle as a blob.
+    """Return a patch with soft edges somewhere in the image: as often a rectangle as a blob.
 
     A blob's window may be larger than a rectangle, because it fills no more than half of it.
 
@@ -76,14 +76,14 @@ def draw_patch(regular_px: tuple[float, float], image_px: tuple[int, int], rng: 
 
 
 def draw_disc(radius: int) -> Shape:
-    """A filled circle: bool (2 * radius + 1, 2 * radius + 1)."""
+    """Return a filled circle: bool (2 * radius + 1, 2 * radius + 1)."""
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disc: Shape = x * x + y * y <= (radius + 0.3) ** 2
     return disc
 
 
 def draw_blob(height: int, width: int, rng: np.random.Generator) -> Shape:
-    """One irregular, connected shape within (height, width) px: smooth noise on a hill, cut at a height.
+    """Return one irregular, connected shape within (height, width) px: smooth noise on a hill, cut at a height.
 
     The cut is a quantile, so the blob is never empty.
     """
@@ -103,7 +103,7 @@ def smooth_noise(height: int, width: int, cells: int, rng: np.random.Generator) 
 
 
 def resize_field(field: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """A float32 field (a, b), interpolated bicubically to (height, width)."""
+    """Return a float32 field (a, b), interpolated bicubically to (height, width)."""
     return np.asarray(Image.fromarray(field).resize((width, height), Image.Resampling.BICUBIC), np.float32)
 
 
@@ -115,7 +115,7 @@ def draw_stroke(
     image_px: tuple[int, int],
     rng: np.random.Generator,
 ) -> Region:
-    """A scratch or crack: a polyline that wanders, with thinner branches; one segment gives a straight line.
+    """Draw a scratch or crack: a polyline that wanders, with thinner branches; one segment is a straight line.
 
     It starts inside the image, and what leaves the image is cut off.
     """
@@ -136,7 +136,7 @@ def draw_stroke(
 
 
 def place(shape: Shape, image_px: tuple[int, int], softness_px: float, rng: np.random.Generator) -> Region:
-    """The shape (cut to the image's size if need be) at a uniformly random place, wholly inside the image."""
+    """Place the shape (cut to the image's size if need be) at a uniformly random place inside the image."""
     shape = shape[: image_px[0], : image_px[1]]
     top = int(rng.integers(image_px[0] - shape.shape[0] + 1))
     left = int(rng.integers(image_px[1] - shape.shape[1] + 1))
@@ -168,7 +168,7 @@ def _wander(
 
 
 def _largest_part(shape: Shape) -> Shape:
-    """The largest connected part, cut to its bounding box."""
+    """Return the largest connected part, cut to its bounding box."""
     parts, count = ndimage.label(shape)
     if count > 1:
         sizes = np.bincount(parts.ravel())

@@ -71,7 +71,7 @@ def _draw_form(form: str, image_px: tuple[int, int], rng: np.random.Generator) -
 
 
 def _contrasting_shade(covered: Pixels, grey: bool, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A colour float32 (3,) away from the mean of the covered pixels, uint8 (k, 3): darker or lighter.
+    """Return a colour float32 (3,) away from the mean of the covered pixels, uint8 (k, 3): darker or lighter.
 
     The side is random where both have room for the contrast, else the one that has more room.
     """

@@ -63,6 +63,6 @@ def _grainy_noise(height: int, width: int, grain_px: int, channels: int, rng: np
 
 
 def _mirror(values: Field) -> Field:
-    """Values folded back at 0 and at 255, as a mirror would."""
+    """Return values folded back at 0 and at 255, as a mirror would."""
     mirrored: Field = 255 - np.abs(255 - np.abs(values))
     return mirrored

@@ -139,7 +139,7 @@ class KeptCheckpoints:
             before.unlink(missing_ok=True)
 
     def _find_tensors(self) -> Path | None:
-        """The tensors that the JSON file names; None if it is not there, or damaged."""
+        """Return the tensors that the JSON file names; None if it is not there, or damaged."""
         try:
             record = json.loads((self.folder / _RECORD).read_bytes())
             return self.folder / Path(record["tensors"]["file"]).name
@@ -147,7 +147,7 @@ class KeptCheckpoints:
             return None
 
     def _read(self) -> Checkpoint | None:
-        """The checkpoint, None if there is none.
+        """Return the checkpoint, None if there is none.
 
         Raises:
             _UnusableError: it is damaged, of another trial or of another version of this program.
@@ -197,7 +197,7 @@ def _seal(record: dict[str, Any]) -> bytes:
 
 
 def _remove_folder(folder: Path) -> None:
-    """The JSON file first, so that no reader looks for tensors that are gone; another process may write again."""
+    """Remove the JSON file first, so that no reader looks for tensors that are gone."""
     try:
         for path in (folder / _RECORD, *folder.iterdir()):
             path.unlink(missing_ok=True)

@@ -153,7 +153,7 @@ def _set_learning_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, st
 
 
 def _group_parameters(detector: Detector, schedule: Schedule) -> list[dict[str, Any]]:
-    """The adapter's parameters by the speed at which they learn, and the heads'."""
+    """Return the adapter's parameters by the speed at which they learn, and the heads'."""
     adapter: dict[float, list[nn.Parameter]] = {}
     for parameter in detector.adapter_parameters():
         adapter.setdefault(detector.allocation.scale_learning_rate(parameter), []).append(parameter)

@@ -37,7 +37,7 @@ class TrainingState:
 def capture_state(
     detector: Detector, optimizer: torch.optim.Optimizer, epoch: int, losses: Sequence[float], micro_batch: int
 ) -> TrainingState:
-    """The state after an epoch. The optimiser's part goes by the names of the parameters, not by their order."""
+    """Capture the state after an epoch, the optimiser's by the names of the parameters, not by their order."""
     parameters = list_trained(detector)
     moments = {
         f"{moment}.{name}": optimizer.state[p][moment]
@@ -95,5 +95,5 @@ def restore_state(state: TrainingState, detector: Detector, optimizer: torch.opt
 
 
 def _select(state: TrainingState, prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, by the rest of their names."""
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): t for name, t in state.tensors.items() if name.startswith(prefix)}

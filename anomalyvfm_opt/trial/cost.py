@@ -52,12 +52,12 @@ class PartCosts:
     sizes: Mapping[int, SizeFactors]
 
     def scale(self, factor: float) -> "PartCosts":
-        """The same on a category with `factor` times as many images to score; steps take as long."""
+        """Return the costs of a category with `factor` times as many images to score; steps take as long."""
         scored = {name: factor * getattr(self, name) for name in ("scoring", "frozen", "fixed")}
         return replace(self, **scored)
 
     def count_seconds(self, parameters: Parameters | None, steps_per_epoch: int, every_epochs: int = 1) -> float:
-        """Of one trial that is scored every so many epochs; `parameters` is None for the frozen detector."""
+        """Count the seconds of one trial, scored every so many epochs; `parameters` is None for `frozen`."""
         if parameters is None:
             return self.frozen
         p = parameters
@@ -109,7 +109,7 @@ def expect_seconds(
     steps_per_epoch: int,
     every_epochs: int = 1,
 ) -> Range:
-    """Seconds of a study on one worker.
+    """Return the seconds of a study on one worker.
 
     Random trials cost what the space's draws cost on average. Where the sampler goes afterwards cannot be known:
     `low` has it settle on trials as cheap as the cheapest quarter's dearest, `high` on the dearest quarter's
@@ -136,7 +136,7 @@ def expect_seconds(
 
 
 def spread_seconds(seconds: Sequence[float]) -> tuple[float, float, float]:
-    """What the cheapest quarter takes at most, the mean, and what the dearest quarter takes at least."""
+    """Return what the cheapest quarter takes at most, the mean, and what the dearest quarter takes at least."""
     cheap, _, dear = statistics.quantiles(seconds, n=4)
     mean = statistics.fmean(seconds)
     return min(cheap, mean), mean, max(dear, mean)

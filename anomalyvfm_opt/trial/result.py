@@ -67,7 +67,7 @@ class Progress(Protocol):
         """Called often; raises if the trial must stop: InterruptedTrialError or LeaseLostError."""
 
     def report(self, epoch: int, value: float) -> None:
-        """The value after an epoch, from 1; epoch 0 is before training."""
+        """Report the value after an epoch, from 1; epoch 0 is before training."""
 
 
 RunTrial = Callable[[TrialRequest, Progress], TrialResult]

@@ -45,7 +45,7 @@ def fix_parameters(
 
 
 def is_inside(parameters: Parameters, distributions: dict[str, BaseDistribution]) -> bool:
-    """Whether the sampler could have suggested these parameters; only then may they be enqueued."""
+    """Return whether the sampler could have suggested these parameters; only then may they be enqueued."""
     suggested = parameters.to_suggested()
     return all(_contains(distribution, suggested.get(name)) for name, distribution in distributions.items())
 
@@ -57,7 +57,7 @@ def _contains(distribution: BaseDistribution, value: object) -> bool:
 
 
 def build_sampler(search: SearchSection, study_name: str, worker: str) -> optuna.samplers.BaseSampler:
-    """A sampler seeded by study and worker: with one seed for all, workers suggest the same first.
+    """Return a sampler seeded by study and worker: with one seed for all, workers suggest the same first.
 
     TPE is univariate with the constant liar: on simulated studies of this space it had about half of the
     multivariate default's regret from 100 trials on.

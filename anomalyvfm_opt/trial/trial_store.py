@@ -121,7 +121,7 @@ class TrialStore:
         )
 
     def _take_planned(self, trial: optuna.Trial) -> TrialRequest:
-        """A sibling's trial: nothing is left to choose. Optuna's tools get to see what they can hold."""
+        """Take a sibling's trial as it was planned. Optuna's tools get to see what they can hold."""
         planned = _read_record(trial).read_planned(self._record.spec.data.image_size_px)
         if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
             raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
@@ -132,7 +132,7 @@ class TrialStore:
         )
 
     def _is_sampled(self, trial: optuna.Trial) -> bool:
-        """A reference outside the space (`frozen` always) is run without sampled parameters."""
+        """Return whether a sampler chooses; a reference outside the space (`frozen` always) is run without."""
         reference = _read_record(trial).reference
         if reference is None:
             return True

@@ -88,7 +88,7 @@ class Campaign:
         return [record for record in found if record is not None]
 
     def list_open(self) -> list[str]:
-        """Names of the siblings whose trainings are waited for."""
+        """Return the names of the siblings whose trainings are waited for."""
         stages = [(study, self._stages.get(study.name)) for study in self._studies]
         return [
             study.name_sibling(_DOING[stage.name])

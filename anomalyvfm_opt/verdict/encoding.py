@@ -14,7 +14,7 @@ _LEAST_RANGE = 1e-6  # less is rounding: shares that went through the sampler ar
 
 
 def round_parameters(parameters: Parameters) -> Parameters:
-    """The same for all that differ by rounding alone, as a reference does from itself suggested by a sampler."""
+    """Return one value for all that differ by rounding alone, as a reference suggested by a sampler does."""
     rounded: dict[str, Any] = {
         name: float(f"{value:.9g}") for name, value in asdict(parameters).items() if isinstance(value, float)
     }

@@ -127,7 +127,7 @@ class Worker:
                 time.sleep(_POLL_S)
 
     def _in_turn(self, records: list[StudyRecord]) -> list[StudyRecord]:
-        """Each worker begins with another study, so that a fleet does not serve them one after the other."""
+        """Begin with another study in each worker, so that a fleet does not serve them one after the other."""
         first = zlib.crc32(self._options.name.encode()) % max(1, len(records))
         return records[first:] + records[:first]
 
@@ -162,7 +162,7 @@ class Worker:
         return True
 
     def _may_confirm(self, record: StudyRecord, loop: TrialLoop) -> bool:
-        """A confirmation runs all of its arms on one kind of device: that of the first worker that can do it."""
+        """Return whether this device may confirm: all arms run on the kind of the first worker that can do it."""
         if self._store.is_used_up(record):
             return True  # nothing to claim; the loop knows what is left to wait for
         mine = name_device(self._options.device)

@@ -28,15 +28,15 @@ class Finding:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, str]) -> "Finding":
-        """A finding as a trial's attribute holds it: the fields by name."""
+        """Return a finding as a trial's attribute holds it: the fields by name."""
         return cls(stored["check"], Severity(stored["severity"]), stored["message"])
 
 
 def is_unsound(findings: Iterable[Finding]) -> bool:
-    """Whether a trial's number cannot be trusted."""
+    """Return whether a trial's number cannot be trusted."""
     return any(finding.severity is Severity.BROKEN for finding in findings)
 
 
 def name_checks(findings: Iterable[Finding]) -> str:
-    """The checks that found something, each once: `flat_loss, idle_adapter`."""
+    """Return the checks that found something, each once: `flat_loss, idle_adapter`."""
     return ", ".join(dict.fromkeys(finding.check for finding in findings))

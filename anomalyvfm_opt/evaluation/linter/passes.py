@@ -94,7 +94,7 @@ def check_input(seen: Watch, tiles: np.ndarray, pretrained: dict[str, Any]) -> l
 
 
 def measure_difference(before: Images, after: Images, spreads: Mapping[str, float]) -> tuple[float, str]:
-    """How far scores of the same images differ, in SDs of their scorer over the exam, and by which scorer most.
+    """Measure how far scores of the same images differ, in SDs of their scorer, and by which scorer most.
 
     The ensemble, which has no scores of its own, may be missing in `after`.
     """
@@ -112,7 +112,7 @@ def measure_spreads(scores: Scores) -> dict[str, float]:
 
 
 def batch_limit(device: torch.device) -> float:
-    """How far scores may differ between batches: more where the network computes in bfloat16."""
+    """Return how far scores may differ between batches: more where the network computes in bfloat16."""
     return _BATCH_LIMIT_BFLOAT16 if device.type == "cuda" else _BATCH_LIMIT_FLOAT32
 
 

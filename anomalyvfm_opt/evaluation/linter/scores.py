@@ -74,7 +74,7 @@ def check_inverted(scores: Scores, labels: np.ndarray, clusters: Sequence[str]) 
 
 
 def _share_of_same(values: np.ndarray) -> float:
-    """The largest share of values (n,) that lie within `_SAME_WIDTH` of the largest of them."""
+    """Return the largest share of values (n,) that lie within `_SAME_WIDTH` of the largest of them."""
     ordered = np.sort(values)
     ends = np.searchsorted(ordered, ordered + _SAME_WIDTH * np.abs(ordered).max(), "right")
     return float((ends - np.arange(len(ordered))).max()) / len(ordered)

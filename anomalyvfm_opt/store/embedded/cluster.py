@@ -159,7 +159,7 @@ class Cluster:
 
     @contextmanager
     def handed_over(self, user: ServerUser) -> Iterator[tuple[str, Sequence[int]]]:
-        """The folder as the server's processes may name it, with the descriptors to hand over to them.
+        """Return the folder as the server's processes may name it, with the descriptors to hand over to them.
 
         Normally its path. For root, a parent may be closed to the server's user (/root, a temporary folder):
         then the folder is opened by us and inherited by the server, which finds it under /proc/self/fd.

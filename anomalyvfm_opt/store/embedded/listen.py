@@ -14,7 +14,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 
 
 def read_address(given: str) -> str:
-    """An address or a host's name in one spelling; 127.0.0.1 for this host alone.
+    """Return an address or a host's name in one spelling; 127.0.0.1 for this host alone.
 
     Args:
         given: of `--listen`: an IPv4 or IPv6 address, a name, or `0.0.0.0` or `::` for all addresses.
@@ -35,7 +35,7 @@ def read_address(given: str) -> str:
 
 
 def find_addresses(chosen: str) -> tuple[str, ...]:
-    """What the server is told to listen on, 127.0.0.1 always among it.
+    """Return what the server is told to listen on, 127.0.0.1 always among it.
 
     Args:
         chosen: from `read_address`.

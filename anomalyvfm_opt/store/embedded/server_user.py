@@ -76,7 +76,7 @@ class ServerUser:
 
 
 def choose_server_user(folder: Path) -> ServerUser:
-    """The caller; for root the owner of an existing cluster's folder, else `postgres`, else `nobody`.
+    """Return the caller; for root the owner of an existing cluster's folder, else `postgres`, else `nobody`.
 
     Args:
         folder: the cluster's folder, there or not.

@@ -120,7 +120,7 @@ def _count_trials(connection: Connection, study_id: int) -> tuple[int, int]:
 
 
 def _check_versions(file: StudyFile) -> None:
-    """Whether the rows fit into this program's tables. Ours may be older: a column that was not there is NULL."""
+    """Refuse rows that do not fit this program's tables; of an older one, what was not there yet is NULL."""
     header, (needed, known) = file.header, list_optuna_versions()
     if header.our_tables > HEAD or header.optuna_tables not in known:
         raise UsageError(

@@ -64,7 +64,7 @@ _RESERVE = text("SELECT nextval(pg_get_serial_sequence('trials', 'trial_id')) FR
 
 
 def read_study(connection: Connection, study_id: int) -> Iterator[Content]:
-    """A study's rows in chunks `{"table": name, "rows": [...]}`.
+    """Return a study's rows in chunks `{"table": name, "rows": [...]}`.
 
     Args:
         connection: in one snapshot from first to last.
@@ -98,7 +98,7 @@ def insert_study(connection: Connection, study_id: int, chunks: Iterable[Content
 
 
 def encode_value(value: Any) -> Any:
-    """A value of a column in JSON. A float is written with all of its digits."""
+    """Return a value of a column in JSON. A float is written with all of its digits."""
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, datetime):
@@ -109,7 +109,7 @@ def encode_value(value: Any) -> Any:
 
 
 def insert_like(table: Table, example: Row) -> TextClause:
-    """The insert of rows like `example`; a column that it lacks takes its default or is NULL."""
+    """Return the insert of rows like `example`; a column that it lacks takes its default or is NULL."""
     numbered = _list_numbered(table)
     names = [c.name for c in table.columns if c.name not in numbered and (c.nullable or c.name in example)]
     columns = ", ".join(f'"{name}"' for name in names)
@@ -155,7 +155,7 @@ def _select(table: Table, study_id: int) -> Select[Any]:
 
 
 def _list_numbered(table: Table) -> list[str]:
-    """The column, if any, in which Optuna numbers the rows of a table: each store does so for itself."""
+    """Return the column, if any, in which Optuna numbers the rows of a table: each store does so for itself."""
     keys = [] if table.schema else table.primary_key.columns.keys()
     return [name for name in keys if name not in _IDS]
 
@@ -170,7 +170,7 @@ def _name_trial(row: Row, numbers: dict[int, int]) -> bool:
 
 
 def _fix_parameters(connection: Connection, study_id: int, numbers: dict[int, int]) -> list[Row]:
-    """For each running trial what makes its next run the same: its parameters, as an enqueued trial has them.
+    """Give each running trial what makes its next run the same: its parameters, as an enqueued trial has them.
 
     They are what was enqueued and what was suggested since; a trial that was asked for just now has only a part.
     """
@@ -192,7 +192,7 @@ def _fix_parameters(connection: Connection, study_id: int, numbers: dict[int, in
 
 
 def _place(table: Table, row: Row, study_id: int, ids: dict[int, int]) -> Row:
-    """A row with this store's ids."""
+    """Return a row with this store's ids."""
     if table is _trials:
         return {**row, "study_id": study_id, "trial_id": ids[row["number"]]}
     if "trial" not in row:
