@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -162,6 +163,7 @@ def run_in_process(arguments: Sequence[str], environment: dict[str, str]) -> Fin
     stdout, stderr = io.StringIO(), io.StringIO()
     with (
         _left_as_it_was(),
+        _warnings_shown_on(stderr),
         patch.dict(os.environ, environment, clear=True),
         patch.object(sys, "argv", ["anomalyvfm-opt", *arguments]),
         contextlib.redirect_stdout(stdout),
@@ -170,6 +172,18 @@ def run_in_process(arguments: Sequence[str], environment: dict[str, str]) -> Fin
     ):
         run()
     return subprocess.CompletedProcess(arguments, ended.value.code or 0, stdout.getvalue(), stderr.getvalue())
+
+
+@contextlib.contextmanager
+def _warnings_shown_on(stderr: io.StringIO) -> Iterator[None]:
+    """Show what is logged as a process of its own does, where pytest would only catch it."""
+    handler = logging.StreamHandler(stderr)
+    handler.setLevel(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 @contextlib.contextmanager
