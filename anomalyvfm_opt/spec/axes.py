@@ -14,7 +14,6 @@ Coordinate = Scale | Literal["one_hot", "implied"]
 
 ONE_HOT: Literal["one_hot"] = "one_hot"  # choices without an order: a column each, all equally far apart
 IMPLIED: Literal["implied"] = "implied"  # the other axes say it: no column
-ALL = "all"  # of the choices that count something
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,20 +22,13 @@ from anomalyvfm_opt.training.resume import Checkpoint, NoCheckpoints, TrialInput
 from anomalyvfm_opt.training.state import TrainingState
 from tests.unit.training.detectors import draw_images, plan
 
-SETTINGS = AdapterSettings(
-    kind="adalora", rank=2, alpha=4.0, targets="attention", adapted_blocks="all", dropout=0.2
-)
+_LAYERS = {"targets": "attention", "adapted_blocks": "all"}
+SETTINGS = AdapterSettings(kind="adalora", rank=2, alpha=4.0, dropout=0.2, **_LAYERS)
 SCHEDULE = plan(epochs=3, steps_per_epoch=2)
 PARAMETERS = reference_parameters("v1.1", "can", 64)
 assert PARAMETERS is not None
-INPUTS = TrialInputs(
-    spec_sha256="spec",
-    split_sha256="split",
-    weights_sha256="weights",
-    parameters=PARAMETERS,
-    seed=2**63 - 25,
-    is_size_searched=False,
-)
+_HASHES = {"spec_sha256": "spec", "split_sha256": "split", "weights_sha256": "weights"}
+INPUTS = TrialInputs(**_HASHES, parameters=PARAMETERS, seed=2**63 - 25, is_size_searched=False)
 PARTS = ({"from_epoch": 0, "device": "cpu (x86_64)", "versions": {"torch": "2"}},)
 
 
