@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.trial_run import run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.demo import write_demo
@@ -99,13 +100,13 @@ def main() -> None:
         for adapter, targets in CHOICES:
             clock = Clock()
             parameters = choose(adapter, targets, epochs)
-            bench.run(TrialRequest(number=0, parameters=parameters, seed=1), clock)
+            run_trial(bench, TrialRequest(number=0, parameters=parameters, seed=1), clock)
             trial = checkpoints.trial
             spent = zip(clock.times, clock.times[1:], trial.save_s, trial.peer_s, strict=False)
             epoch_s = statistics.median(after - before - save - peer for before, after, save, peer in spent)
             save_s, peer_s = statistics.median(trial.save_s), statistics.median(trial.peer_s)
-            bench.run(
-                TrialRequest(number=0, parameters=parameters, seed=1), Clock()
+            run_trial(
+                bench, TrialRequest(number=0, parameters=parameters, seed=1), Clock()
             )  # which finds the last checkpoint
             print(
                 f"{adapter:8} {targets:13} {trial.size_bytes / 1e3:5.0f} {epoch_s:9.2f} {1e3 * save_s:9.1f}"

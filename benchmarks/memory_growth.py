@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.trial_run import run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.demo import write_demo
@@ -75,8 +76,8 @@ def run_trials(folder: Path, numbers: list[int]) -> list[int]:
     bench = Workbench(spec, split, "demo", backbone, ArrayStore(folder / "cache"))
     sizes = []
     for number in numbers:
-        result = bench.run(
-            TrialRequest(number=number, parameters=choose_parameters(number), seed=number), Silent()
+        result = run_trial(
+            bench, TrialRequest(number=number, parameters=choose_parameters(number), seed=number), Silent()
         )
         peak = result.attributes["peak_memory_mib"]
         del result

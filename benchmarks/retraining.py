@@ -5,6 +5,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from anomalyvfm_opt.bench.benches import Benches
+from anomalyvfm_opt.bench.trial_run import run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.trial.result import TrialRequest, TrialResult
@@ -56,4 +57,4 @@ def make_request(parameters: Parameters | None, seed: int) -> TrialRequest:
 
 def retrain(bench: Workbench | Benches, parameters: Parameters | None, seed: int) -> TrialResult:
     """Run parameters (None: the frozen detector) with a seed; only the last epoch is scored."""
-    return bench.run(make_request(parameters, seed), Silent())
+    return run_trial(bench, make_request(parameters, seed), Silent())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from anomalyvfm_opt.bench.trial_run import run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.errors import DoesNotFitError
 from anomalyvfm_opt.model.device_faults import explained_device
@@ -32,7 +33,7 @@ class Benches:
         self._built = {spec.data.image_size_px: build(spec)}
 
     def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        """Run one trial on the workbench of its size, as `Workbench.run`.
+        """Run one trial on the workbench of its size, as `run_trial`.
 
         Raises:
             DoesNotFitError: also if the device has too little memory for the frozen network at this size.
@@ -43,7 +44,7 @@ class Benches:
         if size not in self._built:
             progress.check()
             self._built[size] = self._build_at(size)
-        return self._built[size].run(request, progress)
+        return run_trial(self._built[size], request, progress)
 
     def _build_at(self, image_size_px: int) -> Workbench:
         def build() -> Workbench:

@@ -3,20 +3,23 @@
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anomalyvfm_opt.bench.course import Answers, Course, Finished, describe_environment
 from anomalyvfm_opt.bench.lock import LockedScores
+from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.errors import DivergedError, DoesNotFitError
 from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
 from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.features import extract_features
-from anomalyvfm_opt.evaluation.linter.frozen import check_frozen
+from anomalyvfm_opt.evaluation.linter.frozen import check_frozen, refuse_moved
 from anomalyvfm_opt.evaluation.linter.lint import Scored
 from anomalyvfm_opt.evaluation.linter.scores import check_finite
 from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank, Scores
 from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.detector import Detector, build_detector
+from anomalyvfm_opt.model.device_faults import explained_device
+from anomalyvfm_opt.model.memory import Shortage, attempt
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.synthesis.mixture import Mixture
 from anomalyvfm_opt.training.checkpoint import DETECTOR, pack_detector
@@ -24,9 +27,6 @@ from anomalyvfm_opt.training.finetune import Losses, Schedule, TrainingSet, fine
 from anomalyvfm_opt.training.resume import TrialInputs
 from anomalyvfm_opt.trial.outcome import PrunedTrialError
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
-
-if TYPE_CHECKING:
-    from anomalyvfm_opt.bench.workbench import Workbench
 
 
 class TrialRun:
@@ -41,7 +41,7 @@ class TrialRun:
         answers: the scores of the finished detector, once there are any.
     """
 
-    def __init__(self, bench: "Workbench", request: TrialRequest, progress: Progress) -> None:
+    def __init__(self, bench: Workbench, request: TrialRequest, progress: Progress) -> None:
         self._bench = bench
         self._request = request
         self._progress = progress
@@ -209,3 +209,28 @@ class TrialRun:
         if found := check_finite(scores):
             raise DivergedError(found[0].message)  # no value, so no finding: the trial is pruned
         return scores
+
+
+def run_trial(bench: Workbench, request: TrialRequest, progress: Progress) -> TrialResult:
+    """Run one trial: fine-tune, score now and then, lint, and answer with the last epoch's scores.
+
+    Raises:
+        ValueError: parameters of another image size than the workbench's.
+        DivergedError: training ran away, or a scorer's scores are not finite.
+        DoesNotFitError: the device has too little memory, even for one image at a time.
+        DeviceLostError: the GPU answers with errors.
+        EnvironmentMissingError: an earlier trial changed the backbone.
+    """
+    own, p, device = bench.spec.data.image_size_px, request.parameters, bench.backbone.device
+    if p is not None and p.image_size_px != own:
+        raise ValueError(f"a trial at {p.image_size_px} px on a workbench of {own} px")
+    refuse_moved(bench.backbone)
+
+    def run() -> TrialResult:
+        with explained_device(device):
+            return TrialRun(bench, request, progress).finish()
+
+    result = attempt(run, device)
+    if isinstance(result, Shortage):
+        raise DoesNotFitError(result.reason)
+    return result

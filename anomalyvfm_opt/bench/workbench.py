@@ -7,33 +7,28 @@ import numpy as np
 import torch
 
 from anomalyvfm_opt.bench.lock import Lock
-from anomalyvfm_opt.bench.trial_run import TrialRun
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.split import Split
-from anomalyvfm_opt.errors import DoesNotFitError
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.exam_papers import set_exams, set_locked
 from anomalyvfm_opt.evaluation.features import extract_features
-from anomalyvfm_opt.evaluation.linter.frozen import refuse_moved
 from anomalyvfm_opt.evaluation.linter.lint import Linter
 from anomalyvfm_opt.evaluation.stitching import check_grid
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
-from anomalyvfm_opt.model.device_faults import explained_device
-from anomalyvfm_opt.model.memory import Shortage, TrialMemory, attempt
+from anomalyvfm_opt.model.memory import TrialMemory
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.synthesis.pools import PoolStore
 from anomalyvfm_opt.training.resume import Checkpoints, NoCheckpoints
-from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 
 _SCORING_BATCH = 32
 _CORESET_SEED = 20262  # one choice of patches for all trials
 
 
 class Workbench:
-    """What the trials of one study share. Nothing of it is a trial's own, so `run` is a function of its request.
+    """What the trials of one study share. Nothing of it is a trial's own, so that a trial is a function of its request.
 
     Args:
         spec: of the study.
@@ -80,30 +75,6 @@ class Workbench:
         )
         self.remembered: Final = choose_coreset(frozen, spec.scoring.memory_patches, _CORESET_SEED)
         self.linter: Final = Linter(backbone, self.fit, self.exams.deciding, _SCORING_BATCH)
-
-    def run(self, request: TrialRequest, progress: Progress) -> TrialResult:
-        """Run one trial: fine-tune, score now and then, lint, and answer with the last epoch's scores.
-
-        Raises:
-            ValueError: parameters of another image size than this workbench's.
-            DivergedError: training ran away, or a scorer's scores are not finite.
-            DoesNotFitError: the device has too little memory, even for one image at a time.
-            DeviceLostError: the GPU answers with errors.
-            EnvironmentMissingError: an earlier trial changed the backbone.
-        """
-        own, p = self.spec.data.image_size_px, request.parameters
-        if p is not None and p.image_size_px != own:
-            raise ValueError(f"a trial at {p.image_size_px} px on a workbench of {own} px")
-        refuse_moved(self.backbone)
-
-        def run() -> TrialResult:
-            with explained_device(self.backbone.device):
-                return TrialRun(self, request, progress).finish()
-
-        result = attempt(run, self.backbone.device)
-        if isinstance(result, Shortage):
-            raise DoesNotFitError(result.reason)
-        return result
 
     def begin_memory(self) -> TrialMemory:
         """Return the memory of a trial that begins now."""

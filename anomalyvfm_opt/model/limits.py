@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model.outline import OFFLINE_NAME, Outline, find_outline, resolve_indices
+from anomalyvfm_opt.model.outline import OFFLINE_NAME, Outline, resolve_indices
+from anomalyvfm_opt.model.outlines import find_outline
 from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.references import FROZEN

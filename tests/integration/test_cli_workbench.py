@@ -12,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from anomalyvfm_opt.bench.backbones import load_backbone
-from anomalyvfm_opt.bench.trial_run import TrialRun
+from anomalyvfm_opt.bench.trial_run import TrialRun, run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import read_category
@@ -57,7 +57,7 @@ def make_bench(program: Program, network: Backbone | None = None, **changes: Any
 
 
 def run(bench: Workbench, parameters: Parameters | None, seed: int) -> TrialResult:
-    return bench.run(TrialRequest(number=0, parameters=parameters, seed=seed), Silence())
+    return run_trial(bench, TrialRequest(number=0, parameters=parameters, seed=seed), Silence())
 
 
 def are_equal(one: TrialResult, other: TrialResult) -> bool:
@@ -103,7 +103,9 @@ def test_a_trial_on_a_backbone_of_its_own_gives_the_same_numbers(program: Progra
 
 def test_a_trial_that_nobody_watches_gives_the_same_numbers(bench: Workbench) -> None:
     parameters = make_parameters(dropout=0.2)  # whose draws must not depend on what is scored between them
-    unwatched = bench.run(TrialRequest(number=0, parameters=parameters, seed=1, is_watched=False), Silence())
+    unwatched = run_trial(
+        bench, TrialRequest(number=0, parameters=parameters, seed=1, is_watched=False), Silence()
+    )
     assert are_equal(run(bench, parameters, 1), unwatched)
 
 

@@ -14,6 +14,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.trial_run import run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.layout import read_category
@@ -107,7 +108,7 @@ def bench(program: Program, cache: Path, backbone: Backbone, folder: CheckpointF
 
 def interrupt(bench: Workbench, progress: Interruption) -> None:
     with threadpool_limits(1), pytest.raises(InterruptedTrialError):
-        bench.run(TrialRequest(number=0, parameters=PARAMETERS, seed=7), progress)
+        run_trial(bench, TrialRequest(number=0, parameters=PARAMETERS, seed=7), progress)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +130,8 @@ def test_an_interrupted_trial_ends_with_the_same_numbers(
     interrupt(bench, interruption)
     progress = Interruption()
     with threadpool_limits(1):
-        result = bench.run(
-            TrialRequest(number=5, parameters=PARAMETERS, seed=7), progress
+        result = run_trial(
+            bench, TrialRequest(number=5, parameters=PARAMETERS, seed=7), progress
         )  # a retry is another trial to the study
     assert are_equal(result, whole[0])
     assert progress.reported == whole[1]
@@ -158,7 +159,7 @@ def test_a_trial_that_is_interrupted_after_its_last_epoch_is_only_scored_again(
     with threadpool_limits(1):
         run(bench, PARAMETERS, 7)
         progress = Interruption()
-        result = bench.run(TrialRequest(number=5, parameters=PARAMETERS, seed=7), progress)
+        result = run_trial(bench, TrialRequest(number=5, parameters=PARAMETERS, seed=7), progress)
     assert are_equal(result, whole[0])
     assert (progress.reported, progress.steps) == (whole[1], 0)
     assert result.attributes["resumed_from_epoch"] == [4]
@@ -203,7 +204,7 @@ def test_a_trial_that_has_no_retry_leaves_no_checkpoint(
             raise error
 
     with threadpool_limits(1), pytest.raises(type(error)):
-        bench.run(TrialRequest(number=0, parameters=PARAMETERS, seed=7), End(at_report=2))
+        run_trial(bench, TrialRequest(number=0, parameters=PARAMETERS, seed=7), End(at_report=2))
     assert list(folder.root.iterdir()) == []
 
 
@@ -218,7 +219,7 @@ def main(data: Path, cache: Path, checkpoints: Path, at_step: int) -> None:
     """Run the trial; a step below 0 is never reached, and then what came of it is printed."""
     limit_threads(1)
     bench = open_bench(data, cache, CheckpointFolder(checkpoints))
-    result = bench.run(TrialRequest(number=0, parameters=PARAMETERS, seed=7), Kill(at_step=at_step))
+    result = run_trial(bench, TrialRequest(number=0, parameters=PARAMETERS, seed=7), Kill(at_step=at_step))
     answer: dict[str, Any] = {
         "scores": {name: [float(score) for score in scores] for name, scores in result.scores.items()},
         "losses": result.attributes["epoch_losses"],

@@ -9,7 +9,7 @@ import torch
 from optuna.trial import TrialState
 
 from anomalyvfm_opt.bench.backbones import load_backbone
-from anomalyvfm_opt.bench.trial_run import TrialRun
+from anomalyvfm_opt.bench.trial_run import TrialRun, run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.cli.results import print_study
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
@@ -177,7 +177,9 @@ def test_ten_trials_of_different_parameters_leave_nothing_behind(workbench: Work
     for number in range(10):
         changes = {"adapter": ("lora", "dora", "rslora", "adalora")[number % 4], "rank": (2, 16)[number % 3 % 2]}
         parameters = make_parameters(epochs=1, adapted_blocks=(2, "all")[number // 2 % 2], **changes)
-        workbench.run(TrialRequest(number=number, parameters=parameters, seed=number, is_watched=False), Silence())
+        run_trial(
+            workbench, TrialRequest(number=number, parameters=parameters, seed=number, is_watched=False), Silence()
+        )
         alive.append(count_alive())
         release_cached_memory(torch.device("cpu"))
         sizes.append(read_status_mib("VmRSS"))

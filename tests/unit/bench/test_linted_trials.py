@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.trial_run import run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.demo import write_demo
@@ -101,7 +102,7 @@ def make_parameters(**changes: Any) -> Parameters:
 
 
 def run(bench: Workbench, parameters: Parameters | None = None, seed: int = 3) -> TrialResult:
-    return bench.run(TrialRequest(number=0, parameters=parameters, seed=seed, is_watched=False), Silence())
+    return run_trial(bench, TrialRequest(number=0, parameters=parameters, seed=seed, is_watched=False), Silence())
 
 
 def find(result: TrialResult) -> dict[str, str]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model import measurement, outline
 from anomalyvfm_opt.model.measurement import measure_outline
-from anomalyvfm_opt.model.outline import Outline, find_outline, resolve_indices
+from anomalyvfm_opt.model.outline import Outline, resolve_indices
+from anomalyvfm_opt.model.outlines import find_outline
 from tests.unit.model.shipped_outlines import ARCHITECTURES, list_names
 
 OTHER = "vit_tiny_patch16_384"  # which is not shipped
