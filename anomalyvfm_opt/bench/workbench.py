@@ -28,7 +28,7 @@ _CORESET_SEED = 20262  # one choice of patches for all trials
 
 
 class Workbench:
-    """What the trials of one study share. Nothing of it is a trial's own, so that a trial is a function of its request.
+    """What the trials of one study share. Nothing of it is a trial's own: that is a function of its request.
 
     Args:
         spec: of the study.

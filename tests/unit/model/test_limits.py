@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model import measurement, outline
+from anomalyvfm_opt.model import measurement, outlines
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.limits import find_limits_problems
 from anomalyvfm_opt.spec.model import Spec
@@ -174,7 +174,7 @@ def test_no_weights_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """A giant of 1.1 billion parameters costs 4.5 GB in memory, and nothing without."""
     built: list[Any] = []
     build = measurement.build_network
-    monkeypatch.setattr(outline, "_read_shipped", dict)
+    monkeypatch.setattr(outlines, "_read_shipped", dict)
     monkeypatch.setattr(
         measurement, "build_network", lambda *arguments: built.append(build(*arguments)) or built[-1]
     )
@@ -186,7 +186,7 @@ def test_no_weights_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_random_state_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outline, "_read_shipped", dict)
+    monkeypatch.setattr(outlines, "_read_shipped", dict)
     before = torch.random.get_rng_state()
     find_limits_problems(make_spec(DINO))
     assert torch.equal(torch.random.get_rng_state(), before)

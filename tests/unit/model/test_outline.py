@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model import measurement, outline
+from anomalyvfm_opt.model import measurement, outlines
 from anomalyvfm_opt.model.measurement import measure_outline
 from anomalyvfm_opt.model.outline import Outline, resolve_indices
 from anomalyvfm_opt.model.outlines import find_outline
@@ -38,7 +38,7 @@ def test_what_is_shipped_is_what_the_network_says(name: str) -> None:
 
 def test_all_weights_of_a_shipped_model_are_known_by_name() -> None:
     names = {name for architecture in ARCHITECTURES for name in list_names(architecture)}
-    assert set(outline._read_shipped()) == names
+    assert set(outlines._read_shipped()) == names
 
 
 def test_what_is_shipped_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_another_model_is_measured_once_for_each_size(tmp_path: Path, monkeypatc
 def test_another_version_of_timm_is_asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find_outline(OTHER, 64, tmp_path)
     forbid_measuring(monkeypatch)
-    monkeypatch.setattr(outline, "version", lambda _: "99.0")
+    monkeypatch.setattr(outlines, "version", lambda _: "99.0")
     with pytest.raises(AssertionError, match="measured"):
         find_outline(OTHER, 64, tmp_path)
 
