@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from anomalyvfm_opt.cli.output import print_table, say
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
-from anomalyvfm_opt.report.setting import describe_load
+from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.trial.outcome import Outcome
@@ -18,7 +18,7 @@ _COLUMNS = (
     "best",
     "change",
     "noise",
-    "rank / alpha / epochs",
+    SETTING_HEADING,
     "mix t/s/c %",
     "scorer",
     "seconds",

@@ -160,5 +160,5 @@ def _configure(backbone: Backbone, settings: AdapterSettings, steps: int) -> Any
     pattern = match_targets(backbone, settings.targets, settings.adapted_blocks)
     layers = [backbone.network.get_submodule(name) for name in list_targets(backbone.network, pattern)]
     sizes = Sizes(min(min(layer.weight.shape[:2]) for layer in layers), steps)
-    shared = {"target_modules": pattern, "lora_dropout": settings.dropout, "bias": "none"}
+    shared = {"target_modules": pattern, "bias": "none"}
     return ADAPTER_KINDS[settings.kind].configure(settings, sizes, shared)

@@ -101,7 +101,8 @@ class AdapterKind:
 def _configure_lora(settings: AdapterSettings, _sizes: Sizes, shared: Mapping[str, Any], **switches: bool) -> Any:
     from peft import LoraConfig
 
-    return LoraConfig(**shared, r=settings.rank, lora_alpha=settings.alpha, **switches)
+    dropout = settings.dropout
+    return LoraConfig(**shared, r=settings.rank, lora_alpha=settings.alpha, lora_dropout=dropout, **switches)
 
 
 def _configure_rslora(settings: AdapterSettings, sizes: Sizes, shared: Mapping[str, Any]) -> Any:
@@ -116,7 +117,8 @@ def _configure_adalora(settings: AdapterSettings, sizes: Sizes, shared: Mapping[
     from peft import AdaLoraConfig
 
     ratio = settings.alpha / settings.rank
-    return AdaLoraConfig(**shared, **plan_allocation(settings.rank, ratio, sizes.smallest_side, sizes.steps))
+    plan = plan_allocation(settings.rank, ratio, sizes.smallest_side, sizes.steps)
+    return AdaLoraConfig(**shared, lora_dropout=settings.dropout, **plan)
 
 
 def _measure_update(layer: Any) -> float:

@@ -41,9 +41,15 @@ def insert_dropout(network: nn.Module, share: float, seed: int, device: torch.de
     generator = torch.Generator(device).manual_seed(seed)
     switched: list[nn.Module] = []
     for layer in list_adapted_layers(network):
-        layer.lora_dropout["default"] = dropout = SeededDropout(share, generator)
+        dropout = SeededDropout(share, generator)
+        _find_dropouts(layer)["default"] = dropout
         switched += [layer, dropout]
     return switched
+
+
+def _find_dropouts(layer: nn.Module) -> Any:
+    """Return the dropouts of one of peft's layers by adapter: `lora_dropout`, and other kinds have theirs."""
+    return next(child for name, child in layer.named_children() if name.endswith("_dropout"))
 
 
 def list_adapted_layers(network: nn.Module) -> list[Any]:

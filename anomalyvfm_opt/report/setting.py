@@ -1,8 +1,10 @@
 """A trial's parameters in a few words, as the table of axes has them."""
 
 from anomalyvfm_opt.spec.dimensions import list_axes
-from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.parameters import AXES, Parameters
 from anomalyvfm_opt.spec.space import Space
+
+SETTING_HEADING = " / ".join(axis.heading for axis in AXES if axis.heading)  # of what `describe_setting` returns
 
 
 def describe_setting(parameters: Parameters | None, space: Space) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from anomalyvfm_opt.report.grid import Grid, Part, signed
 from anomalyvfm_opt.report.ledger_text import tabulate_judged
-from anomalyvfm_opt.report.setting import describe_setting
+from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_setting
 from anomalyvfm_opt.report.verdict_doubts import list_doubts
 from anomalyvfm_opt.verdict.decide import Ruling
 from anomalyvfm_opt.verdict.judge import CategoryVerdict
@@ -21,7 +21,7 @@ _ARMS = (
     "frozen",
     "baseline",
     "finalist",
-    "rank / alpha / epochs",
+    SETTING_HEADING,
     "scorers b / f",
     "seeds",
     "training",

@@ -26,6 +26,7 @@ class Axis:
         searched_in: the field of `Space` that says what it may be; empty where that has its own name.
         setting: template of its part of a setting in tables, filled in with the parameters as `p`; empty: it is
             not shown there.
+        heading: of that part; empty where the part says itself what it is.
         load: template of its part of what did not fit into memory, likewise.
         name: of the field that carries it, which `read_axes` fills in.
     """
@@ -33,6 +34,7 @@ class Axis:
     coordinate: Coordinate
     searched_in: str = ""
     setting: str = ""
+    heading: str = ""
     load: str = ""
     name: str = ""
 

@@ -1,7 +1,7 @@
 """The parameters of one trial, as training understands them: the table of axes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Self
 
 from anomalyvfm_opt.spec.axes import IMPLIED, ONE_HOT, Axis, linear, log, log2, log2_or_all, read_axes
@@ -22,12 +22,12 @@ class Parameters:
     """
 
     adapter: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.adapter}")]
-    rank: Annotated[int, Axis(coordinate=log2, setting="R{p.rank}", load="rank {p.rank}")]
-    alpha_ratio: Annotated[float, Axis(coordinate=log, setting="A{p.alpha:.3g}")]
+    rank: Annotated[int, Axis(coordinate=log2, setting="R{p.rank}", heading="rank", load="rank {p.rank}")]
+    alpha_ratio: Annotated[float, Axis(coordinate=log, setting="A{p.alpha:.3g}", heading="alpha")]
     targets: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.targets}")]
     adapted_blocks: Annotated[int | str, Axis(coordinate=log2_or_all, load="adapted blocks {p.adapted_blocks}")]
     dropout: Annotated[float, Axis(coordinate=linear)] = 0.0
-    epochs: Annotated[int, Axis(coordinate=log, setting="{p.epochs}")]
+    epochs: Annotated[int, Axis(coordinate=log, setting="{p.epochs}", heading="epochs")]
     learning_rate: Annotated[float, Axis(coordinate=log)]
     texture: Annotated[float, Axis(coordinate=linear, searched_in="synthesis_mix")]
     structural: Annotated[float, Axis(coordinate=linear, searched_in="synthesis_mix")]
@@ -47,14 +47,17 @@ class Parameters:
     def from_json(cls, values: Mapping[str, Any], own_size_px: int) -> Self:
         """Read what is stored with a trial or a plan; what is younger than it has the value that it had then.
 
+        What a newer program stored beside it is left out: a study that searched that is not read by this one.
+
         Args:
             values: by name.
             own_size_px: the image size of the spec, which is not stored in older studies that search none.
 
         Raises:
-            TypeError: there is too little, or something that is no parameter.
+            TypeError: there is too little.
         """
-        return cls(**{**values, "image_size_px": values.get("image_size_px") or own_size_px})
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**{**known, "image_size_px": values.get("image_size_px") or own_size_px})
 
     def to_json(self) -> dict[str, Any]:
         """Return what is stored with a trial or a plan."""

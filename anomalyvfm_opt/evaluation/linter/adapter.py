@@ -11,7 +11,8 @@ from anomalyvfm_opt.evaluation.scorers import SCORERS
 
 _LEAST_UPDATE = 1e-5  # of the weight's norm
 _LEAST_CHANGE = 1e-5  # of the pooled features' norm
-_TRAINING_FREE = [scorer.name for scorer in reversed(SCORERS) if scorer.is_training_free]  # maps speak first
+_MAPS_FIRST = sorted(SCORERS, key=lambda scorer: not scorer.has_map)
+_TRAINING_FREE = [scorer.name for scorer in _MAPS_FIRST if scorer.is_training_free]
 
 
 @dataclass(frozen=True)

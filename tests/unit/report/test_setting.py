@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from anomalyvfm_opt.report.setting import describe_load, describe_mix, describe_setting
+from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load, describe_mix, describe_setting
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.spec.space import Space
 
@@ -25,3 +25,7 @@ def test_a_load_is_what_memory_depends_on() -> None:
 
 def test_a_mix_is_in_percent() -> None:
     assert describe_mix(V1_2) == "44/28/28"
+
+
+def test_the_heading_names_what_does_not_say_itself_what_it_is() -> None:
+    assert SETTING_HEADING == "rank / alpha / epochs"

@@ -11,6 +11,7 @@ from anomalyvfm_opt.spec.contradictions import Problem
 from anomalyvfm_opt.spec.load import load_spec
 from anomalyvfm_opt.spec.model import Spec, Tiles
 from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.shipped import find_shipped
 from anomalyvfm_opt.trial.space import fix_parameters, is_inside, list_distributions
 
 ROOT = Path(__file__).parents[3]
@@ -216,3 +217,10 @@ def test_a_spec_survives_the_way_through_the_store() -> None:
     for path in SHIPPED:
         spec = load_spec(path)
         assert Spec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_what_a_newer_program_stored_beside_the_parameters_is_left_out() -> None:
+    parameters = load_spec(find_shipped("demo.yaml")).reference("v1.1", "brick")
+    assert parameters is not None
+    stored = {**parameters.to_json(), "weight_decay": 0.1}
+    assert Parameters.from_json(stored, 32) == parameters
