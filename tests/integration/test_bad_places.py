@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -163,7 +165,7 @@ def _closed(folder: Path, around: Path) -> Iterator[Callable[[list[str]], list[s
     if shutil.which("setpriv") is None or subprocess.run(probe, capture_output=True).returncode != 0:
         pytest.skip("nobody cannot run the program here")
     folder.chmod(0o700)
-    for path in (around, *list(around.parents)[:2]):
+    for path in takewhile(lambda path: path != Path(tempfile.gettempdir()), (around, *around.parents)):
         path.chmod(0o777)
     yield lambda command: [*become, *command]
 

@@ -43,18 +43,18 @@ def test_life_of_a_cluster(cluster: EmbeddedCluster) -> None:
     assert read_notes(cluster) == ["kept"]
 
 
-def test_nobody_else_gets_in(running_cluster: EmbeddedCluster) -> None:
-    status = running_cluster.up()
-    assert running_cluster.passfile.stat().st_mode & 0o777 == 0o600
-    assert running_cluster.passfile.stat().st_uid == os.geteuid()
+def test_nobody_else_gets_in(cluster: EmbeddedCluster) -> None:
+    status = cluster.up()
+    assert cluster.passfile.stat().st_mode & 0o777 == 0o600
+    assert cluster.passfile.stat().st_uid == os.geteuid()
     for folder in (status.data_dir, status.data_dir.parent):
         assert folder.stat().st_mode & 0o777 == 0o700
-    password = running_cluster.passfile.read_text().strip().rpartition(":")[2]
+    password = cluster.passfile.read_text().strip().rpartition(":")[2]
     assert len(password) >= 32
-    assert password not in running_cluster.url()
+    assert password not in cluster.url()
     with pytest.raises(psycopg2.OperationalError, match="password"):
         psycopg2.connect(host="127.0.0.1", port=status.port, user="anomalyvfm_opt", passfile="/dev/null")
-    engine = make_engine(running_cluster.url())
+    engine = make_engine(cluster.url())
     with engine.connect() as connection:
         settings = dict(connection.execute(text("SELECT name, setting FROM pg_settings")).all())
     engine.dispose()

@@ -106,7 +106,7 @@ def test_validation_may_be_absent(make_category: MakeCategory) -> None:
 
 @pytest.mark.skipif(not _REAL.is_dir(), reason="the real images are not here")
 def test_the_real_images_are_read_as_their_readme_counts_them() -> None:
-    assert list_categories(_REAL) == ["deep_pcb", "magnetic_tile"]
+    assert list_categories(_REAL) == ["deep_pcb", "magnetic_tile", "road_crack"]
     images = read_category(_REAL, "magnetic_tile")
     labels = [record.label for record in images.test]
     assert (len(images.train), len(images.validation)) == (323, 49)
