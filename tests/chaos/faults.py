@@ -23,14 +23,14 @@ def is_time(n):
 # A point in a trial's life, and the code that kills the process there.
 KILLS = {
     "after ticket": """
-import anomalyvfm_opt.trial.loop as loop
-take = loop.take_ticket
+import anomalyvfm_opt.trial.trial_store as trial_store
+take = trial_store.take_ticket
 def take_and_die(*arguments):
     lease = take(*arguments)
     if lease is not None and is_time(2):
         die()
     return lease
-loop.take_ticket = take_and_die
+trial_store.take_ticket = take_and_die
 """,
     "after ask": """
 import optuna

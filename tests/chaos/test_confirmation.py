@@ -26,13 +26,13 @@ _STORM_S = 60
 # The second look is written, and the images are not scored; or they are, and nothing of it is stored.
 BETWEEN = {
     "after the look": """
-import anomalyvfm_opt.trial.loop as loop
-write = loop.write_look
+import anomalyvfm_opt.trial.trial_store as trial_store
+write = trial_store.write_look
 def write_and_die(*arguments):
     write(*arguments)
     if is_time(2):
         die()
-loop.write_look = write_and_die
+trial_store.write_look = write_and_die
 """,
     "before the result": """
 import anomalyvfm_opt.trial.settle as settle
