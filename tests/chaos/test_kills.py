@@ -65,7 +65,7 @@ def test_a_full_disk_costs_the_checkpoints_and_nothing_else(
 def test_a_hung_trial_is_taken_up_after_its_last_epoch(
     program: Program, study: str, artifacts: Path, tmp_path: Path
 ) -> None:
-    hung = program.run(*WORK, "--hang-s", "3", "--study", study, **inject(tmp_path / "fault", HANG))
+    hung = program.run(*WORK, "--hang-s", "15", "--study", study, **inject(tmp_path / "fault", HANG))
     assert hung.returncode == 3, hung.stderr
     assert "trial 1 hung: no step for" in hung.stderr
     assert_books_are_right(program.store, study, artifacts)
