@@ -114,5 +114,5 @@ def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None)
         raise EnvironmentMissingError(
             f"{section.name} does not fit into the memory of {device}: {loaded.reason}",
             "end what else uses that memory (nvidia-smi names the processes of a GPU), or use another device",
-        ) from loaded.error
+        )
     return loaded

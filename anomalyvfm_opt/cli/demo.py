@@ -57,12 +57,12 @@ def _confirm(store: "Store", name: str, workers: int) -> None:
     from anomalyvfm_opt.verdict.campaign import Campaign
     from anomalyvfm_opt.verdict.judge_spec import judge_spec
     from anomalyvfm_opt.verdict.next_step import Wishes
-    from anomalyvfm_opt.verdict.read_case import read_spec
+    from anomalyvfm_opt.verdict.read_case import read_cases
 
     campaign = Campaign(store, name, Wishes())
     for _ in take_steps(campaign):
         carry_out(store, campaign, workers)
-    print_verdict(judge_spec(read_spec(store, select_studies(store.engine, [name]))))
+    print_verdict(judge_spec(read_cases(store, select_studies(store.engine, [name]))))
     say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
 
 

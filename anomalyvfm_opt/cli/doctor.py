@@ -191,7 +191,7 @@ def _list_worker_checks(subject: "Subject", database: "Database", named: _Named,
 
 
 def _print_findings(findings: "Mapping[str, CheckResult]") -> None:
-    """Return a table on stdout: a line a check, and its fix below; wrapped to a terminal's width."""
+    """Print a table on stdout: a line a check, and its fix below; wrapped to a terminal's width."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

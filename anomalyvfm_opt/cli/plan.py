@@ -72,7 +72,7 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def print_plan(found: "CostPlan", unit: str, cache: "ArrayStore") -> None:
-    """Return the plan as a table on stdout, with what it stands on."""
+    """Print the plan as a table on stdout, with what it stands on."""
     rows = [_to_row(study) for study in found.studies]
     print_table(f"time: of one worker on one {unit}, low - high (expected)", _COLUMNS, rows, right=(2, 5))
     costs = found.probe.costs

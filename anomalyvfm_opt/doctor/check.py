@@ -33,22 +33,22 @@ class CheckResult:
 
 
 def ok(detail: str) -> CheckResult:
-    """Return that there is nothing to do."""
+    """Report that there is nothing to do."""
     return CheckResult(Status.OK, detail)
 
 
 def warn(detail: str, fix: str) -> CheckResult:
-    """Return that it works, but not well, or not for long."""
+    """Report that it works, but not well, or not for long."""
     return CheckResult(Status.WARN, detail, fix)
 
 
 def fail(detail: str, fix: str) -> CheckResult:
-    """Return that a command which needs this will end with an error."""
+    """Report that a command which needs this will end with an error."""
     return CheckResult(Status.FAIL, detail, fix)
 
 
 def skip(detail: str) -> CheckResult:
-    """Return that it was not looked at."""
+    """Report that it was not looked at."""
     return CheckResult(Status.SKIP, detail)
 
 

@@ -50,7 +50,7 @@ def look_at_connections(database: Database, workers: int) -> CheckResult:
 
 
 def judge_connections(workers: int, limit: Limit) -> CheckResult:
-    """Return whether a limit leaves enough.
+    """Judge whether a limit leaves enough.
 
     Args:
         workers: planned, over all hosts; those that already run are among them.

@@ -12,7 +12,7 @@ _SHOWN = 8
 
 
 def look_at_data(subject: Subject, data: Path | None) -> CheckResult:
-    """Return the categories that the options name, or else all that are in the folder.
+    """Look at the categories that the options name, or else all that are in the folder.
 
     Raises:
         EnvironmentMissingError: the folder is not there, or holds no category.

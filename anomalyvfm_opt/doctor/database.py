@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip, warn
 from anomalyvfm_opt.store.engine import URL_VARIABLE, normalise_url, shown
-from anomalyvfm_opt.store.probe import Probe
+from anomalyvfm_opt.store.probe import ServerProbe
 
 _OLDEST_VERSION, _RECOMMENDED_VERSION = 13, 16
 _SLOW_MS = 50.0
@@ -30,10 +30,10 @@ class Database:
         self.source = "--db" if flag is not None else URL_VARIABLE
         self.url = flag if flag is not None else os.environ.get(URL_VARIABLE) or None
         self.is_embedded = self.url is None  # then the check of the embedded one sets `url`, if it runs
-        self._probe: Probe | None = None
+        self._probe: ServerProbe | None = None
 
     @property
-    def probe(self) -> Probe:
+    def probe(self) -> ServerProbe:
         """What answers questions about the server."""
         if self._probe is None:
             raise RuntimeError("no connection: a check lacks `database` among its needs")
@@ -52,7 +52,7 @@ class Database:
             EnvironmentMissingError: it cannot be used.
         """
         url = normalise_url(self.url or "", self.source)
-        self._probe = Probe(url)
+        self._probe = ServerProbe(url)
         return shown(url)
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ def look_at_connection(database: Database) -> CheckResult:
 
 
 def look_at_password(database: Database) -> CheckResult:
-    """Return where the password comes from, and whether others can read it."""
+    """Say where the password comes from, and whether others can read it."""
     if database.is_embedded:
         return skip("the embedded database keeps its own password file")
     try:
@@ -82,7 +82,7 @@ def look_at_password(database: Database) -> CheckResult:
 
 
 def _look_at_passfile(url: URL) -> CheckResult:
-    """Return the password file that libpq would read: passfile= in the URL, else PGPASSFILE, else ~/.pgpass."""
+    """Look at the password file that libpq would read: passfile= in the URL, else PGPASSFILE, else ~/.pgpass."""
     named = url.query.get("passfile") or os.environ.get("PGPASSFILE")
     path = Path(str(named)) if named else Path.home() / ".pgpass"
     if not path.is_file():
@@ -121,12 +121,12 @@ def look_at_server(database: Database) -> CheckResult:
 
 
 def look_at_latency(database: Database) -> CheckResult:
-    """Return how long one statement takes, there and back."""
+    """Measure how long one statement takes, there and back."""
     return judge_latency(median(database.probe.time_statements(_SAMPLES)))
 
 
 def judge_latency(round_trip_ms: float) -> CheckResult:
-    """Return whether a worker's statements would take longer than its user expects."""
+    """Judge whether a worker's statements would take longer than its user expects."""
     detail = f"{round_trip_ms:.1f} ms a statement"
     if round_trip_ms <= _SLOW_MS:
         return ok(detail)
@@ -138,13 +138,13 @@ def judge_latency(round_trip_ms: float) -> CheckResult:
 
 
 def look_at_clock(database: Database) -> CheckResult:
-    """Return the server's clock against this host's, from the sample with the shortest way."""
+    """Compare the server's clock with this host's, from the sample with the shortest way."""
     round_trip_s, skew_s = min(database.probe.compare_clocks(_SAMPLES))
     return judge_clock(skew_s, round_trip_s / 2)
 
 
 def judge_clock(skew_s: float, uncertainty_s: float) -> CheckResult:
-    """Return how far the clocks differ, never as a failure: leases use the database's clock alone.
+    """Say how far the clocks differ, never as a failure: leases use the database's clock alone.
 
     Args:
         skew_s: how far the database's clock is ahead of this host's.

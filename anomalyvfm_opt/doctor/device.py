@@ -49,7 +49,7 @@ def read_driver(file: Path) -> str:
 
 
 def look_at_device(name: str) -> CheckResult:
-    """Return the device that a worker with this `--device` takes; a GPU is asked to compute something small.
+    """Look at the device that a worker with this `--device` takes; a GPU is asked to compute something small.
 
     Raises:
         UsageError: not a device's name.

@@ -41,7 +41,7 @@ def look_at_state_folder() -> CheckResult:
 
 
 def _look_at_future(folder: Path) -> CheckResult:
-    """Return whether a folder that is not there could be made."""
+    """Say whether a folder that is not there could be made."""
     parent = _find_existing(folder)
     if not parent.is_dir():
         return fail(f"{folder} cannot be made: {parent} is not a folder", _ELSEWHERE)

@@ -69,7 +69,7 @@ def _list_missing_sequences(database: Database, optuna: Sequence[str]) -> list[s
 
 
 def look_at_schema(database: Database) -> CheckResult:
-    """Return the version of our tables against the one that this program needs."""
+    """Compare the version of our tables with the one that this program needs."""
     if not database.probe.has_table(f"{SCHEMA}.schema_version"):
         return ok(_NOT_MADE)
     version = database.probe.read_our_version()
@@ -80,7 +80,7 @@ def look_at_schema(database: Database) -> CheckResult:
 
 
 def look_at_optuna_schema(database: Database) -> CheckResult:
-    """Return the version of Optuna's tables against the Optuna that is installed.
+    """Compare the version of Optuna's tables with the Optuna that is installed.
 
     Asked in SQL: Optuna's own check writes where it finds nothing.
     """

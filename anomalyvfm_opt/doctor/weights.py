@@ -13,7 +13,7 @@ _OR_FILE = "or set backbone.weights to the path of a safetensors file"
 
 
 def look_at_weights(subject: Subject, file: Path | None) -> CheckResult:
-    """Return the weights of the specs that are to be run; without one, whether the offline weights are installed.
+    """Look at the weights of the specs that are to be run; without one, at the offline weights.
 
     Args:
         subject: the specs.
@@ -63,7 +63,7 @@ def _look_at_file(path: Path) -> CheckResult:
 
 
 def _look_at_hub(name: str) -> CheckResult:
-    """Return whether a model's weights are in this host's cache, or could be fetched."""
+    """Say whether a model's weights are in this host's cache, or could be fetched."""
     import timm
     from huggingface_hub import try_to_load_from_cache
 

@@ -90,7 +90,7 @@ class DetachedWorker:
 
 
 def _at_home(slot: Slot) -> Slot:
-    """Return what the node sets itself is better known there."""
+    """Leave out what the node sets itself, which is better known there."""
     environment: Mapping[str, str] = {k: v for k, v in slot.environment.items() if k not in os.environ}
     return replace(slot, environment=environment)
 

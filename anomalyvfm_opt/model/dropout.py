@@ -22,7 +22,7 @@ class SeededDropout(nn.Module):
         self.generator = generator
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return values of any shape."""
+        """Drop some of the values, which may have any shape."""
         if not self.training:
             return x
         kept = torch.empty_like(x, requires_grad=False).bernoulli_(1 - self.share, generator=self.generator)

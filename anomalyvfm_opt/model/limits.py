@@ -120,7 +120,7 @@ def _find_idle_references(outline: Outline, n_blocks: int, spec: Spec) -> Iterat
 
 
 def _find_large_ranks(outline: Outline, n_blocks: int, spec: Spec) -> Iterator[Problem]:
-    """Return a rank above a layer's smaller side says no more than that side does, and costs more."""
+    """Find ranks above a layer's smaller side, which say no more than that side does and cost more."""
     name, space = spec.backbone.name, spec.search.space
     sides: dict[str, int] = {}
     for position, targets in enumerate(space.targets):

@@ -51,15 +51,10 @@ class Shortage:
     """Work that memory did not suffice for.
 
     Args:
-        error: that said so, without its traceback, which would hold what did not fit.
+        reason: the first line of the error. The error itself would hold what did not fit, by its traceback.
     """
 
-    error: BaseException
-
-    @property
-    def reason(self) -> str:
-        """The first line of the error; a MemoryError may have none."""
-        return (str(self.error).splitlines() or ["out of memory"])[0]
+    reason: str
 
 
 def attempt(work: Callable[[], _Result], device: torch.device) -> _Result | Shortage:
@@ -77,12 +72,27 @@ def attempt(work: Callable[[], _Result], device: torch.device) -> _Result | Shor
     try:
         return work()
     except (MemoryError, RuntimeError, EnvironmentMissingError) as error:
-        cause = error.__cause__ if isinstance(error, EnvironmentMissingError) else error
-        if cause is None or not is_out_of_memory(cause):
+        reason = _find_reason(error)
+        if reason is None:
             raise
-        shortage = Shortage(cause.with_traceback(None))
+        _forget_frames(error)
     release_cached_memory(device)  # behind the `except`, in which the frames of the work are still alive
-    return shortage
+    return Shortage(reason)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what did not fit, which the frames of an error and of those behind it hold."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
+def _find_reason(error: BaseException) -> str | None:
+    """Return the first line of an error about memory, or of such a cause of it; None for other errors."""
+    cause = error.__cause__ if isinstance(error, EnvironmentMissingError) else error
+    if cause is None or not is_out_of_memory(cause):
+        return None
+    return (str(cause).splitlines() or ["out of memory"])[0]  # a MemoryError may say nothing
 
 
 @dataclass

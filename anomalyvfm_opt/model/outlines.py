@@ -15,6 +15,7 @@ from typing import Any
 
 from anomalyvfm_opt.durable import write_whole
 from anomalyvfm_opt.model.outline import Outline
+from anomalyvfm_opt.model.targets import match_any_target
 
 _SHIPPED = Path(__file__).with_name("outlines.json")
 
@@ -33,7 +34,8 @@ def find_outline(name: str, input_px: int, folder: Path | None = None) -> Outlin
     known = _read_shipped().get(name)
     if known is not None:
         return known
-    key = {"timm": version("timm"), "name": name, "input_px": input_px}
+    patterns = [match_any_target(is_transformer=is_transformer) for is_transformer in (True, False)]
+    key = {"timm": version("timm"), "name": name, "input_px": input_px, "patterns": patterns}
     file = None if folder is None else folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
     kept = None if file is None else _read_kept(file, key)
     if kept is not None:

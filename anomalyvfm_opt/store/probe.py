@@ -63,7 +63,7 @@ _LIBRARIES = """
 """
 
 
-class Probe:
+class ServerProbe:
     """Asks the server what there is and what the connected role may do.
 
     Raises:

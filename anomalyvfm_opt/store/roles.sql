@@ -3,7 +3,7 @@
 --
 --   psql -v ON_ERROR_STOP=1 --single-transaction \
 --        -v owner=anomalyvfm_opt -v worker=anomalyvfm_opt_worker -v viewer=anomalyvfm_opt_viewer \
---        -f deploy/roles.sql DATABASE
+--        -f anomalyvfm_opt/store/roles.sql DATABASE
 --
 -- owner   has the tables: creates and deletes studies, confirms, upgrades.
 -- worker  runs trials, and leads workers: it can neither create nor delete a study, nor change a table. It deletes

@@ -113,9 +113,18 @@ class TrialRecord:
         )
 
     @classmethod
-    def of_findings(cls, findings: tuple[Finding, ...]) -> Self:
-        """Return what is stored of the linter's findings; that there are none is stored as well."""
-        return cls(findings=tuple(vars(finding) for finding in findings))
+    def of_result(cls, attributes: Mapping[str, Any], findings: tuple[Finding, ...]) -> Self:
+        """Return what is stored of a trial that came to its end.
+
+        Args:
+            attributes: of the run, by the names of the fields.
+            findings: of the linter; that there are none is stored as well.
+
+        Raises:
+            TypeError: an attribute that no field is for, which no reader would ever see.
+        """
+        named = {name: _freeze(value) for name, value in attributes.items()}
+        return cls(**named, findings=tuple(vars(finding) for finding in findings))
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the attributes as they are stored, in the order of the fields.

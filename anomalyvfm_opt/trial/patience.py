@@ -77,6 +77,8 @@ class PatientStore:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         operation = getattr(self._store, name)
+        if not callable(operation):
+            raise AttributeError(f"{name} is no operation of {type(self._store).__name__}: ask it directly")
 
         def repeat(*arguments: Any, **options: Any) -> Any:
             return self._patience.run(lambda: operation(*arguments, **options))

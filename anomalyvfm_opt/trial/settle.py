@@ -81,8 +81,8 @@ class Settler:
         """
         files = put_all(self._artifacts, result.artifacts)
         try:
-            found = TrialRecord.of_findings(tuple(result.findings)).to_attributes()
-            set_attributes(trial, {**result.attributes, **found})  # refused if it was taken over
+            record = TrialRecord.of_result(result.attributes, tuple(result.findings))
+            set_attributes(trial, record.to_attributes())  # refused if it was taken over
             if is_unsound(result.findings):
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
             labelled = (result.image_keys, result.labels, result.scores)

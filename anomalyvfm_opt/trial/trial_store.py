@@ -40,6 +40,9 @@ class Turn(Enum):
 class TrialStore:
     """The operations of one study's loop, each of them idempotent: safe to repeat after a lost reply.
 
+    Two leave a trace of a lost reply, and it errs on the safe side: `write_look` counts one more look, and what
+    `find_trial` had asked for is found by a reaper.
+
     Args:
         study: the Optuna study, with the sampler and the pruner of this worker.
         engine: on the same database.

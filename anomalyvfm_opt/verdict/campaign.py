@@ -1,7 +1,6 @@
-"""The confirmation of several studies at once, as steps with the events of each."""
+"""The confirmation of several studies at once, step by step, with its events."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.spec.study_name import Kind
@@ -15,19 +14,6 @@ from anomalyvfm_opt.verdict.confirm import advance
 from anomalyvfm_opt.verdict.next_step import Stage, Wishes
 
 _DOING: dict[str, Kind] = {"replicating": "replicates", "confirming": "confirm"}
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one step of a campaign came to.
-
-    Args:
-        is_open: whether trainings are still to be done.
-        events: one line each, for people; only what has changed since the last step.
-    """
-
-    is_open: bool
-    events: tuple[str, ...]
 
 
 class Campaign:
@@ -57,14 +43,13 @@ class Campaign:
         self._wishes = {study.name: wishes for study in self._studies}
         self._stages: dict[str, Stage] = {}
 
-    def advance(self) -> Step:
-        """Take each study one step further.
+    def advance(self) -> Iterator[str]:
+        """Take each study one step further, and tell what has changed of it, a line each, before the next one.
 
         Raises:
             EnvironmentMissingError: a search is not over.
             UsageError: nothing can be confirmed, or a wish contradicts what is written down.
         """
-        events: list[str] = []
         for study in self._studies:
             stage = advance(self._store, study, self._wishes[study.name])
             if stage.name == "searching":
@@ -74,9 +59,13 @@ class Campaign:
                 )
             if stage.round:
                 self._wishes[study.name] = Wishes()
-            events += self._describe(study, stage)
+            yield from self._describe(study, stage)
             self._stages[study.name] = stage
-        return Step(any(stage.open for stage in self._stages.values()), tuple(events))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether trainings were still to be done after the last step."""
+        return any(stage.open for stage in self._stages.values())
 
     def list_siblings(self) -> list[StudyRecord]:
         """Studies that have planned trainings, done or not."""

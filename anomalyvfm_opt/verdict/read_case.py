@@ -14,6 +14,7 @@ from anomalyvfm_opt.store.scores import read_all_scores, read_metrics, read_resa
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.store.trials import list_trials
 from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, Evidence, LockedImages, NotConfirmedError, Spent
 from anomalyvfm_opt.verdict.plan import ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.verdict.read_confirmation import list_rounds
@@ -21,7 +22,7 @@ from anomalyvfm_opt.verdict.read_trials import list_observed, list_runs, list_si
 from anomalyvfm_opt.verdict.runs import Arm, group_arms
 
 
-def read_spec(store: Store, studies: Sequence[StudyRecord], number: int | None = None) -> list[Case]:
+def read_cases(store: Store, studies: Sequence[StudyRecord], number: int | None = None) -> list[Case]:
     """Read the cases of all categories of a spec.
 
     Args:
@@ -110,7 +111,7 @@ def _sum_seconds(store: Store, record: StudyRecord | None) -> float:
     """Add up the durations of a study's trials that have ended; 0 where there is no study."""
     if record is None:
         return 0.0
-    ended = [trial for trial in store.study(record.name).get_trials(deepcopy=False) if trial.state.is_finished()]
+    ended = [trial for trial in list_trials(store.engine, record.study_id) if trial.state.is_finished()]
     return sum(trial.duration.total_seconds() for trial in ended if trial.duration is not None)
 
 

@@ -17,13 +17,13 @@ from anomalyvfm_opt.verdict.smoothing import Observed
 def list_runs(store: Store, record: StudyRecord) -> list[Run]:
     """Read the planned trials of a sibling, each by its last try, in the order in which they were planned."""
     outcomes = read_final_outcomes(store.engine, record.study_id)
-    aurocs = read_aurocs(store.engine, record.study_id)
     last: dict[Key, tuple[Planned, TrialRecord, StoredTrial]] = {}
     for trial in list_trials(store.engine, record.study_id):
         stored = TrialRecord.from_attributes(trial.user_attrs)
         planned = stored.read_planned(record.spec.data.image_size_px)
         if planned is not None:
             last[planned.key] = (planned, stored, trial)  # a retry has a higher number
+    aurocs = read_aurocs(store.engine, record.study_id)  # last: a trial that was seen complete has its scores
     return [
         Run(
             planned=planned,

@@ -16,7 +16,7 @@ from anomalyvfm_opt.trial.result import TrialRequest
 from anomalyvfm_opt.verdict.evidence import NotConfirmedError
 from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict, judge_spec
-from anomalyvfm_opt.verdict.read_case import read_case, read_evidence, read_spec
+from anomalyvfm_opt.verdict.read_case import read_case, read_cases, read_evidence
 from tests.integration.families import V1_1, Families, Fault, better, list_keys
 
 
@@ -29,7 +29,7 @@ def search_and_judge(store: Families, name: str, number: int | None = None, **op
 
 
 def judge_all(store: Families, *families: Any) -> SpecVerdict:
-    return judge_spec(read_spec(store, [family.bench.record for family in families]))
+    return judge_spec(read_cases(store, [family.bench.record for family in families]))
 
 
 def lose(arm: str, count: int) -> Fault:

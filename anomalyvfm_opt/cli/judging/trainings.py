@@ -24,10 +24,9 @@ def take_steps(campaign: Campaign) -> Iterator[None]:
         UsageError: nothing can be confirmed, or a wish contradicts what is written down.
     """
     while True:
-        step = campaign.advance()
-        for event in step.events:
+        for event in campaign.advance():
             say(event)
-        if not step.is_open:
+        if not campaign.is_open:
             return
         yield
 

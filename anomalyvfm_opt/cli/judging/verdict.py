@@ -58,7 +58,7 @@ def _judge(name: str, number: int | None, db: str | None) -> "CategoryVerdict | 
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.verdict.judge import judge
     from anomalyvfm_opt.verdict.judge_spec import judge_spec
-    from anomalyvfm_opt.verdict.read_case import read_case, read_spec
+    from anomalyvfm_opt.verdict.read_case import read_case, read_cases
 
     store = open_store(db)
     studies = select_studies(store.engine, [name])
@@ -66,4 +66,4 @@ def _judge(name: str, number: int | None, db: str | None) -> "CategoryVerdict | 
         raise UsageError(f"{name} is a sibling study", f"ask for what it belongs to: {studies[0].family}")
     if name == studies[0].name:
         return judge(read_case(store, studies[0], number))
-    return judge_spec(read_spec(store, studies, number))
+    return judge_spec(read_cases(store, studies, number))

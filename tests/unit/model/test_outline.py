@@ -113,3 +113,16 @@ def forbid_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{name} was measured")
 
     monkeypatch.setattr(measurement, "measure_outline", refuse)
+
+
+def test_other_layers_to_adapt_are_looked_for_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = find_outline(OTHER, 64, tmp_path)
+    monkeypatch.setattr(outlines, "match_any_target", lambda *, is_transformer: "nothing")
+    monkeypatch.setattr(measurement, "measure_outline", lambda _name, _px: None)
+    assert first is not None
+    assert find_outline(OTHER, 64, tmp_path) is None
+
+
+def test_a_layer_that_is_several_in_one_is_named() -> None:
+    with pytest.raises(UsageError, match=r"mixnet_s: its layer .* is several layers in one \(MixedConv2d\)"):
+        measure_outline("mixnet_s", 64)

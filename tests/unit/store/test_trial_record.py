@@ -102,8 +102,8 @@ def test_nested_values_are_read_as_what_they_are() -> None:
     planned = Planned("finalist", V1_1, 5, 1, "patch_knn")
     findings = (Finding("flat_loss", Severity.BROKEN, "the loss is flat"),)
     assert TrialRecord(planned=planned.to_json()).read_planned(64) == planned
-    assert TrialRecord.from_attributes(store(TrialRecord.of_findings(findings))).read_findings() == findings
-    assert TrialRecord.of_findings(()).to_attributes() == {"findings": []}
+    assert TrialRecord.from_attributes(store(TrialRecord.of_result({}, findings))).read_findings() == findings
+    assert TrialRecord.of_result({}, ()).to_attributes() == {"findings": []}
     nothing = TrialRecord()
     assert (nothing.read_planned(64), nothing.read_parameters(64), nothing.read_findings()) == (None, None, ())
 
@@ -129,3 +129,8 @@ def test_statements_ask_for_attributes_that_there_are() -> None:
         for name in re.findall(r"\.key = '(\w+)'", file.read_text(encoding="utf-8"))
     }
     assert {"planned", "retry_of", "resumed_from_epoch", "versions"} <= asked <= set(NAMES)
+
+
+def test_an_attribute_that_no_field_is_for_is_refused_and_not_lost() -> None:
+    with pytest.raises(TypeError, match="secondz"):
+        TrialRecord.of_result({"secondz": 3.0}, ())

@@ -74,3 +74,8 @@ def test_it_has_the_operations_of_what_it_stands_before_and_no_others() -> None:
     assert patient.nothing() is None  # type: ignore[func-returns-value]
     with pytest.raises(AttributeError):
         patient.multiply  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_what_is_no_operation_is_not_passed_on() -> None:
+    with pytest.raises(AttributeError, match="message is no operation of Flaky"):
+        _ = wait_out(Flaky(0), 1.0, lambda: None).message
