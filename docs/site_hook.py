@@ -25,6 +25,7 @@ PROJECT_PAGES = {
     ROOT / "CHANGELOG.md": "project/changelog.md",
 }
 LANGUAGES = {".py": "python", ".sql": "sql", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".sh": "sh"}
+_LEAST_SCALE = 0.6  # of the size that a diagram is drawn in
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 _DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -115,4 +116,7 @@ def draw_diagram(text: str, uri: str) -> str:
     except RuntimeError as error:
         raise PluginError(f"a diagram of {uri} cannot be drawn: {error}") from error
     name = f"diagram-{zlib.crc32(text.encode())}"  # unique on a page, the same in each build
-    return f'<div class="diagram">{svg.replace("my-svg", name)}</div>'.replace("\n", " ")
+    width = round(_LEAST_SCALE * float(re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)', svg)[1]))
+    style = f"min-width: {width}px"  # below it the words are too small to read: a narrow screen scrolls sideways
+    drawn = f'<div class="diagram"><div style="{style}">{svg.replace("my-svg", name)}</div></div>'
+    return drawn.replace("\n", " ")

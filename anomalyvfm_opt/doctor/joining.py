@@ -97,7 +97,10 @@ def look_at_fleet(subject: Subject, database: Database, device: str) -> CheckRes
     here = {name: version(name) for name in _LIBRARIES}
     others: set[str] = set()
     for record in subject.joined:
-        there = database.probe.read_libraries(record.study_id)
+        # torch names its build behind a +, which the installed package's version does not
+        there = {
+            name: full.partition("+")[0] for name, full in database.probe.read_libraries(record.study_id).items()
+        }
         others |= {f"{name} {there[name]}" for name in here if there.get(name, here[name]) != here[name]}
     mine = name_device(choose_device(device))
     confirmations = [record for record in subject.joined if record.kind == "confirm"]
