@@ -128,7 +128,7 @@ def test_only_some_epochs_are_scored_with_the_same_end(
 
     curve, parameters = Curve(), make_parameters(epochs=5)
     seldom = make_bench(program, backbone, scoring={"every_epochs": 2})
-    result = seldom.run(TrialRequest(number=0, parameters=parameters, seed=7), curve)
+    result = run_trial(seldom, TrialRequest(number=0, parameters=parameters, seed=7), curve)
     assert curve.epochs == [2, 4, 5]
     assert are_equal(result, run(bench, parameters, 7))
 

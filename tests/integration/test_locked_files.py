@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from anomalyvfm_opt.bench.backbones import load_backbone
+from anomalyvfm_opt.bench.trial_run import run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import EnvironmentMissingError
@@ -81,7 +82,7 @@ def test_trials_on_search_data_are_the_same_without_the_locks_files(
     whole, without = bench(program.data, "whole"), bench(bare, "without")
     for parameters, is_watched in ((None, True), (make_parameters(), True), (make_parameters(rank=4), False)):
         request = TrialRequest(number=0, parameters=parameters, seed=7, is_watched=is_watched)
-        assert are_equal(whole.run(request, Silence()), without.run(request, Silence()))
+        assert are_equal(run_trial(whole, request, Silence()), run_trial(without, request, Silence()))
     confirm = plan(program, name, "confirm", "patch_knn")
     assert len(find_images(confirm, stored, program.data).locked) == len(list_locked(program, confirm))
     with pytest.raises(EnvironmentMissingError, match=f"images of {confirm.name}, first"):

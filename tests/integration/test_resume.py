@@ -90,8 +90,10 @@ def whole(program: Program, cache: Path, backbone: Backbone) -> tuple[TrialResul
     """The trial without an interruption, and what it reported."""
     progress = Interruption()
     with threadpool_limits(1):
-        result = open_bench(program.data, cache, None, backbone).run(
-            TrialRequest(number=0, parameters=PARAMETERS, seed=7), progress
+        result = run_trial(
+            open_bench(program.data, cache, None, backbone),
+            TrialRequest(number=0, parameters=PARAMETERS, seed=7),
+            progress,
         )
     return result, progress.reported
 
