@@ -102,7 +102,7 @@ def test_kill_at(program: Program, artifacts: Path, tmp_path: Path, point: str) 
     killed = program.run(*WORK, *GRACE, "--study", name, **fault)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     looks_before = count_looks(program, name).total()  # of a trial without a lease a reaper knows after the grace
-    done = program.run_here(*WORK, *GRACE, "--study", name)
+    done = program.run(*WORK, *GRACE, "--study", name)
     assert done.returncode == 0, done.stderr
     check_the_end(program, name, artifacts)
     looks = count_looks(program, name).total()
@@ -127,7 +127,7 @@ def test_a_storm_of_kills(program: Program, artifacts: Path) -> None:
         time.sleep(draw.uniform(4, 12))
     for worker in workers:
         assert "Traceback" not in finish(worker, 300).stderr
-    assert program.run_here(*arguments).returncode == 0
+    assert program.run(*arguments).returncode == 0
     usage = program.usage(name)
     if usage.failed == 0:  # a trial that takes three workers down with it is not tried again
         check_the_end(program, name, artifacts)

@@ -29,7 +29,7 @@ def artifacts(program: Program) -> Path:
 
 def run_to_the_end(program: Program, study: str, artifacts: Path) -> str:
     """A healthy worker ends the study; what it said."""
-    done = program.run_here(*WORK, *GRACE, "--study", study)
+    done = program.run(*WORK, *GRACE, "--study", study)
     assert done.returncode == 0, done.stderr
     assert_study_is_whole(program.store, study, artifacts)
     return done.stderr
