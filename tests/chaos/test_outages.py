@@ -24,6 +24,10 @@ from tests.integration.program import CATEGORY, Program, finish, wait_for
 _NAME = f"tiny/{CATEGORY}"
 _WORK = ("worker", "run", "--threads", "1", "--grace-s", "3")
 _RUNNING = "SELECT count(*) FROM trials WHERE state = 'RUNNING' AND number > 0"
+_REPORTED = """
+    SELECT count(*) FROM trials t JOIN trial_intermediate_values v ON v.trial_id = t.trial_id
+     WHERE t.state = 'RUNNING'
+"""
 _STORM_S = 60
 _SEED = 20261125
 
@@ -45,6 +49,10 @@ class Team(Program):
 
     def wait_for_training(self, worker: "subprocess.Popen[str]") -> None:
         wait_for(lambda: worker.poll() is not None or execute(self.server.local_url, _RUNNING)[0][0] > 0)
+
+    def wait_for_an_epoch(self, worker: "subprocess.Popen[str]") -> None:
+        """Wait for what a worker reports: by then it holds no lock on what the host's workers share."""
+        wait_for(lambda: worker.poll() is not None or execute(self.server.local_url, _REPORTED)[0][0] > 0)
 
 
 @pytest.fixture
@@ -71,10 +79,10 @@ def end_the_study(team: Team) -> None:
 def test_a_worker_that_sleeps_past_its_grace_is_taken_over_and_drops_its_trial(team: Team) -> None:
     create(team, trials=2, steps=40)
     sleeper = team.start(*_WORK)
-    team.wait_for_training(sleeper)
+    team.wait_for_an_epoch(sleeper)
     sleeper.send_signal(signal.SIGSTOP)
     try:
-        rival = team.run_here(*_WORK)
+        rival = team.run(*_WORK)
         assert rival.returncode == 0, rival.stderr
         assert "its worker died; given back" in rival.stderr
     finally:
