@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ CATEGORY = "brick"
 Finished = subprocess.CompletedProcess[str]
 _OURS = "ANOMALYVFM_OPT_"
 _LIMIT_S = 180.0
+_LONGEST_HERE_S = 600
 _TINY: dict[str, Any] = {
     "data": {"image_size_px": 64, "lock": "half"},
     "backbone": {
@@ -163,6 +165,7 @@ def run_in_process(arguments: Sequence[str], environment: dict[str, str]) -> Fin
     stdout, stderr = io.StringIO(), io.StringIO()
     with (
         _left_as_it_was(),
+        _ended_in_time(),
         _warnings_shown_on(stderr),
         patch.dict(os.environ, environment, clear=True),
         patch.object(sys, "argv", ["anomalyvfm-opt", *arguments]),
@@ -172,6 +175,29 @@ def run_in_process(arguments: Sequence[str], environment: dict[str, str]) -> Fin
     ):
         run()
     return subprocess.CompletedProcess(arguments, ended.value.code or 0, stdout.getvalue(), stderr.getvalue())
+
+
+class _TooLongError(BaseException):
+    """Not an Exception, so that no trial takes it for its own."""
+
+
+@contextlib.contextmanager
+def _ended_in_time() -> Iterator[None]:
+    """End a command that hangs, as `finish` ends a process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: object) -> None:
+        raise _TooLongError(f"a command took longer than {_LONGEST_HERE_S} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(_LONGEST_HERE_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager
