@@ -1,21 +1,23 @@
 # One image for all of the program's services; docker-compose.yml says what each runs.
-FROM python:3.12-slim-bookworm AS build
+# What is installed is known by its hash (locks/, written by `make lock`); the base image is, once PYTHON_IMAGE names
+# it by its digest: docs/deployment.md.
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
+COPY locks/build.txt locks/
+RUN pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r locks/build.txt
 COPY pyproject.toml README.md LICENSE ./
-# The requirements alone decide about the large layer below, so that other changes do not make it anew.
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*p['dependencies'], *p['optional-dependencies']['offline'], sep='\n')" > requirements.txt
 COPY anomalyvfm_opt anomalyvfm_opt
 COPY studies studies
 COPY schema schema
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir wheels .
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels .
 
-FROM python:3.12-slim-bookworm
+FROM ${PYTHON_IMAGE}
 # A volume that is mounted on the state folder takes its owner over.
 RUN useradd --uid 10001 --user-group --create-home --home-dir /var/lib/anomalyvfm-opt anomalyvfm-opt
-COPY constraints.txt /opt/anomalyvfm-opt/
-COPY --from=build /build/requirements.txt /opt/anomalyvfm-opt/
-RUN pip install --no-cache-dir -c /opt/anomalyvfm-opt/constraints.txt -r /opt/anomalyvfm-opt/requirements.txt
+# The lock alone decides about this large layer, so that other changes do not make it anew.
+COPY locks/base.txt /opt/anomalyvfm-opt/
+RUN pip install --no-cache-dir --require-hashes --no-deps --only-binary :all: -r /opt/anomalyvfm-opt/base.txt
 COPY --from=build /build/wheels /opt/anomalyvfm-opt/wheels
 RUN pip install --no-cache-dir --no-deps /opt/anomalyvfm-opt/wheels/*.whl
 COPY --chmod=0755 deploy/entrypoint.sh /usr/local/bin/anomalyvfm-opt-entrypoint

