@@ -17,8 +17,8 @@ from contextlib import suppress
 from types import FrameType
 
 from anomalyvfm_opt.errors import EXIT_TERMINATED
+from anomalyvfm_opt.signals import hear
 
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,8 +37,7 @@ def keep(command: Sequence[str]) -> int:
         else:
             process.send_signal(number)
 
-    for number in _PASSED_ON:
-        signal.signal(number, pass_on)
+    hear(pass_on)
     process = subprocess.Popen(  # noqa: S603 - what our launcher said
         command,
         stdin=subprocess.DEVNULL,

@@ -9,6 +9,9 @@ from contextlib import suppress
 
 from anomalyvfm_opt.launch.base import Exit, Exits, Slot
 
+# Without -P, Python imports from the folder that somebody happened to be in: a `random.py` there would be run.
+_MODULE = ("-P", "-m")
+
 
 class LocalLauncher:
     """Starts workers as children of this process.
@@ -28,9 +31,9 @@ class LocalLauncher:
 
     def start(self, slot: Slot, arguments: Sequence[str]) -> None:
         """Start a worker in an empty slot."""
-        command = [sys.executable, "-m", "anomalyvfm_opt", "worker", "run", *arguments]
+        command = [sys.executable, *_MODULE, "anomalyvfm_opt", "worker", "run", *arguments]
         if self._is_tied:
-            command = [sys.executable, "-m", "anomalyvfm_opt.launch.keeper", *command]
+            command = [sys.executable, *_MODULE, "anomalyvfm_opt.launch.keeper", *command]
         process = subprocess.Popen(  # noqa: S603 - our own program
             command,
             env={**os.environ, **slot.environment},

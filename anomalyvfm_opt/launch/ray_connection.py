@@ -5,10 +5,12 @@ import socket
 from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.files import read_plain
 from anomalyvfm_opt.launch.places import Node
 
 NAMESPACE = "anomalyvfm_opt"
 _MODE = "RAY_AUTH_MODE"
+_MOST_TOKEN_BYTES = 2**16
 _CONNECT_S = 10.0
 _CLIENT = "ray://"
 _TOKEN_HINT = (
@@ -48,7 +50,7 @@ def prepare_authentication() -> None:
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     file = Path(named) if named else Path.home() / ".ray" / "auth_token"
     try:
-        has_token = bool(file.read_text().strip())
+        has_token = bool(read_plain(file, _MOST_TOKEN_BYTES).strip())
     except OSError:
         has_token = False
     if not has_token:

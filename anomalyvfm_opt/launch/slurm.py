@@ -96,6 +96,7 @@ class Request:
             "signal_delay_s": self.notice_s,
             "array_parallelism": self.count,
             "stderr_to_stdout": True,
+            "setup": ["export PYTHONSAFEPATH=1"],  # else submitit imports from the folder that sbatch ran in
             "additional_parameters": {"requeue": True, **self.extra},
         }
         if self.partition:

@@ -18,6 +18,7 @@ from anomalyvfm_opt.errors import EXIT_DONE, EXIT_TERMINATED
 from anomalyvfm_opt.launch.base import Slot
 from anomalyvfm_opt.launch.local import LocalLauncher
 from anomalyvfm_opt.launch.supervise import SlotState, Supervisor
+from anomalyvfm_opt.signals import hear
 
 _LATE_S = 1.0
 
@@ -35,8 +36,8 @@ class WorkerTask:
     def __call__(self) -> int:
         """Run the worker to its end; to be called by submitit, in the job.
 
-        SIGTERM (`scancel`) and SIGINT are passed on to the worker, and the job ends with it. So is SIGUSR2, the
-        notice before the time limit; then the job is put back into the queue and goes on in another place.
+        SIGTERM (`scancel`), SIGINT and SIGHUP are passed on to the worker, and the job ends with it. So is
+        SIGUSR2, the notice before the time limit; then the job is put back into the queue and goes on elsewhere.
 
         Returns:
             The exit code of the worker, which the job's process ends with, too.
@@ -49,8 +50,7 @@ class WorkerTask:
             heard.append(number)
             supervisor.stop(number, EXIT_TERMINATED)
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
-            signal.signal(number, stop)
+        hear(stop)
         code = supervisor.run()
         if code == EXIT_TERMINATED and not heard:
             time.sleep(_LATE_S)  # a batch system signals one process after the other: ours may be the last

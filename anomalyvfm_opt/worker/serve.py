@@ -14,16 +14,16 @@ from typing import NoReturn
 
 import torch
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from anomalyvfm_opt import __version__
 from anomalyvfm_opt.bench.backbones import Backbones
 from anomalyvfm_opt.bench.benches import Benches
-from anomalyvfm_opt.bench.course import name_device
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import EXIT_BUG, UsageError
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
+from anomalyvfm_opt.model.device import name_device
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.home import artifacts_folder
@@ -116,15 +116,23 @@ class Worker:
     def _serve(self) -> None:
         self._options.checkpoints.sweep()
         while True:
-            records = self._in_turn(self._store.list_studies())
-            turns = [self._take_turn(record) for record in records if not self._is_full()]
+            records = self._in_turn(self._list_studies())
+            turns = [self._take_turn_if_there(record) for record in records if not self._is_full()]
             if self._is_full():
                 return
             if all(turn is Turn.DONE for turn in turns) and not self._options.keep_running:
+                self._list_studies()  # a study may be done because it was deleted
                 return
             if Turn.RAN not in turns:
                 self._stop.check_between_trials()
                 time.sleep(_POLL_S)
+
+    def _list_studies(self) -> list[StudyRecord]:
+        """Return what is to be served now, and be done with what was deleted since."""
+        records = self._store.list_studies()
+        for study_id in self._loops.keys() - {record.study_id for record in records}:
+            self._forget(study_id, self._loops[study_id].study_name)
+        return records
 
     def _in_turn(self, records: list[StudyRecord]) -> list[StudyRecord]:
         """Begin with another study in each worker, so that a fleet does not serve them one after the other."""
@@ -133,6 +141,21 @@ class Worker:
 
     def _is_full(self) -> bool:
         return self._options.max_trials is not None and len(self.ended) >= self._options.max_trials
+
+    def _take_turn_if_there(self, record: StudyRecord) -> Turn:
+        """Take a turn with a study, which somebody may delete at any moment of it."""
+        try:
+            return self._take_turn(record)
+        except (KeyError, IntegrityError):  # what Optuna and our tables say of rows that are gone
+            if any(other.study_id == record.study_id for other in self._store.list_studies()):
+                raise
+        self._forget(record.study_id, record.name)
+        return Turn.DONE
+
+    def _forget(self, study_id: int, name: str) -> None:
+        """Be done with a study that was deleted meanwhile."""
+        self._loops.pop(study_id, None)
+        self._say(f"{name} was deleted; this worker is done with it")
 
     def _take_turn(self, record: StudyRecord) -> Turn:
         if not self._options.is_choosy and not self._may_join(record):

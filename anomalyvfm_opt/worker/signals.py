@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGUSR2: the first asks the worker to give its trial back, the second ends it at once."""
+"""Signals that end a worker: the first asks it to give its trial back, the second ends it at once."""
 
 import os
 import signal
@@ -6,15 +6,9 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from anomalyvfm_opt.signals import EXIT_CODES, hear
 from anomalyvfm_opt.trial.pulse import StopRequest
 
-# USR2 is what batch systems send some time before they take the machine away
-_EXIT_CODES = {
-    signal.SIGINT: EXIT_INTERRUPTED,
-    signal.SIGTERM: EXIT_TERMINATED,
-    signal.SIGUSR2: EXIT_TERMINATED,
-}
 _SAME_S = 1.0
 _NOTICE = b"stopping: the trial is given back at its next step; once more ends at once\n"
 
@@ -34,9 +28,8 @@ def heed_signals(stop: StopRequest) -> None:
             os.kill(os.getpid(), number)
         if not asked_at:
             asked_at.append(now)
-            stop.give_back(_EXIT_CODES[signal.Signals(number)])
+            stop.give_back(EXIT_CODES[signal.Signals(number)])
             with suppress(OSError):  # nobody may read it any more
                 os.write(2, _NOTICE)  # not print: a handler may come in the middle of another one
 
-    for number in _EXIT_CODES:
-        signal.signal(number, ask)
+    hear(ask)

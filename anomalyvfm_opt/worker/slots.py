@@ -3,8 +3,8 @@
 import os
 
 from anomalyvfm_opt.launch.base import Slot
+from anomalyvfm_opt.model.device import choose_device
 from anomalyvfm_opt.worker.cores import share_cores
-from anomalyvfm_opt.worker.device import choose_device
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 

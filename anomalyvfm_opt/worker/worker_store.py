@@ -51,7 +51,7 @@ class WorkerStore:
         search = record.spec.search
         return optuna.load_study(
             study_name=record.name,
-            storage=self._store.storage,
+            storage=self._store.sampling_storage,
             sampler=build_sampler(search, record.name, self._worker),
             pruner=build_pruner(search),
         )

@@ -11,7 +11,8 @@ import pytest
 
 KEEPER = (sys.executable, "-m", "anomalyvfm_opt.launch.keeper")
 # says its number when it is ready, and leaves word of a SIGTERM
-COMMAND = """trap 'echo term > "$1"; exit 143' TERM; trap 'exit 130' INT; echo $$; while :; do sleep 0.05; done"""
+COMMAND = """trap 'echo term > "$1"; exit 143' TERM; trap 'exit 130' INT; trap 'exit 129' HUP
+echo $$; while :; do sleep 0.05; done"""
 
 
 def keep(word: Path) -> tuple["subprocess.Popen[str]", int]:
@@ -41,10 +42,11 @@ def test_the_end_of_the_command_is_that_of_its_keeper(script: str, code: int) ->
     assert run(script) == code
 
 
-def test_signals_are_passed_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_signals_are_passed_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     process, _ = keep(tmp_path / "word")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    process.send_signal(number)
+    assert process.wait(20) == code
 
 
 def test_a_holder_that_dies_ends_the_command(tmp_path: Path) -> None:

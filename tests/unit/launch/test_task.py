@@ -14,11 +14,11 @@ from anomalyvfm_opt.launch.task import WorkerTask
 
 # A worker that ends as its first argument says; asked to stop, it takes a while, as one with a trial does.
 _WORKER = """#!/bin/sh
-shift 4
+shift 5
 echo "started $*"
 stop() { echo "heard"; sleep 0.3; echo "gave its trial back"; exit "$1"; }
 case $1 in
-    wait) trap 'stop 143' TERM INT USR2; while :; do sleep 0.05; done ;;
+    wait) trap 'stop 143' TERM INT USR2 HUP; while :; do sleep 0.05; done ;;
     finish) trap 'stop 0' USR2; while :; do sleep 0.05; done ;;
     crash-once) [ -e crashed ] || { touch crashed; exit 3; }; exit 0 ;;
     *) exit "$1" ;;
@@ -95,7 +95,7 @@ def test_a_preemption_may_begin_with_another_signal(tmp_path: Path) -> None:
     assert lines[-1] == "requeued"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_cancelled_job_ends_with_its_worker_and_is_not_put_back(tmp_path: Path, number: signal.Signals) -> None:
     job = start(tmp_path, "wait")
     lines = signal_when_started(job, number)

@@ -26,16 +26,23 @@ except InterruptedTrialError as interruption:
 """
 
 
-def start(stderr: int) -> "subprocess.Popen[str]":
+def start(stderr: int, *before: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, stderr=stderr, text=True, process_group=0
+        [*before, sys.executable, "-c", _PROGRAM],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        process_group=0,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 143), (signal.SIGHUP, 143)],
+)
 def test_a_group_that_is_signalled_twice_at_once_is_asked_once(number: signal.Signals, code: int) -> None:
     """As by systemd, and by a launcher that passes the signal on."""
     process = start(subprocess.PIPE)
@@ -44,6 +51,17 @@ def test_a_group_that_is_signalled_twice_at_once_is_asked_once(number: signal.Si
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (0, f"asked {code}\n")
+    assert stderr.count("stopping: the trial is given back") == 1
+
+
+def test_what_nohup_had_ignored_stays_ignored() -> None:
+    process = start(subprocess.PIPE, "nohup")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)  # which is heard, and is the first
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (0, "asked 143\n")
     assert stderr.count("stopping: the trial is given back") == 1
 
 

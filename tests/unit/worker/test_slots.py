@@ -18,7 +18,7 @@ def test_slots_on_a_cpu_share_the_cores() -> None:
 def test_slots_take_turns_on_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no GPU here: torch is asked for them in vain, so the test answers for it."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("anomalyvfm_opt.worker.device._repeatable", lambda device: device)
+    monkeypatch.setattr("anomalyvfm_opt.model.device._repeatable", lambda device: device)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-ab12")
     slots, arguments = lay_out(3, "auto")
