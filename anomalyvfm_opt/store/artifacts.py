@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select
 
 from anomalyvfm_opt.durable import write_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.files import open_plain
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE
 
@@ -72,7 +73,7 @@ class ArtifactFolder:
         """
         path = self.path(sha256)
         try:
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise EnvironmentMissingError(

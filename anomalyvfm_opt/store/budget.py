@@ -23,23 +23,27 @@ _COUNT_TEXT = """
            (SELECT count(*) FROM anomalyvfm_opt.lease l
               LEFT JOIN trials h ON h.trial_id = l.trial_id
               LEFT JOIN anomalyvfm_opt.trial_outcome ho ON ho.trial_id = l.trial_id
-             WHERE l.study_id = :study_id
+             WHERE l.study_id = {study}
                AND (l.trial_id IS NULL OR h.state = 'RUNNING' OR (h.state = 'FAIL' AND ho.trial_id IS NULL))
            ) AS held,
            (SELECT count(*) FROM anomalyvfm_opt.lease l
-             WHERE l.study_id = :study_id AND l.trial_id IS NULL) AS asking,
-           (SELECT budget FROM anomalyvfm_opt.study WHERE study_id = :study_id) AS budget
+             WHERE l.study_id = {study} AND l.trial_id IS NULL) AS asking,
+           (SELECT budget FROM anomalyvfm_opt.study WHERE study_id = {study}) AS budget
       FROM trials t LEFT JOIN anomalyvfm_opt.trial_outcome o ON o.trial_id = t.trial_id
-     WHERE t.study_id = :study_id
+     WHERE t.study_id = {study}
 """
-_COUNT = text(_COUNT_TEXT)
+_COUNT_ONE = _COUNT_TEXT.format(study=":study_id")
+_COUNT = text(_COUNT_ONE)
+_COUNT_ALL = text(f"""
+    SELECT s.study_id, c.* FROM anomalyvfm_opt.study s, LATERAL ({_COUNT_TEXT.format(study="s.study_id")}) AS c
+""")  # noqa: S608
 # Sent in one call: the count begins when the lock is ours, so it sees every ticket that was taken before.
 # A sibling has no trial but those that wait: one that is just given back counts for nothing until its copy waits.
 _TAKE = text(f"""
     SELECT FROM anomalyvfm_opt.study WHERE study_id = :study_id FOR UPDATE;
     INSERT INTO anomalyvfm_opt.lease (study_id, worker, expires_at)
     SELECT s.study_id, :worker, now() + make_interval(secs => :grace_s)
-      FROM anomalyvfm_opt.study s, ({_COUNT_TEXT}) AS c
+      FROM anomalyvfm_opt.study s, ({_COUNT_ONE}) AS c
      WHERE s.study_id = :study_id AND s.state = 'active' AND c.complete + c.pruned + c.failed + c.held < s.budget
        AND (c.waiting > c.asking
             OR EXISTS (SELECT FROM studies n
@@ -80,6 +84,13 @@ def count_usage(engine: Engine, study_id: int) -> Usage:
     """Count a study's trials and tickets."""
     with autocommit(engine) as connection:
         return Usage(**connection.execute(_COUNT, {"study_id": study_id}).one()._asdict())
+
+
+def count_usages(engine: Engine) -> dict[int, Usage]:
+    """Count the trials and tickets of all studies of ours, by their ids, in one statement."""
+    with autocommit(engine) as connection:
+        rows = [row._asdict() for row in connection.execute(_COUNT_ALL)]
+    return {row.pop("study_id"): Usage(**row) for row in rows}
 
 
 def take_ticket(engine: Engine, study_id: int, worker: str, grace_s: float) -> Lease | None:

@@ -4,8 +4,10 @@ import re
 
 from sqlalchemy.engine import URL
 
+from anomalyvfm_opt.store.driver import NOT_UTF8
 from anomalyvfm_opt.store.passfile import explain_no_password
 from anomalyvfm_opt.store.rights import advise
+from anomalyvfm_opt.store.url import read_settings
 
 _TOO_MANY = ("too many clients", "remaining connection slots", "too many connections", "[53300]")
 _STARTING = ("starting up", "shutting down", "recovery mode", "not yet accepting connections", "[57P03]")
@@ -30,11 +32,16 @@ _UNREACHED = (
     "Network is unreachable",
     "No such file or directory",
 )
-_PASSING = (*_TOO_MANY, *_STARTING, *_CLOSED, *_UNREACHED, "[08", "[40001]", "[40P01]")
+_PASSING = (*_TOO_MANY, *_STARTING, *_CLOSED, *_UNREACHED, NOT_UTF8, "[08", "[40001]", "[40P01]")
 
 # What the message, or the SQLSTATE in brackets before it, contains: the reason, and what to do.
 # A connection that fails has no SQLSTATE. The first that fits counts.
 _CAUSES = (
+    (
+        (NOT_UTF8,),
+        "the server cannot be understood; it may be restarting: {line}",
+        "repeat in a while; its administrator makes its messages readable: SET lc_messages TO 'C' for all",
+    ),
     (
         ("server does not support SSL",),
         "the URL asks for encryption, and the server has none",
@@ -74,6 +81,11 @@ _CAUSES = (
         ("[53100]", "No space left on device", "Disk quota exceeded"),
         "the server's disk is full: {line}",
         "free space on the server, then repeat",
+    ),
+    (
+        ("[55P03]",),
+        "another session holds a lock on a table: {line}",
+        "end what is open there (docs/operations.md, Roles, shows who waits for whom), then repeat",
     ),
     (
         ("[25006]", "read-only transaction"),
@@ -155,9 +167,24 @@ def _strip(message: str) -> str:
 
 def _describe_address(message: str, url: URL | None) -> str:
     if url is not None:
-        return f"{url.host or 'the local socket'}, port {url.port or 5432}"
+        return _describe_places(url)
     found = _SERVER.search(message)
     return f"{found[1]}, port {found[2]}" if found else "the server"
+
+
+def _describe_places(url: URL) -> str:
+    """Return where a URL leads: a host, a local socket, or several."""
+    settings = read_settings(url)
+    hosts = settings.get("host", "").split(",")
+    ports = settings.get("port", "").split(",")
+    if len(ports) < len(hosts):
+        ports = ports[:1] * len(hosts)
+    places = zip(hosts, ports, strict=False)
+    return " or ".join(f"{_describe_host(host)}, port {port or 5432}" for host, port in places)
+
+
+def _describe_host(host: str) -> str:
+    return f"the local socket in {host}" if host.startswith("/") else host or "the local socket"
 
 
 def _describe_passfile(message: str) -> str:

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from contextvars import ContextVar
 from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
@@ -23,18 +23,40 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from anomalyvfm_opt.store import trial_writes as writes
 from anomalyvfm_opt.store.engine import autocommit
 from anomalyvfm_opt.store.optuna_private import describe_missing, hooked, number_trial
-from anomalyvfm_opt.store.trial_rows import build_trial, read_distribution
-from anomalyvfm_opt.store.trial_sql import SELECT_TRIAL, select_trials, to_utc
+from anomalyvfm_opt.store.trial_rows import build_trial, read_distribution, start_trial
+from anomalyvfm_opt.store.trial_sql import COUNT_TRIALS, SELECT_TRIAL, select_trials, to_local
 
+_most: ContextVar[int | None] = ContextVar("most", default=None)
 _ATTEMPTS = 5  # as Optuna: a trial's creation outlives a short outage
+
+
+@contextmanager
+def reading_at_most(trials: int) -> Iterator[None]:
+    """Let `read_trials` give at most so many trials that were not listed, those with the lowest ids.
+
+    A cache before the storage asks for more each time, and so grows by that many.
+    """
+    token = _most.set(trials)
+    try:
+        yield
+    finally:
+        _most.reset(token)
 
 
 @hooked
 class DirectStorage(RDBStorage):
-    """Optuna's storage on PostgreSQL, with few statements a trial. Arguments are those of `RDBStorage`."""
+    """Optuna's storage on PostgreSQL, with few statements a trial.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    Args:
+        arguments: those of `RDBStorage`.
+        reads_user_attributes: False leaves user attributes out where many trials are read at once. Nobody who
+            samples or prunes looks at them, and they are most of what a study holds. One trial has them always.
+        options: those of `RDBStorage`.
+    """
+
+    def __init__(self, *arguments: Any, reads_user_attributes: bool = True, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._reads_user_attributes = reads_user_attributes
         self._distributions: dict[int, dict[str, BaseDistribution]] = {}  # study -> what its parameters go by
 
     def insert_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
@@ -51,7 +73,7 @@ class DirectStorage(RDBStorage):
         raise AssertionError
 
     def _create(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
-        trial = copy.deepcopy(template) if template is not None else _start_trial()
+        trial = copy.deepcopy(template) if template is not None else start_trial()
         parameters = {
             name: (trial.distributions[name].to_internal_repr(value), trial.distributions[name])
             for name, value in trial.params.items()
@@ -64,6 +86,7 @@ class DirectStorage(RDBStorage):
         if created is None:
             raise KeyError(describe_missing())
         number_trial(trial, created.number, created.trial_id)
+        trial.datetime_start = to_local(created.datetime_start)
         return trial
 
     def set_trial_parameter(
@@ -158,13 +181,7 @@ class DirectStorage(RDBStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Set a trial's state; False if it was to be RUNNING and another has taken it."""
-        now = to_utc(datetime.now())
-        content = {
-            "state": state.name,
-            "started": now if state is TrialState.RUNNING else None,
-            "completed": now if state.is_finished() else None,
-            **writes.describe_values(values or ()),
-        }
+        content = {"state": state.name, **writes.describe_values(values or ())}
         try:
             with self._connect() as connection:
                 was = self._write(connection, writes.SET_STATE, trial_id, content)
@@ -197,20 +214,46 @@ class DirectStorage(RDBStorage):
     ) -> list[FrozenTrial]:
         """Return trials of a study: those with greater ids, and those listed, as far as they are in the states.
 
+        Within `reading_at_most` not all of them.
+
         Raises:
             KeyError: no such study.
         """
         listed = [trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than]
         names = None if states is None else [state.name for state in TrialState if state in states]
         statement = select_trials(
-            is_after=trial_id_greater_than > -1, is_listed=bool(listed), is_of_states=names is not None
+            is_after=trial_id_greater_than > -1,
+            is_listed=bool(listed),
+            is_of_states=names is not None,
+            has_user_attributes=self._reads_user_attributes,
         )
-        wanted = {"study_id": study_id, "after": trial_id_greater_than, "listed": listed, "states": names}
+        most = _most.get()
+        wanted = {
+            "study_id": study_id,
+            "after": trial_id_greater_than,
+            "listed": listed,
+            "states": names,
+            "most": None if most is None else most + len(listed),
+        }
         with self._connect() as connection:
             rows = connection.execute(statement, wanted).all()
         if not rows:
             raise KeyError(describe_missing())
         return [build_trial(row) for row in rows if row.trial_id is not None]
+
+    def get_n_trials(self, study_id: int, state: tuple[TrialState, ...] | TrialState | None = None) -> int:
+        """Return how many trials a study has, in these states if some are given.
+
+        Raises:
+            KeyError: no such study.
+        """
+        states = (state,) if isinstance(state, TrialState) else state
+        names = None if states is None else [one.name for one in states]
+        with self._connect() as connection:
+            count: int | None = connection.scalar(COUNT_TRIALS, {"study_id": study_id, "states": names})
+        if count is None:
+            raise KeyError(describe_missing())
+        return count
 
     def _write(
         self, connection: Connection, statement: TextClause, trial_id: int, content: Mapping[str, Any]
@@ -244,22 +287,6 @@ class DirectStorage(RDBStorage):
                 raise
         except SQLAlchemyError as error:
             raise StorageInternalError("the study store refused a statement") from error
-
-
-def _start_trial() -> FrozenTrial:
-    return FrozenTrial(
-        number=-1,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=datetime.now(),
-        datetime_complete=None,
-        params={},
-        distributions={},
-        user_attrs={},
-        system_attrs={},
-        intermediate_values={},
-        trial_id=-1,
-    )
 
 
 def _are_known(known: Mapping[str, BaseDistribution], parameters: writes.Suggested) -> bool:

@@ -6,16 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.causes import find_reason, is_passing
+from anomalyvfm_opt.store.driver import ReadableConnection
+from anomalyvfm_opt.store.url import EXAMPLE, normalise_url, shown
 
-URL_VARIABLE = "ANOMALYVFM_OPT_DB_URL"
-_DRIVER = "postgresql+psycopg2"  # a plain postgresql:// means psycopg 3 under SQLAlchemy 2.1
-_ACCEPTED = ("postgresql", "postgres", _DRIVER)
-_SECRETS = ("password", "sslpassword")
-_EXAMPLE = "write postgresql://USER@HOST:PORT/DATABASE, with the password in a file named by PGPASSFILE"
 _CODES_OF_FAULTS = ("42501", "25006")  # no right; read-only: both are not among psycopg2's operational errors
 _CONNECT = {
     "connect_timeout": 10,
@@ -28,50 +25,6 @@ _CONNECT = {
 }
 
 
-def normalise_url(given: str, source: str = "--db") -> str:
-    """Spell a PostgreSQL URL with the driver that we use.
-
-    Args:
-        given: `postgresql://`, `postgres://` or `postgresql+psycopg2://`.
-        source: where it came from, for the message.
-
-    Raises:
-        UsageError: another database, another driver, not a URL, or a password in it.
-    """
-    try:
-        url = make_url(given)
-    except (ArgumentError, ValueError):
-        fault = "it cannot be read" if "://" in given else "it has no ://"
-        raise UsageError(f"{source}: not a database URL ({fault})", _EXAMPLE) from None
-    _refuse_password(url, source)
-    if url.drivername not in _ACCEPTED:
-        raise UsageError(
-            f"{source}: {shown(given)} is not a PostgreSQL URL for psycopg2 ({url.drivername})", _EXAMPLE
-        )
-    return url.set(drivername=_DRIVER).render_as_string(hide_password=False)
-
-
-def _refuse_password(url: URL, source: str) -> None:
-    """Refuse a password in a URL: other users see it (in argv), and logs. No part of the URL is shown here."""
-    is_misread = "@" in f"{url.host}{url.database}"  # an unquoted / or @ in a password moves it there
-    if url.password is None and not is_misread and "password" not in url.query and "sslpassword" not in url.query:
-        return
-    if "sslpassword" in url.query:
-        hint = "put sslpassword into a service file (PGSERVICEFILE), or use a key without a passphrase"
-    else:
-        hint = "take it out; write HOST:PORT:DATABASE:USER:PASSWORD into a file of mode 0600, named by PGPASSFILE"
-    raise UsageError(f"{source}: the URL has a password in it", hint)
-
-
-def shown(url: str) -> str:
-    """Return a URL as it may be printed: without any password.
-
-    Args:
-        url: one that SQLAlchemy can read.
-    """
-    return make_url(url).difference_update_query(_SECRETS).render_as_string(hide_password=True)
-
-
 def engine_options(url: str | None = None, pool_size: int = 2) -> dict[str, Any]:
     """Return what every engine on the study store is made with, Optuna's too (`engine_kwargs`).
 
@@ -80,7 +33,8 @@ def engine_options(url: str | None = None, pool_size: int = 2) -> dict[str, Any]
         pool_size: connections kept open; a worker needs two (its loop and its heartbeat).
     """
     query = make_url(url).query if url is not None else {}
-    connect = {key: value for key, value in _CONNECT.items() if key not in query}
+    connect: dict[str, Any] = {key: value for key, value in _CONNECT.items() if key not in query}
+    connect["connection_factory"] = ReadableConnection
     return {"pool_size": pool_size, "pool_pre_ping": True, "connect_args": connect}
 
 
@@ -120,9 +74,7 @@ def check_connection(engine: Engine) -> None:
         raise explain_database_error(error, engine.url) from None
     except ProgrammingError as error:  # libpq does not know a setting in the URL's query
         reason = str(error.orig).strip()
-        raise UsageError(
-            f"{shown(engine.url.render_as_string(hide_password=False))}: {reason}", _EXAMPLE
-        ) from None
+        raise UsageError(f"{shown(engine.url.render_as_string(hide_password=False))}: {reason}", EXAMPLE) from None
 
 
 def explain_database_error(error: BaseException, url: URL | None = None) -> EnvironmentMissingError:

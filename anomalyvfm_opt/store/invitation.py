@@ -4,14 +4,13 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from psycopg2.extensions import encrypt_password  # type: ignore[import-untyped]
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import make_url, text
 
 from anomalyvfm_opt.store.embedded.cluster import write_private
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.passfile import format_line
-from anomalyvfm_opt.store.rights import quote_always
+from anomalyvfm_opt.store.passwords import set_password
 from anomalyvfm_opt.store.roles import Roles, apply_roles, find_owner, find_roles
 from anomalyvfm_opt.store.schema import prepare_database
 
@@ -58,7 +57,7 @@ def invite_workers(cluster: EmbeddedCluster) -> Invitation:
             is_old = bool(connection.scalar(_HAS_PASSWORD, {"role": roles.worker})) and not password
             if not password and not is_old:
                 password = secrets.token_urlsafe(32)
-                _set_password(connection, roles.worker, password)
+                set_password(connection, roles.worker, password)
     finally:
         engine.dispose()
     urls = [make_url(url).set(username=roles.worker) for url in cluster.urls_for_others()]
@@ -70,11 +69,3 @@ def invite_workers(cluster: EmbeddedCluster) -> Invitation:
 def _read_password(passfile: Path) -> str:
     """Return the password of its last line, or nothing; ours hold no character that a password file escapes."""
     return passfile.read_text().strip().rpartition(":")[2] if passfile.is_file() else ""
-
-
-def _set_password(connection: Connection, role: str, password: str) -> None:
-    """Set a password as `\\password` of psql does: what the server gets to see, and to log, is not it."""
-    raw = connection.connection.driver_connection
-    verifier = encrypt_password(password, role, raw, "scram-sha-256")
-    statement = f"ALTER ROLE {quote_always(role)} PASSWORD '{verifier}'"
-    connection.execution_options(no_parameters=True).exec_driver_sql(statement)

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage, RDBStorage
+    from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
     from sqlalchemy import Table
+
+    ListedStudy = FrozenStudy  # what a storage lists
 
 _StorageClass = TypeVar("_StorageClass", bound="type[RDBStorage]")
 # What Optuna's cache and Optuna's own public methods call on a storage -> what we write in its place.
@@ -28,6 +31,11 @@ _HOOKS = {
 
 def read_study_id(study: "optuna.Study") -> int:
     """Return the key of a study's row: `Study._study_id`."""
+    return study._study_id
+
+
+def read_study_key(study: "ListedStudy") -> int:
+    """Return the same of a study as a storage lists it: `FrozenStudy._study_id`."""
     return study._study_id
 
 

@@ -1,5 +1,6 @@
 """How trials ended, read back: for good, by an error, or given back to be run again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, text
@@ -7,7 +8,7 @@ from sqlalchemy import Engine, text
 # A trial that was given back is not final: it says nothing about its study, and its copy is another trial.
 _FINAL = text("""
     SELECT t.trial_id, o.outcome FROM anomalyvfm_opt.trial_outcome o JOIN trials t ON t.trial_id = o.trial_id
-     WHERE t.study_id = :study_id AND o.is_final
+     WHERE t.study_id = ANY(:study_ids) AND o.is_final
 """)
 _FAILURES = text("""
     SELECT t.number, o.outcome, o.message FROM anomalyvfm_opt.trial_outcome o
@@ -31,10 +32,11 @@ class StoredFailure:
     message: str
 
 
-def read_final_outcomes(engine: Engine, study_id: int) -> dict[int, str]:
-    """Return the outcome of each trial of a study that ended for good, by the trial's id."""
+def read_final_outcomes(engine: Engine, study_ids: Sequence[int]) -> dict[int, str]:
+    """Return the outcome of each trial of some studies that ended for good, by the trial's id."""
     with engine.connect() as connection:
-        return {row.trial_id: row.outcome for row in connection.execute(_FINAL, {"study_id": study_id})}
+        rows = connection.execute(_FINAL, {"study_ids": list(study_ids)})
+        return {row.trial_id: row.outcome for row in rows}
 
 
 def list_failures(engine: Engine, study_id: int) -> list[StoredFailure]:

@@ -1,10 +1,16 @@
 """The password file that libpq would read, and why it found no password there."""
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from anomalyvfm_opt.errors import UsageError
+
+_FIELD = re.compile(r"((?:\\.|[^:\\])*)(?::|$)")
+_PASSWORD = 4  # its place in a line; the user stands before it
 _ADVICE = "put it into a file of mode 0600 and name it by PGPASSFILE, or by passfile= in the URL"
 
 
@@ -38,6 +44,28 @@ def explain_no_password(url: URL | None) -> tuple[str, str]:
 def format_line(host: str, user: str, password: str) -> str:
     """Return a line that holds for any port and any database of a host."""
     return f"{escape(host)}:*:*:{escape(user)}:{escape(password)}\n"
+
+
+def read_passwords(path: Path) -> Mapping[str, str]:
+    """Return the passwords that a file has: user -> password, of the first line for each.
+
+    Raises:
+        UsageError: it is not a plain file that can be read.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} is not a plain file", "name a password file in libpq's format")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {type(error).__name__}", "name a password file that can"
+        ) from None
+    found: dict[str, str] = {}
+    for line in lines:
+        fields = [re.sub(r"\\(.)", r"\1", field) for field in _FIELD.findall(line)]
+        if len(fields) > _PASSWORD and not line.startswith("#"):
+            found.setdefault(fields[_PASSWORD - 1], fields[_PASSWORD])
+    return found
 
 
 def escape(part: str) -> str:

@@ -1,11 +1,17 @@
 """Trials that are fixed beforehand: parameters, seed, in a confirmation the scorer. Siblings hold only such."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from functools import cache
+from typing import Annotated, Any, Self
 
-from anomalyvfm_opt.spec.parameters import Parameters
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from anomalyvfm_opt.spec.parameters import StoredParameters
+from anomalyvfm_opt.spec.shown import describe_first
+
+ANY_SIZE_PX = 64  # stands in for the spec's where only that is asked which does not depend on it
 Key = tuple[int, str, int]  # round, arm, seed
 
 
@@ -21,10 +27,12 @@ class Planned:
         scorer: by which the locked images are judged; None for a trial on search data.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     arm: str
-    parameters: Parameters | None
+    parameters: StoredParameters
     seed: int
-    round: int = 0
+    round: Annotated[int, Field(ge=0)] = 0
     scorer: str | None = None
 
     @property
@@ -43,7 +51,17 @@ class Planned:
         Args:
             found: as it is stored.
             own_size_px: the image size of the spec, as in `Parameters.from_json`.
+
+        Raises:
+            ValueError: what is wrong in it, and where.
         """
-        stored = found["parameters"]
-        parameters = None if stored is None else Parameters.from_json(stored, own_size_px)
-        return cls(**{**found, "parameters": parameters})
+        try:
+            planned: Self = _make_reader().validate_json(json.dumps(found), strict=True, context=own_size_px)
+        except ValidationError as error:
+            raise ValueError(describe_first(error)) from None
+        return planned
+
+
+@cache
+def _make_reader() -> TypeAdapter[Any]:
+    return TypeAdapter(Planned)

@@ -52,6 +52,7 @@ _TELLING = {
 }
 _ADMINISTRATOR = "the administrator runs there"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_GUARDED = re.compile(r"\buser \S+ (may not|writes in) ")  # what store/guards.sql says
 _DENIED = re.compile(r'permission denied for (\w+) "?([^"\n]+)"?')
 
 
@@ -107,8 +108,8 @@ def advise(message: str, role: str) -> str:
         message: the server's, of SQLSTATE 42501.
         role: who was denied.
     """
-    if "is complete" in message or "have one value" in message:  # store/roles.sql
-        return "only the owner of the tables changes what a trial came to"
+    if _GUARDED.search(message):
+        return "only the owner of the tables may: name that user in --db or ANOMALYVFM_OPT_DB_URL"
     denied = _DENIED.search(message)
     kind, name = (denied[1], denied[2]) if denied else ("", "")
     if kind == "database":

@@ -15,8 +15,10 @@ from anomalyvfm_opt.store.rights import quote, quote_always
 from anomalyvfm_opt.store.tables import SCHEMA
 
 SCRIPT = Path(__file__).with_name("roles.sql")
+GUARDS = 3  # of store/guards.sql: `guards_version()` there
 _UNFIT = ("P0001", "42939")  # raised by roles.sql itself, in words for a person; a name that the server keeps
 _BUSY = "55P03"
+_INCLUDED = re.compile(r"^\\ir (\S+)$", re.MULTILINE)  # by psql: a file beside this one
 _MAY_NOT_MAKE_ROLES = "permission denied to create role"
 _OWNER = text("""
     SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('anomalyvfm_opt.study')
@@ -139,7 +141,7 @@ def grant_roles(connection: Connection, roles: Roles) -> None:
     def fill_in(place: re.Match[str]) -> str:
         return _quote_text(names[place[2]]) if place[1] == "'" else quote_always(names[place[2]])
 
-    script = re.sub(rf":(['\"])({'|'.join(names)})\1", fill_in, SCRIPT.read_text(encoding="utf-8"))
+    script = re.sub(rf":(['\"])({'|'.join(names)})\1", fill_in, read_script())
     try:
         connection.execution_options(no_parameters=True).exec_driver_sql(script)
     except DBAPIError as error:
@@ -149,6 +151,12 @@ def grant_roles(connection: Connection, roles: Roles) -> None:
         if code == _BUSY:
             raise EnvironmentMissingError(reason, "drain some workers, then repeat") from None
         raise
+
+
+def read_script() -> str:
+    """Return store/roles.sql with the file that it includes."""
+    script = SCRIPT.read_text(encoding="utf-8")
+    return _INCLUDED.sub(lambda found: SCRIPT.with_name(found[1]).read_text(encoding="utf-8"), script)
 
 
 def describe_psql(roles: Roles) -> str:

@@ -6,8 +6,9 @@
 --        -f anomalyvfm_opt/store/roles.sql DATABASE
 --
 -- owner   has the tables: creates and deletes studies, confirms, upgrades.
--- worker  runs trials, and leads workers: it can neither create nor delete a study, nor change a table. It deletes
---         leases, and scores of a trial that was taken from it, but can change nothing of a trial that is complete.
+-- worker  runs trials, and leads workers: it can neither create, pause nor delete a study, nor change a table. It
+--         deletes leases, and scores of a trial that was taken from it, but can change nothing of a trial that is
+--         complete, and completes none without a ticket and a lease.
 -- viewer  reads: the dashboard, `study show`, `verdict`.
 --
 -- The tables have to be there (`anomalyvfm-opt db upgrade`). It may be run again at any time, also while workers
@@ -97,6 +98,52 @@ BEGIN
 END
 $given_by_hand$;
 
+-- What everybody may by PostgreSQL's defaults, in this database: temporary tables fill its disk, and so do large
+-- objects and messages in its log; and whoever takes an advisory lock of ours holds up the creation of studies. Its owner takes the first
+-- away, and only a superuser the others; `doctor` says what is left.
+DO $from_everybody$
+DECLARE
+    owner    text := current_setting('anomalyvfm_opt.owner');
+    others   text := format('PUBLIC, %I, %I', current_setting('anomalyvfm_opt.worker'),
+                            current_setting('anomalyvfm_opt.viewer'));
+    is_super boolean := (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
+    item     text;
+BEGIN
+    IF pg_has_role((SELECT datdba FROM pg_database WHERE datname = current_database()), 'MEMBER') THEN
+        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM %s', current_database(), others);
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), owner);
+    END IF;
+    IF NOT is_super THEN
+        RETURN;
+    END IF;
+    FOR item IN
+        SELECT oid::regprocedure::text FROM pg_proc
+         WHERE pronamespace = 'pg_catalog'::regnamespace
+           AND (proname ~ '^pg_(try_)?advisory_'
+                OR proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lo_open', 'lowrite',
+                               'lo_truncate', 'lo_truncate64', 'lo_unlink', 'pg_logical_emit_message'))
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM %s', item, others);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', item, owner);
+    END LOOP;
+    -- A query that sorts without end, or a hundred sessions, are the reader's own trouble then. A role cannot raise
+    -- these two by itself; what an administrator has chosen is left.
+    FOREACH item IN ARRAY ARRAY[current_setting('anomalyvfm_opt.worker'), current_setting('anomalyvfm_opt.viewer')] LOOP
+        IF NOT EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS c (line)
+                        WHERE setrole = to_regrole(quote_ident(item)) AND c.line LIKE 'temp_file_limit=%') THEN
+            EXECUTE format('ALTER ROLE %I IN DATABASE %I SET temp_file_limit = %L', item, current_database(), '10GB');
+        END IF;
+    END LOOP;
+    IF (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_setting('anomalyvfm_opt.viewer')) = -1 THEN
+        EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', current_setting('anomalyvfm_opt.viewer'),
+                       greatest(current_setting('max_connections')::integer / 4, 5));
+    END IF;
+    IF current_setting('cluster_name') LIKE 'anomalyvfm\_opt-%' THEN  -- a server of ours alone
+        REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
+    END IF;
+END
+$from_everybody$;
+
 -- Both read everything, also the tables that a later version adds.
 GRANT SELECT ON ALL TABLES IN SCHEMA anomalyvfm_opt TO :"worker", :"viewer";
 GRANT SELECT ON studies, study_directions, study_user_attributes, study_system_attributes, trials, trial_params,
@@ -119,9 +166,9 @@ GRANT USAGE ON SEQUENCE trials_trial_id_seq, trial_params_param_id_seq, trial_va
 -- foreign keys hold.
 GRANT UPDATE (study_id) ON studies TO :"worker";
 
--- Pause, resume and stop; a fleet of workers stops a study whose trials fail one after the other.
+-- To count tickets under a lock on this row, and to stop a study whose trials fail one after the other: guards.sql.
 GRANT UPDATE (state, state_reason) ON anomalyvfm_opt.study TO :"worker";
-GRANT INSERT, UPDATE, DELETE ON anomalyvfm_opt.lease TO :"worker";
+GRANT INSERT, DELETE, UPDATE (trial_id, expires_at) ON anomalyvfm_opt.lease TO :"worker";
 GRANT INSERT ON anomalyvfm_opt.trial_outcome TO :"worker";
 -- The scores of a trial are written anew, never changed.
 GRANT INSERT, DELETE ON anomalyvfm_opt.trial_metric, anomalyvfm_opt.image_score, anomalyvfm_opt.artifact,
@@ -132,80 +179,5 @@ GRANT UPDATE (device) ON anomalyvfm_opt.confirmation TO :"worker";
 -- A look at locked images is written down before it happens, and stays.
 GRANT INSERT ON anomalyvfm_opt.look, anomalyvfm_opt.look_image TO :"worker";
 
--- What a trial came to stays, whatever a worker's host would have it be; studies are deleted by the owner.
-DO $guards$
-DECLARE
-    rows   text[] := ARRAY['trials', 'trial_params', 'trial_values', 'trial_intermediate_values',
-                           'trial_user_attributes', 'trial_system_attributes'];
-    sheets text[] := ARRAY['anomalyvfm_opt.trial_metric', 'anomalyvfm_opt.image_score', 'anomalyvfm_opt.artifact',
-                           'anomalyvfm_opt.trial_resample'];
-    bare   text[];
-    item   text;
-    tries  integer := 0;
-BEGIN
-    -- The owner may. An old snapshot would show a trial as it was. A trial is completed together with its values.
-    FOREACH item IN ARRAY ARRAY['row', 'sheet'] LOOP
-        EXECUTE format($function$
-            CREATE OR REPLACE FUNCTION anomalyvfm_opt.keep_complete_%1$s() RETURNS trigger LANGUAGE plpgsql
-                SET search_path = %2$s, pg_temp AS $body$
-            BEGIN
-                IF pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'MEMBER') THEN
-                    RETURN NEW;
-                END IF;
-                IF current_setting('transaction_isolation') <> 'read committed' THEN
-                    RAISE insufficient_privilege USING
-                        MESSAGE = format('user %%s writes in transactions of READ COMMITTED alone', current_user);
-                END IF;
-                IF EXISTS (SELECT FROM trials WHERE state = 'COMPLETE' AND trial_id %3$s
-                              AND xmin <> pg_current_xact_id()::xid) THEN
-                    RAISE insufficient_privilege USING
-                        MESSAGE = format('%%s: the trial is complete, and user %%s may not change it',
-                                         TG_TABLE_NAME, current_user);
-                END IF;
-                IF TG_TABLE_NAME = 'trial_values' THEN
-                    IF NEW.objective <> 0 THEN
-                        RAISE insufficient_privilege USING
-                            MESSAGE = format('trials have one value, and user %%s may not add another', current_user);
-                    END IF;
-                END IF;
-                RETURN NEW;
-            END
-            $body$
-            $function$, item, (SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n
-                                   ON n.oid = c.relnamespace WHERE c.oid = to_regclass('trials')),
-            CASE item WHEN 'row' THEN '= COALESCE(OLD.trial_id, NEW.trial_id)' ELSE 'IN (SELECT trial_id FROM changed)' END);
-        EXECUTE format('ALTER FUNCTION anomalyvfm_opt.keep_complete_%s() OWNER TO %I', item,
-                       current_setting('anomalyvfm_opt.owner'));
-    END LOOP;
-
-    SELECT array_agg(t) INTO bare FROM unnest(rows || sheets) AS t
-     WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(t) AND tgname LIKE 'keep_complete%');
-    IF bare IS NULL THEN
-        RETURN;
-    END IF;
-    LOOP  -- all of them at once or none: workers take these locks in other orders
-        BEGIN
-            EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE NOWAIT', array_to_string(bare, ', '));
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            tries := tries + 1;
-            IF tries = 600 THEN
-                RAISE lock_not_available USING MESSAGE = 'the tables are too busy to be guarded now';
-            END IF;
-            PERFORM pg_sleep(0.05);
-        END;
-    END LOOP;
-    FOREACH item IN ARRAY bare LOOP
-        IF item = ANY (rows) THEN
-            EXECUTE format('CREATE TRIGGER keep_complete BEFORE %s ON %s FOR EACH ROW'
-                           ' EXECUTE FUNCTION anomalyvfm_opt.keep_complete_row()',
-                           CASE item WHEN 'trials' THEN 'UPDATE' ELSE 'INSERT OR UPDATE' END, item);
-        ELSE
-            EXECUTE format('CREATE TRIGGER keep_complete_added AFTER INSERT ON %s REFERENCING NEW TABLE AS changed'
-                           ' FOR EACH STATEMENT EXECUTE FUNCTION anomalyvfm_opt.keep_complete_sheet()', item);
-            EXECUTE format('CREATE TRIGGER keep_complete_gone AFTER DELETE ON %s REFERENCING OLD TABLE AS changed'
-                           ' FOR EACH STATEMENT EXECUTE FUNCTION anomalyvfm_opt.keep_complete_sheet()', item);
-        END IF;
-    END LOOP;
-END
-$guards$;
+\ir guards.sql
+\ir triggers.sql

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.store.advisory import locked
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.rights import check_may_create
 from anomalyvfm_opt.store.roles import find_roles, grant_roles, may_grant
 from anomalyvfm_opt.store.tables import SCHEMA
 from anomalyvfm_opt.store.versions import UPGRADE_OURS, UPGRADE_PROGRAM, list_optuna_versions
 
-HEAD = "0005"
+HEAD = "0006"
+_LOCK_WAIT_S = 60  # for a table that is to be changed
 _LOCK = 0x616E6F6D616C79  # one key for the advisory lock under which tables are made ("anomaly")
 
 
@@ -72,7 +74,16 @@ def upgrade_database(engine: Engine) -> tuple[Versions, Versions]:
         EnvironmentMissingError: the tables are newer than this program, or may not be changed.
         UsageError: the tables of another program are there.
     """
-    with explained(engine.url), _alone(engine) as connection:
+    with explained(engine.url):
+        with engine.connect() as connection:  # who has no right to the lock has nothing to do under it
+            found = _read_versions(connection)
+            if found == Versions(HEAD, list_optuna_versions()[0]) and not may_grant(connection):
+                return found, found
+        return _upgrade(engine)
+
+
+def _upgrade(engine: Engine) -> tuple[Versions, Versions]:
+    with _alone(engine) as connection:
         before = _bring_up(engine, connection, and_upgrade=True)
         if may_grant(connection):
             for roles in find_roles(connection):
@@ -138,6 +149,8 @@ def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 
+    # A reader that left a transaction open would hold us up, and everybody behind us.
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'"))
     if connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
         connection.execute(
             text(f"CREATE SCHEMA {SCHEMA}")
@@ -152,12 +165,5 @@ def _migrate(connection: Connection) -> None:
 @contextmanager
 def _alone(engine: Engine) -> Iterator[Connection]:
     """Hold the lock under which tables are made and changed; the server frees it if we die."""
-    with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
-        connection.commit()
-        try:
-            yield connection
-        finally:
-            connection.rollback()
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
-            connection.commit()
+    with engine.connect() as connection, locked(connection, _LOCK, "to make tables"):
+        yield connection

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -39,7 +39,7 @@ _STUDY_SCORES = text("""
 _STUDY_AUROCS = text("""
     SELECT m.trial_id, m.scorer, m.image_auroc FROM anomalyvfm_opt.trial_metric m
       JOIN trials t ON t.trial_id = m.trial_id
-     WHERE t.study_id = :study_id
+     WHERE t.study_id = ANY(:study_ids)
 """)
 
 
@@ -110,11 +110,11 @@ def read_resampled(engine: Engine, trial_id: int, metric: str) -> np.ndarray | N
     return None if draws is None else np.array(draws, dtype=np.float64)
 
 
-def read_aurocs(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:
-    """Return the image AUROC of each trial of a study that has scores: trial id -> scorer -> AUROC."""
+def read_aurocs(engine: Engine, study_ids: Sequence[int]) -> dict[int, dict[str, float]]:
+    """Return the image AUROC of each trial of some studies that has scores: trial id -> scorer -> AUROC."""
     aurocs: dict[int, dict[str, float]] = defaultdict(dict)
     with engine.connect() as connection:
-        for trial_id, scorer, value in connection.execute(_STUDY_AUROCS, {"study_id": study_id}):
+        for trial_id, scorer, value in connection.execute(_STUDY_AUROCS, {"study_ids": list(study_ids)}):
             aurocs[trial_id][scorer] = value
     return dict(aurocs)
 

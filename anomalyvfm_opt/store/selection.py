@@ -28,11 +28,17 @@ def select_families(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
     Raises:
         UsageError: a name that fits no study.
     """
+    return _select(engine, names, _is_of_family, lambda _record: True)
 
-    def fits(record: StudyRecord, name: str) -> bool:
-        return name in (record.name, record.family, record.spec.name)
 
-    return _select(engine, names, fits, lambda _record: True)
+def select_left(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
+    """Return what is left of these families: a name that fits no study, as after `study delete`, gives none."""
+    studies = list_studies(engine)
+    return [record for record in studies if not names or any(_is_of_family(record, name) for name in names)]
+
+
+def _is_of_family(record: StudyRecord, name: str) -> bool:
+    return name in (record.name, record.family, record.spec.name)
 
 
 def _select(

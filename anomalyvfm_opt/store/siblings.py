@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Integer, Table, bindparam, literal, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Integer, Table, bindparam, literal, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.advisory import lock
 from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord, find_study
 from anomalyvfm_opt.store.waiting import enqueue_planned
 
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
 _FROM = bindparam("original", type_=Integer)
 _TO = bindparam("sibling", type_=Integer)
 
@@ -67,7 +67,7 @@ def plan_trials(
     )
     sibling_id = read_study_id(sibling)
     with store.engine.begin() as connection:
-        connection.execute(_LOCK, {"name": name})
+        lock(connection, name, f"to plan trials of {name}")  # the same as creation's
         for copy in _COPIES:
             connection.execute(copy, {"sibling": sibling_id, "original": study.study_id})
         is_wanted = alongside(connection, sibling_id)

@@ -14,10 +14,14 @@ from anomalyvfm_opt.store.engine import engine_options, explain_database_error, 
 from anomalyvfm_opt.store.versions import UPGRADE_OURS, UPGRADE_PROGRAM
 
 
-def open_storage(url: str) -> DirectStorage:
+def open_storage(url: str, *, reads_user_attributes: bool = True) -> DirectStorage:
     """Optuna's storage, with plain SQL in it, on tables that exist (see schema.prepare_database).
 
     It has no heartbeat of its own: our leases do that work. Optuna says no more than warnings from here on.
+
+    Args:
+        url: of the database.
+        reads_user_attributes: as of `DirectStorage`.
 
     Raises:
         EnvironmentMissingError: the database cannot be used, or its tables are those of another Optuna.
@@ -26,7 +30,12 @@ def open_storage(url: str) -> DirectStorage:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     try:
         with explained(make_url(url)):
-            return DirectStorage(url, engine_kwargs=engine_options(url), skip_table_creation=True)
+            return DirectStorage(
+                url,
+                engine_kwargs=engine_options(url),
+                skip_table_creation=True,
+                reads_user_attributes=reads_user_attributes,
+            )
     except StorageInternalError as error:
         raise explain_database_error(error, make_url(url)) from None
     except RuntimeError as error:

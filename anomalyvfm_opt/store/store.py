@@ -1,6 +1,5 @@
 """Open the study store that the options name."""
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -8,9 +7,10 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Engine
 
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
-from anomalyvfm_opt.store.engine import URL_VARIABLE, check_connection, make_engine, normalise_url
+from anomalyvfm_opt.store.engine import check_connection, make_engine
 from anomalyvfm_opt.store.home import state_folder
 from anomalyvfm_opt.store.schema import prepare_database
+from anomalyvfm_opt.store.url import URL_VARIABLE, normalise_url, read_variable
 
 if TYPE_CHECKING:
     import optuna
@@ -47,6 +47,18 @@ class Store:
 
         return open_storage(self.url)
 
+    @cached_property
+    def sampling_storage(self) -> "DirectStorage":
+        """The same for who samples: its trials have no user attributes where many are read at once.
+
+        Raises:
+            EnvironmentMissingError: as of `storage`.
+        """
+
+        from anomalyvfm_opt.store.storage import open_storage
+
+        return open_storage(self.url, reads_user_attributes=False)
+
     def study(self, name: str) -> "optuna.Study":
         """Return a study of that name as Optuna sees it, with its default sampler and no pruner of ours."""
         import optuna
@@ -78,7 +90,7 @@ def resolve_url(flag: str | None) -> str:
         UsageError: not a PostgreSQL URL.
         EnvironmentMissingError: the embedded database cannot be started.
     """
-    given = flag if flag is not None else os.environ.get(URL_VARIABLE) or None
+    given = flag if flag is not None else read_variable()
     if given is not None:
         return normalise_url(given, "--db" if flag is not None else URL_VARIABLE)
     cluster = EmbeddedCluster(state_folder())

@@ -2,18 +2,21 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, Row, insert, select, text
+from sqlalchemy import Connection, Engine, Row, insert, select
 
 from anomalyvfm_opt import METHOD
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec, hash_content
+from anomalyvfm_opt.spec.shown import shorten
 from anomalyvfm_opt.spec.study_name import Kind, StudyName, guess_spec, is_sibling_of
 from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.advisory import locked
 from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.store import Store
@@ -104,39 +107,34 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
 
     Raises:
         UsageError: a study of that name exists with another spec, data, masks or weights; the difference is shown.
+        EnvironmentMissingError: another session holds the lock of that name; it is named.
     """
     import optuna
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
-    with store.engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": new.name})
-        try:
-            stored = find_study(connection, new.name)
-            connection.rollback()
-            if stored is not None:
-                _check_same(stored, new)
-                return False
-            study = optuna.create_study(
-                storage=store.storage, study_name=new.name, direction="maximize", load_if_exists=True
+    with store.engine.connect() as connection, locked(connection, new.name, f"to create {new.name}"):
+        stored = find_study(connection, new.name)
+        connection.rollback()
+        if stored is not None:
+            _check_same(stored, new)
+            return False
+        study = optuna.create_study(
+            storage=store.storage, study_name=new.name, direction="maximize", load_if_exists=True
+        )
+        trials = study.get_trials(deepcopy=False)
+        is_foreign = study.direction is not StudyDirection.MAXIMIZE
+        if is_foreign or any(trial.state is not TrialState.WAITING for trial in trials):
+            raise UsageError(
+                f"an Optuna study {new.name!r} that is not ours is in this database",
+                "give the spec another name",
             )
-            trials = study.get_trials(deepcopy=False)
-            is_foreign = study.direction is not StudyDirection.MAXIMIZE
-            if is_foreign or any(trial.state is not TrialState.WAITING for trial in trials):
-                raise UsageError(
-                    f"an Optuna study {new.name!r} that is not ours is in this database",
-                    "give the spec another name",
-                )
-            enqueued = {TrialRecord.from_attributes(trial.user_attrs).reference for trial in trials}
-            for name, parameters in references.items():
-                if name not in enqueued:
-                    study.enqueue_trial(parameters or {}, user_attrs=TrialRecord(reference=name).to_attributes())
-            _insert_study(connection, read_study_id(study), new)  # the row that makes the creation complete
-            connection.commit()
-        finally:
-            connection.rollback()
-            connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": new.name})
-            connection.commit()
+        enqueued = {TrialRecord.from_attributes(trial.user_attrs).reference for trial in trials}
+        for name, parameters in references.items():
+            if name not in enqueued:
+                study.enqueue_trial(parameters or {}, user_attrs=TrialRecord(reference=name).to_attributes())
+        _insert_study(connection, read_study_id(study), new)  # the row that makes the creation complete
+        connection.commit()
     return True
 
 
@@ -195,7 +193,7 @@ def list_names(engine: Engine) -> list[str]:
 def delete_study(store: Store, name: str) -> None:
     """Delete a study, its siblings, their trials, and all rows of ours that hang on them; workers find them gone.
 
-    Looks at locked images stay: they belong to the images.
+    Looks at locked images stay: they belong to the images. What another process deletes meanwhile is deleted.
 
     Raises:
         EnvironmentMissingError: a worker wrote to it at that moment; Optuna then leaves it as it was.
@@ -205,7 +203,8 @@ def delete_study(store: Store, name: str) -> None:
     there = optuna.get_all_study_names(store.storage)
     family = [other for other in there if is_sibling_of(other, name)]  # first: without it they would mean nothing
     for doomed in (*family, name):
-        optuna.delete_study(study_name=doomed, storage=store.storage)
+        with suppress(KeyError):
+            optuna.delete_study(study_name=doomed, storage=store.storage)
     left = set(optuna.get_all_study_names(store.storage)).intersection((*family, name))
     if left:
         raise EnvironmentMissingError(
@@ -226,11 +225,18 @@ def _select_studies() -> Any:
 def _to_record(row: Row[Any]) -> StudyRecord:
     values = row._asdict()
     try:
+        StudyName.parse(values["name"])
+    except ValueError as error:
+        raise EnvironmentMissingError(
+            f"a study of this store cannot be read: {error}",
+            "it was not made by this program: delete it with Optuna, by that name",
+        ) from None
+    try:
         spec = Spec.model_validate(values["spec"])
     except ValidationError as error:
         raise EnvironmentMissingError(
             f"study {values['name']!r} was stored by another version of this program, which this one cannot read:"
-            f" {error.errors()[0]['msg']} at {'.'.join(map(str, error.errors()[0]['loc']))}",
+            f" {shorten(error.errors()[0]['msg'])} at {shorten('.'.join(map(str, error.errors()[0]['loc'])))}",
             f"use that version, or delete the study: anomalyvfm-opt study delete {values['name']}",
         ) from None
     # JSONB writes a number in its own way (1e99 as an integer); a spec of an older version has fewer fields

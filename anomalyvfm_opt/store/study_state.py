@@ -9,6 +9,7 @@ State = Literal["active", "paused", "stopped"]
 BY_A_PERSON = "by study "  # how a reason begins that a command gave; the command's name follows
 
 _READ = text("SELECT state, state_reason FROM anomalyvfm_opt.study WHERE study_id = :study_id")
+_READ_ALL = text("SELECT study_id, state, state_reason FROM anomalyvfm_opt.study")
 _SET = text("""
     UPDATE anomalyvfm_opt.study SET state = :state, state_reason = :reason
      WHERE study_id = :study_id AND state <> :state
@@ -35,6 +36,12 @@ def read_state(engine: Engine, study_id: int) -> StudyState:
     return (
         StudyState("stopped", f"{BY_A_PERSON}delete") if row is None else StudyState(row.state, row.state_reason)
     )
+
+
+def read_states(engine: Engine) -> dict[int, StudyState]:
+    """Return the states of all studies of ours, by their ids."""
+    with engine.connect() as connection:
+        return {row.study_id: StudyState(row.state, row.state_reason) for row in connection.execute(_READ_ALL)}
 
 
 def set_state(engine: Engine, study_id: int, state: State, reason: str = "") -> bool:

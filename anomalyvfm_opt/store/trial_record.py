@@ -1,12 +1,18 @@
 """What is stored with a trial beside Optuna's parameters and our tables: its user attributes, with their types."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.store.planned import Planned
+
+_log = logging.getLogger(__name__)
+_Read = TypeVar("_Read")
 
 _EXPORTED = {"is_exported": True}  # there before the trial runs: an export carries it of a trial that is running
 _KEPT = {"is_kept": True, **_EXPORTED}  # and a copy of the trial begins with it
@@ -36,6 +42,9 @@ class TrialRecord:
         final_ranks: rank of each adapted layer where the adapter allots them (adalora).
         resumed_from_epoch: epochs after which an interrupted run was taken up again.
         parts: the environment of each run of a trial that was interrupted, with `from_epoch`.
+        prefix: how many `blocks` were frozen below the first adapted one, how their outputs were come by
+            (`store`: `kept`, `full` where some found no room, `none`), and of how many images they were `read` and
+            `computed`; of no trial that adapts the first block.
         seconds: of training and scoring, its earlier runs included.
         micro_batch: images of a training step that were in memory at once; null for the frozen network.
         scoring_batch: tiles that were scored at once.
@@ -70,6 +79,7 @@ class TrialRecord:
     final_ranks: Mapping[str, int] | None = None
     resumed_from_epoch: tuple[int, ...] | None = None
     parts: tuple[Mapping[str, Any], ...] | None = None
+    prefix: Mapping[str, int | str] | None = None
     seconds: float | None = None
     micro_batch: int | None = field(default=None, metadata=_NULLABLE)
     scoring_batch: int | None = None
@@ -90,8 +100,11 @@ class TrialRecord:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> Self:
-        """Read a trial's user attributes; those that people or other tools set are left out."""
-        return cls(**{name: _freeze(attributes[name]) for name in NAMES if name in attributes})
+        """Read a trial's user attributes; those that people or other tools set are left out.
+
+        So is one of our names that is not of its field's type, which only a hand in the database writes.
+        """
+        return cls(**{name: _freeze(attributes[name]) for name in NAMES if fits(name, attributes.get(name))})
 
     @classmethod
     def of_request(cls, seed: int, parameters: Parameters | None) -> Self:
@@ -162,30 +175,88 @@ class TrialRecord:
         return 0.0 if self.seconds is None else float(self.seconds)
 
     def read_planned(self, own_size_px: int) -> Planned | None:
-        """Return what was decided of the trial beforehand; None if it was not planned.
+        """Return what was decided of the trial beforehand; None if it was not planned, or that cannot be read.
 
         Args:
             own_size_px: the image size of the spec, as in `Parameters.from_json`.
         """
-        return None if self.planned is None else Planned.from_json(self.planned, own_size_px)
+        planned = self.planned
+        return None if planned is None else _try(lambda: Planned.from_json(planned, own_size_px), "planned")
 
     def read_parameters(self, own_size_px: int) -> Parameters | None:
-        """Return its parameters; None for the frozen network, and for a trial that never began.
+        """Return its parameters; None for the frozen network, a trial that never began, or what cannot be read.
 
         Args:
             own_size_px: the image size of the spec, as in `Parameters.from_json`.
         """
-        return None if self.parameters is None else Parameters.from_json(self.parameters, own_size_px)
+        stored = self.parameters
+        return None if stored is None else _try(lambda: Parameters.from_json(stored, own_size_px), "parameters")
 
     def read_findings(self) -> tuple[Finding, ...]:
         """Return what the linter found; nothing in trials of older versions."""
-        return tuple(Finding.from_stored(found) for found in self.findings or ())
+        return _try(lambda: tuple(map(Finding.from_stored, self.findings or ())), "findings") or ()
 
 
 NAMES = tuple(each.name for each in fields(TrialRecord))
 BEFORE_THE_RUN = tuple(each.name for each in fields(TrialRecord) if each.metadata.get("is_exported"))
 _KEPT_NAMES = tuple(each.name for each in fields(TrialRecord) if each.metadata.get("is_kept"))
 _NULLABLE_NAMES = tuple(each.name for each in fields(TrialRecord) if each.metadata.get("is_nullable"))
+
+
+def fits(name: str, value: Any) -> bool:
+    """Return whether an attribute's value is of the type of its field; None, as where there is none, is not.
+
+    Nor is a number that is not finite: whatever was reckoned with it would be NaN.
+
+    Args:
+        name: of a field of `TrialRecord`.
+        value: out of JSON.
+    """
+    outer, inner = _TYPES[name]
+    if not isinstance(value, outer) or isinstance(value, bool):
+        return False
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return all(isinstance(one, inner) for one in values) and all(map(_is_finite, [value, *values]))
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or isfinite(value)
+
+
+def _try(read: Callable[[], _Read], name: str) -> _Read | None:
+    """Read an attribute that a hand in the database may have written; what it means is nothing then."""
+    try:
+        return read()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        _log.warning("the attribute %s of a trial is left out: %s: %s", name, type(error).__name__, error)
+        return None
+
+
+def _find_types(hint: Any) -> tuple[tuple[type, ...], tuple[type, ...]]:
+    """Return JSON's types of a field, and those of the values in it."""
+    outer: tuple[type, ...] = ()
+    inner: tuple[type, ...] = ()
+    for kind in get_args(hint) if get_origin(hint) is UnionType else (hint,):
+        origin = get_origin(kind)
+        if origin is not None:  # a mapping, or a tuple of one kind
+            outer += (dict,) if issubclass(origin, Mapping) else (list,)
+            inner = _find_types(next(one for one in reversed(get_args(kind)) if one is not Ellipsis))[0]
+        elif kind is Any:
+            outer += (object,)
+        else:
+            outer += (float, int) if kind is float else (kind,)
+    return outer, inner
+
+
+def _without_none(types: tuple[type, ...]) -> tuple[type, ...]:
+    return tuple(kind for kind in types if kind is not NoneType)
+
+
+_TYPES = {
+    name: (_without_none(outer), inner)
+    for name, hint in get_type_hints(TrialRecord).items()
+    for outer, inner in (_find_types(hint),)
+}
 
 
 def _freeze(value: Any) -> Any:

@@ -1,6 +1,5 @@
-"""Trials as Optuna builds them, out of rows that were read in one statement."""
+"""Trials as Optuna builds them, new ones and out of rows that were read in one statement."""
 
-import json
 from functools import lru_cache
 from typing import Any
 
@@ -8,7 +7,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Row
 
-from anomalyvfm_opt.store.trial_sql import load_pairs, read_value, to_local
+from anomalyvfm_opt.store.trial_sql import load_attributes, load_pairs, read_value, to_local
 
 
 def build_trial(row: Row[Any]) -> FrozenTrial:
@@ -29,9 +28,26 @@ def build_trial(row: Row[Any]) -> FrozenTrial:
         datetime_complete=to_local(row.datetime_complete),
         params={name: distribution.to_external_repr(value) for name, value, distribution in suggested},
         distributions={name: distribution for name, _, distribution in suggested},
-        user_attrs={key: json.loads(value) for key, value in load_pairs(row.user_attributes)},
-        system_attrs={key: json.loads(value) for key, value in load_pairs(row.system_attributes)},
+        user_attrs=load_attributes(load_pairs(row.user_attributes)),
+        system_attrs=load_attributes(load_pairs(row.system_attributes)),
         intermediate_values={step: read_value(value, kind) for step, value, kind in load_pairs(row.steps)},
+    )
+
+
+def start_trial() -> FrozenTrial:
+    """Return a trial that begins when it is stored; it has no number and no id yet."""
+    return FrozenTrial(
+        number=-1,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=None,
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=-1,
     )
 
 

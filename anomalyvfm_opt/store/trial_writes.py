@@ -71,6 +71,8 @@ SET_STEPS = _write(
     """(trial_id, step) DO UPDATE SET intermediate_value = excluded.intermediate_value,
        intermediate_value_type = excluded.intermediate_value_type""",
 )
+# One clock for the beginning and the end of a trial, whichever hosts they come from: costs are their difference.
+_NOW = "clock_timestamp() AT TIME ZONE 'utc'"
 SET_STATE = text(f"""
     SELECT FROM trials WHERE trial_id = :trial_id FOR UPDATE;
     WITH t AS (SELECT trial_id, state FROM trials WHERE trial_id = :trial_id),
@@ -78,8 +80,10 @@ SET_STATE = text(f"""
                      (trial_id, objective) DO UPDATE SET value = excluded.value, value_type = excluded.value_type),
          changed AS (UPDATE trials
                         SET state = CAST(:state AS trialstate),
-                            datetime_start = coalesce(:started, trials.datetime_start),
-                            datetime_complete = coalesce(:completed, trials.datetime_complete)
+                            datetime_start = CASE WHEN :state = 'RUNNING' THEN {_NOW}
+                                                  ELSE trials.datetime_start END,
+                            datetime_complete = CASE WHEN :state IN ('COMPLETE', 'PRUNED', 'FAIL') THEN {_NOW}
+                                                     ELSE trials.datetime_complete END
                        FROM t
                       WHERE trials.trial_id = t.trial_id
                         AND (t.state = 'WAITING' OR (t.state = 'RUNNING' AND :state <> 'RUNNING')))
@@ -91,20 +95,20 @@ _LOCK_STUDY = "SELECT FROM studies WHERE study_id = :study_id FOR UPDATE;"
 _NEW_TRIAL = """
     INSERT INTO trials (study_id, number, state, datetime_start, datetime_complete)
     SELECT s.study_id, (SELECT count(*) FROM trials past WHERE past.study_id = s.study_id),
-           CAST(:state AS trialstate), CAST(:started AS timestamp), CAST(:completed AS timestamp)
+           CAST(:state AS trialstate), {started}, CAST(:completed AS timestamp)
       FROM studies s WHERE s.study_id = :study_id
-    RETURNING trial_id, number
+    RETURNING trial_id, number, datetime_start
 """
-CREATE = text(_LOCK_STUDY + _NEW_TRIAL)
+CREATE = text(_LOCK_STUDY + _NEW_TRIAL.format(started=_NOW))
 CREATE_LIKE = text(f"""
     {_LOCK_STUDY}
-    WITH t AS ({_NEW_TRIAL}),
+    WITH t AS ({_NEW_TRIAL.format(started="CAST(:started AS timestamp)")}),
          a1 AS ({_PARAMETERS}{_IN_ORDER}),
          a2 AS ({_VALUES}{_IN_ORDER}),
          a3 AS ({_STEPS}{_IN_ORDER}),
          a4 AS ({_USER_ATTRIBUTES}{_IN_ORDER}),
          a5 AS ({_SYSTEM_ATTRIBUTES}{_IN_ORDER})
-    SELECT trial_id, number FROM t
+    SELECT trial_id, number, datetime_start FROM t
 """)  # noqa: S608
 READ_STATE = text("SELECT study_id, state FROM trials WHERE trial_id = :trial_id")
 FIND_DISTRIBUTIONS = text("""
@@ -117,7 +121,7 @@ FIND_NUMBER = text("SELECT trial_id FROM trials WHERE study_id = :study_id AND n
 
 
 def describe_trial(trial: FrozenTrial, suggested: Suggested) -> dict[str, Any]:
-    """Return what `CREATE_LIKE` takes, and `CREATE` too, beside the study.
+    """Return what `CREATE_LIKE` takes, and `CREATE` too, beside the study; the latter begins now.
 
     Args:
         trial: to be stored as it stands, under a new number and id.

@@ -1,7 +1,8 @@
 """A study's trials as commands that only read want them: without Optuna, whose import they would pay for."""
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,7 +11,17 @@ from typing import Any
 
 from sqlalchemy import Engine, Row
 
-from anomalyvfm_opt.store.trial_sql import load_pairs, read_value, select_trials, to_local
+from anomalyvfm_opt.store.trial_sql import (
+    AUROC_ROUNDING,
+    SELECT_BEST_VALUES,
+    SELECT_NOTABLE,
+    SELECT_NOTED,
+    SELECT_STORED,
+    load_attributes,
+    load_pairs,
+    read_value,
+    to_local,
+)
 
 
 class TrialState(StrEnum):
@@ -59,12 +70,51 @@ class StoredTrial:
         return self.datetime_complete - self.datetime_start
 
 
+def is_auroc(value: float) -> bool:
+    """Return whether a trial's value can be one: people tell Optuna others, and files may hold them."""
+    return -AUROC_ROUNDING <= value <= 1 + AUROC_ROUNDING
+
+
 def list_trials(engine: Engine, study_id: int) -> list[StoredTrial]:
     """Return all trials of a study in the order of their ids; none if there is no such study."""
-    statement = select_trials(is_after=False, is_listed=False, is_of_states=False)
     with engine.connect() as connection:
-        rows = connection.execute(statement, {"study_id": study_id}).all()
-    return [_build_trial(row) for row in rows if row.trial_id is not None]
+        return [_build_trial(row) for row in connection.execute(SELECT_STORED, {"study_id": study_id})]
+
+
+def list_noted(
+    engine: Engine, study_ids: Sequence[int], keys: Sequence[str]
+) -> Mapping[int, Sequence[StoredTrial]]:
+    """Return the trials of studies with a few of their attributes and without parameters: a study's id -> trials.
+
+    A study of thousands of trials is read in a fraction of the time.
+
+    Args:
+        engine: of the study store.
+        study_ids: of the studies; one without trials has none.
+        keys: of the user attributes that are wanted.
+    """
+    found: dict[int, list[StoredTrial]] = defaultdict(list)
+    with engine.connect() as connection:
+        for row in connection.execute(SELECT_NOTED, {"study_ids": list(study_ids), "keys": list(keys)}):
+            found[row.study_id].append(_build_trial(row))
+    return found
+
+
+def list_notable(engine: Engine, study_id: int, keys: Sequence[str]) -> list[StoredTrial]:
+    """Return the trials that a study's summary names, as `list_noted` does.
+
+    These are the complete ones that run a reference, that the linter found something in, or that have the best
+    value that can be trusted, and those that failed for good.
+    """
+    with engine.connect() as connection:
+        rows = connection.execute(SELECT_NOTABLE, {"study_id": study_id, "keys": list(keys)})
+        return [_build_trial(row) for row in rows]
+
+
+def find_best_values(engine: Engine) -> dict[int, float]:
+    """Return the best value that can be trusted of each study that has one, by the study's id."""
+    with engine.connect() as connection:
+        return {row.study_id: row.value for row in connection.execute(SELECT_BEST_VALUES) if row.value is not None}
 
 
 def _build_trial(row: Row[Any]) -> StoredTrial:
@@ -75,7 +125,7 @@ def _build_trial(row: Row[Any]) -> StoredTrial:
         state=TrialState(row.state),
         value=values[0] if values else None,
         params={name: _decode(float(value), text) for name, value, text in load_pairs(row.params)},
-        user_attrs={key: json.loads(value) for key, value in load_pairs(row.user_attributes)},
+        user_attrs=load_attributes(load_pairs(row.user_attributes)),
         datetime_start=to_local(row.datetime_start),
         datetime_complete=to_local(row.datetime_complete),
     )

@@ -1,14 +1,16 @@
 """Trials that wait to be asked for, as `study.enqueue_trial` makes them, but in a transaction of the caller's."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from anomalyvfm_opt.store.planned import Key, Planned
+from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.spec.shown import shorten
+from anomalyvfm_opt.store.planned import ANY_SIZE_PX, Key, Planned
 from anomalyvfm_opt.store.trial_record import TrialRecord
+from anomalyvfm_opt.store.trial_sql import load_attributes
 
 _LIST = text("""
     SELECT a.value_json FROM trial_user_attributes a JOIN trials t ON t.trial_id = a.trial_id
@@ -63,5 +65,11 @@ def enqueue_planned(
 
 
 def _read_key(value_json: str) -> Key:
-    found = json.loads(value_json)
-    return found["round"], found["arm"], found["seed"]
+    stored = load_attributes([("planned", value_json)])
+    planned = TrialRecord.from_attributes(stored).read_planned(ANY_SIZE_PX)
+    if planned is None:
+        raise EnvironmentMissingError(
+            f"a training that `confirm` planned cannot be read any more: {shorten(value_json)}",
+            "somebody changed it: restore the store, or delete that sibling study and call `confirm` again",
+        )
+    return planned.key

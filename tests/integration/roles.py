@@ -5,9 +5,10 @@ from contextlib import contextmanager
 
 import psycopg2
 
-from anomalyvfm_opt.store.engine import make_engine, normalise_url
+from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.roles import Roles, apply_roles
 from anomalyvfm_opt.store.schema import upgrade_database
+from anomalyvfm_opt.store.url import normalise_url
 from tests.integration.external_server import ADMIN, DATABASE, USER, ExternalServer
 
 ROLES = Roles(USER, "hands", "eyes")

@@ -13,7 +13,7 @@ from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.embedded.binaries import find_installation
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS
-from anomalyvfm_opt.store.roles import SCRIPT, Roles, apply_roles, find_roles
+from anomalyvfm_opt.store.roles import SCRIPT, Roles, apply_roles, find_roles, read_script
 from anomalyvfm_opt.store.schema import prepare_database, upgrade_database
 from anomalyvfm_opt.store.tables import metadata
 from tests.integration.external_server import ADMIN, DATABASE, USER, ExternalServer
@@ -153,7 +153,7 @@ def test_tables_that_are_busy_all_the_time(
     server: ExternalServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     script = tmp_path / "roles.sql"
-    script.write_text(SCRIPT.read_text().replace("tries = 600", "tries = 3"))
+    script.write_text(read_script().replace("tries = 600", "tries = 3"))
     monkeypatch.setattr("anomalyvfm_opt.store.roles.SCRIPT", script)
     server.admin("DROP TRIGGER keep_complete ON trials", DATABASE)
     owner = make_engine(server.local_url)

@@ -1,27 +1,28 @@
 """Owner, worker and viewer at work: a fleet, the dashboard, and what each is refused."""
 
-import io
 import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError
 from anomalyvfm_opt.report.dashboard import make_application
-from anomalyvfm_opt.report.guard import Application
 from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.confirmations import claim_device
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.looks import write_look
+from anomalyvfm_opt.store.siblings import plan_trials
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.store import Store
-from anomalyvfm_opt.store.studies import create_study, load_study
+from anomalyvfm_opt.store.studies import create_study, delete_study, load_study
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
+from tests.integration.dashboards import ask_dashboard
 from tests.integration.external_server import DATABASE, USER, ExternalServer
+from tests.integration.families import plan_some
 from tests.integration.program import CATEGORY, Finished, Program, assert_one_error, finish, wait_for, write_spec
 from tests.integration.roles import ROLES, applied, as_role, url_of
 from tests.integration.trial_states import die_after_asking, expire_leases, fail_with, run_to_end
@@ -65,6 +66,20 @@ def test_a_worker_runs_all_kinds_of_ends_under_its_role(server: ExternalServer, 
     assert sorted(states) == ["COMPLETE"] * 5 + ["FAIL", "PRUNED"]
 
 
+def test_a_planned_trial_that_is_given_back_keeps_its_plan(server: ExternalServer, study: Bench) -> None:
+    owner = make_engine(server.local_url)
+    plan_trials(Store(url_of(server, USER), owner), study.record, "replicates", plan_some("baseline", 1))
+    sibling = replace(study, record=load_study(study.engine, "tiny/tile#replicates"))
+    die_after_asking(sibling)
+    expire_leases(sibling)
+    run_to_end(sibling.loop())
+    lost, copy = sibling.study().get_trials()
+    assert (lost.state.name, copy.state.name) == ("FAIL", "COMPLETE")
+    assert copy.user_attrs["planned"] == lost.user_attrs["planned"]
+    delete_study(Store(url_of(server, USER), owner), sibling.record.name)
+    owner.dispose()
+
+
 def test_a_worker_stops_a_study_whose_trials_all_fail(study: Bench) -> None:
     loop = study.loop(fail_with(ZeroDivisionError("oops")))
     with pytest.raises(AnomalyVFMOptError, match="failed one after the other"):
@@ -72,10 +87,12 @@ def test_a_worker_stops_a_study_whose_trials_all_fail(study: Bench) -> None:
 
 
 def test_a_worker_writes_looks_and_claims_a_device(server: ExternalServer, study: Bench) -> None:
-    write_look(study.engine, study.record.study_id, "tiny/tile#confirm", (1, "baseline", 7), 0, "w")
+    plan = "INSERT INTO anomalyvfm_opt.confirmation (study_id, round, plan, made_by) VALUES ({}, 1, '{{}}', 'me')"
+    server.admin(plan.format(study.record.study_id), DATABASE)
+    write_look(study.engine, study.record.study_id, study.record.name, (1, "baseline", 7), 0, "w")
     assert claim_device(study.engine, study.record.study_id, "cpu") == "cpu"
     assert server.admin("SELECT arm FROM anomalyvfm_opt.look", DATABASE) == [("baseline",)]
-    server.admin("DELETE FROM anomalyvfm_opt.look", DATABASE)
+    server.admin("DELETE FROM anomalyvfm_opt.look; DELETE FROM anomalyvfm_opt.confirmation", DATABASE)
 
 
 def run_by_workers(program: Program, server: ExternalServer, folder: Path) -> tuple[str, Finished]:
@@ -110,8 +127,6 @@ def test_a_launched_fleet_runs_a_study_and_its_replicates_under_the_worker_role(
     hands = as_role(server, ROLES.worker)
     for command in (
         ("worker", "reap"),
-        ("study", "pause", name),
-        ("study", "resume", name),
         ("study", "show", name),
     ):
         again = program.run_here(*command, **hands)
@@ -137,6 +152,16 @@ def test_studies_are_neither_made_nor_deleted_under_another_role(
     assert name in [each["name"] for each in json.loads(show.stdout)["studies"]]
 
 
+@pytest.mark.parametrize("verb", ["pause", "stop"])
+def test_a_worker_cannot_pause_or_stop_a_study_and_hears_who_can(
+    program: Program, server: ExternalServer, study: Bench, verb: str
+) -> None:
+    done = program.run_here("study", verb, study.record.name, **as_role(server, ROLES.worker))
+    shown = assert_one_error(done, 3)
+    assert f"user {ROLES.worker} may not pause, resume or stop a study but one whose trials fail" in shown
+    assert "only the owner of the tables may" in shown
+
+
 @pytest.mark.parametrize("role", [ROLES.worker, ROLES.viewer])
 def test_a_refused_creation_reads_no_image(
     program: Program, server: ExternalServer, role: str, tmp_path: Path
@@ -152,23 +177,6 @@ def test_a_viewer_cannot_run_trials_and_hears_why(program: Program, server: Exte
     assert "with the role for workers" in done.stderr
 
 
-def ask_dashboard(application: Application, method: str, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
-    sent, got = json.dumps(body).encode(), []
-    environ = {
-        "REQUEST_METHOD": method,
-        "PATH_INFO": path,
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "CONTENT_TYPE": "application/json",
-        "CONTENT_LENGTH": str(len(sent)),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(sent),
-        "wsgi.errors": io.StringIO(),
-    }
-    answer = b"".join(application(environ, lambda status, *_: got.append(int(status.split()[0]))))
-    return got[0], answer
-
-
 @pytest.mark.parametrize(("may_write", "refused"), [(False, 403), (True, 500)])
 def test_the_dashboard_reads_under_the_viewer_role_and_every_write_is_refused(
     server: ExternalServer, study: Bench, may_write: bool, refused: int
@@ -179,7 +187,7 @@ def test_the_dashboard_reads_under_the_viewer_role_and_every_write_is_refused(
     application = make_application(storage, may_write=may_write)
     path, trial_id = f"/api/studies/{study.record.study_id}", study.study().get_trials()[0]._trial_id
     for page in ("/api/studies", path, f"{path}/plot/timeline", "/dashboard", f"/csv/{study.record.study_id}"):
-        assert ask_dashboard(application, "GET", page, {})[0] == 200, page
+        assert ask_dashboard(application, page)[0] == 200, page
     before = server.admin(_CONTENT, DATABASE)
     for method, page, body in (
         ("DELETE", path, {}),
@@ -190,7 +198,7 @@ def test_the_dashboard_reads_under_the_viewer_role_and_every_write_is_refused(
         ("POST", f"/api/trials/{trial_id + 1}/tell", {"state": "fail"}),
         ("POST", f"/api/trials/{trial_id + 1}/user-attrs", {"user_attrs": {"mine": 1}}),
     ):
-        status, _ = ask_dashboard(application, method, page, body)
+        status, _ = ask_dashboard(application, page, method=method, sent=body)
         assert (page, status) == (page, refused)
     assert server.admin(_CONTENT, DATABASE) == before
     storage.engine.dispose()

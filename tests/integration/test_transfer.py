@@ -23,17 +23,18 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.store import Store, open_store
 from anomalyvfm_opt.store.studies import load_study
-from anomalyvfm_opt.store.transfer.file import check_file, read_chunks, write_file
+from anomalyvfm_opt.store.transfer.file import write_file
 from anomalyvfm_opt.store.transfer.move import export_study
+from anomalyvfm_opt.store.transfer.reading import check_file
 from anomalyvfm_opt.store.transfer.rows import TABLES
 from anomalyvfm_opt.trial.outcome import InterruptedTrialError
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.seeds import derive_seed
 from tests.conftest import fresh_database
-from tests.integration.conftest import Bench, run_quickly
+from tests.integration.conftest import Bench, run_quickly, sha256
 from tests.integration.databases import execute
 from tests.integration.program import Program, wait_for
-from tests.integration.transfers import NAME, OF_FAMILIES, dump, open_bench, receive, send
+from tests.integration.transfers import NAME, OF_FAMILIES, dump, open_bench, read_file, receive, send
 from tests.integration.trial_states import die_after_asking, fail_with, run_to_end
 
 
@@ -56,9 +57,9 @@ def fill_with_all_kinds(bench: Bench) -> None:
     with pytest.raises(InterruptedTrialError):
         bench.loop(fail_with(InterruptedTrialError(143))).take_turn()
     bench.loop().take_turn()
-    execute(get_url(bench), "UPDATE anomalyvfm_opt.study SET masks_sha256 = 'm'")
-    kept = "INSERT INTO anomalyvfm_opt.artifact SELECT trial_id, 'detector', 'ab', 5 FROM trials WHERE number = 0"
-    execute(get_url(bench), kept)
+    execute(get_url(bench), "UPDATE anomalyvfm_opt.study SET masks_sha256 = spec_sha256")
+    kept = f"SELECT trial_id, 'detector', '{sha256('file')}', 5 FROM trials WHERE number = 0"  # noqa: S608
+    execute(get_url(bench), f"INSERT INTO anomalyvfm_opt.artifact {kept}")
     study = bench.study()
     study.set_user_attr("ünï \U0001f600", {"a": [1e-300, None, "\"'{}%s:x"]})
     odd = study.ask({"x": optuna.distributions.CategoricalDistribution([True, None, 0.1, "ä"])})
@@ -93,7 +94,7 @@ def test_every_row_arrives_and_goes_back(bench: Bench, other_url: str, tmp_path:
         assert repr(vars(before) | {"_trial_id": 0}) == repr(vars(after) | {"_trial_id": 0})
     assert [read_note(other, number) for number in (None, 0, 1, 5)] == ["of the study", "of 0", "", "of 5"]
     send(other, back)
-    assert list(read_chunks(back)) == list(read_chunks(there))
+    assert list(read_file(back)) == list(read_file(there))
 
 
 def test_ids_that_are_taken_in_the_other_store_do_not_matter(bench: Bench, other_url: str, tmp_path: Path) -> None:

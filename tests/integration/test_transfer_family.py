@@ -12,12 +12,14 @@ from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
 from anomalyvfm_opt.report.verdict_json import category_to_json
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.scores import read_resampled
-from anomalyvfm_opt.store.transfer.file import Header, check_file, read_chunks, write_file
+from anomalyvfm_opt.store.transfer.file import Header, write_file
 from anomalyvfm_opt.store.transfer.move import export_study, import_study
+from anomalyvfm_opt.store.transfer.reading import check_file
 from anomalyvfm_opt.verdict.judge import judge
 from anomalyvfm_opt.verdict.read_case import read_case
 from anomalyvfm_opt.verdict.read_ledger import predict, read_ledger
 from tests.integration.families import Families, Family, better
+from tests.integration.transfers import read_file
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def test_a_file_of_one_study_reads_as_before(store: Families, elsewhere: Familie
     lonely = store.found("lonely")
     lonely.search()
     send(lonely, tmp_path / "s.json")
-    chunks = list(read_chunks(tmp_path / "s.json"))
+    chunks = list(read_file(tmp_path / "s.json"))
     assert not {chunk["table"] for chunk in chunks} & {"studies", "anomalyvfm_opt.look"}
     assert "planned" not in str(chunks)
     assert import_study(elsewhere.engine, check_file(tmp_path / "s.json"))

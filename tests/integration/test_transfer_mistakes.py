@@ -20,11 +20,12 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import create_study, load_study
-from anomalyvfm_opt.store.transfer.file import Header, StudyFile, check_file, read_chunks, to_lines, write_file
+from anomalyvfm_opt.store.transfer.file import Header, StudyFile, to_lines, write_file
+from anomalyvfm_opt.store.transfer.reading import check_file
 from tests.integration.conftest import REFERENCES, Bench, make_new_study, make_spec
 from tests.integration.databases import OURS_0001, execute, load
 from tests.integration.program import Finished, assert_one_error, run_in_process
-from tests.integration.transfers import NAME, dump, receive, send
+from tests.integration.transfers import NAME, dump, read_file, receive, send
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Mistake:
 MISTAKES = {
     "no such file": Mistake("import {none}", 2, ("{none}: no such file",)),
     "a folder": Mistake("import {folder}", 2, ("{folder} is a folder",)),
-    "not regular": Mistake("import /dev/zero", 2, ("/dev/zero is not a regular file",)),
+    "not regular": Mistake("import /dev/zero", 2, ("/dev/zero: it is a device",)),
     "empty": Mistake("import {empty}", 2, ("{empty} is not an exported study", "study export S")),
     "no JSON": Mistake("import {picture}", 2, ("{picture} is not an exported study",)),
     "other JSON": Mistake("import {other}", 2, ("{other} is not an exported study",)),
@@ -72,7 +73,7 @@ MISTAKES = {
 
 def rewrite(whole: StudyFile, target: Path, **header: Any) -> Path:
     """The same content under another header, with a hash that fits."""
-    write_file(str(target), to_lines(replace(whole.header, **header), read_chunks(whole.path)))
+    write_file(str(target), to_lines(replace(whole.header, **header), read_file(whole.path)))
     return target
 
 
@@ -91,12 +92,13 @@ def write_files(whole: Path) -> None:
     rewrite(good, folder / "newer", our_tables="9999", program="9.9")
     rewrite(good, folder / "optuna9", optuna_tables="v9.0.0.a", program="9.9")
     rewrite(good, folder / "optuna2", optuna_tables="v2.6.0.a")
-    chunks = list(read_chunks(whole))
-    direction = {**chunks[0], "rows": [{**chunks[0]["rows"][0], "direction": "MINIMIZE"}]}
-    write_file(str(folder / "changed"), to_lines(good.header, [direction, *chunks[1:]]))
+    chunks = list(read_file(whole))
+    changed = json.loads(json.dumps(chunks))
+    changed[-1]["rows"][0]["budget"] += 1
+    write_file(str(folder / "changed"), to_lines(good.header, changed))
     last = json.loads(json.dumps(chunks[-1]))
     last["rows"][0]["spec"]["surprise"] = 1
-    header = Header(**{**vars(good.header), "study": "other/tile", "program": "9.9"})
+    header = Header(**{**vars(good.header), "program": "9.9"})
     write_file(str(folder / "spec"), to_lines(header, [*chunks[:-1], last]))
 
 
@@ -223,7 +225,7 @@ def test_a_file_from_before_a_column_was_there_leaves_it_empty(
     place: Place, database_url: str, tmp_path: Path
 ) -> None:
     whole = check_file(place.folder / "whole")
-    assert "masks_sha256" not in json.dumps(list(read_chunks(whole.path)))
+    assert "masks_sha256" not in json.dumps(list(read_file(whole.path)))
     engine = make_engine(database_url)
     prepare_database(engine)
     engine.dispose()

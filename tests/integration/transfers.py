@@ -6,8 +6,9 @@ from pathlib import Path
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import load_study
-from anomalyvfm_opt.store.transfer.file import Header, check_file, write_file
+from anomalyvfm_opt.store.transfer.file import Content, Header, write_file
 from anomalyvfm_opt.store.transfer.move import export_study, import_study
+from anomalyvfm_opt.store.transfer.reading import check_file, read_chunks
 from tests.integration.conftest import Bench
 from tests.integration.databases import execute
 
@@ -32,6 +33,11 @@ _TABLES = """
 
 def send(bench: Bench, path: Path) -> Header:
     return export_study(bench.engine, bench.record.name, partial(write_file, str(path)))
+
+
+def read_file(path: Path) -> list[Content]:
+    """All chunks of a file."""
+    return [chunk for _, chunk in read_chunks(check_file(path))]
 
 
 def receive(url: str, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import time
@@ -12,15 +13,17 @@ from pathlib import Path
 
 from anomalyvfm_opt.durable import written_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.files import is_real_folder
 from anomalyvfm_opt.store.embedded.binaries import Installation
 from anomalyvfm_opt.store.embedded.listen import LOCAL
-from anomalyvfm_opt.store.embedded.processes import command_of
+from anomalyvfm_opt.store.embedded.processes import is_process
 from anomalyvfm_opt.store.embedded.server_user import ServerUser
 
 USER = "anomalyvfm_opt"
 DATABASE = "anomalyvfm_opt"
 MAX_CONNECTIONS = 300  # up to four a worker (ours and Optuna's pools), and the dashboard
 _LISTEN_MARK = "# db up --listen"
+_FRESH = re.compile(r"data\.new-[0-9a-f]{8}")
 _LEFTOVER_WAIT_S = 20.0
 _UNSAFE_IN_SHELL = frozenset('"$`\\\n')  # pg_ctl puts paths between double quotes for a shell
 
@@ -91,7 +94,7 @@ class Cluster:
     def postmaster(self) -> Postmaster | None:
         """Return the live server; None if there is none, or if the process with its id is something else."""
         pid = self.postmaster_pid()
-        if pid is None or f"cluster_name={self.name()}" not in command_of(pid).split():
+        if pid is None or not is_process(pid, f"cluster_name={self.name()}", "postgres", self.data.stat().st_uid):
             return None
         lines = self._read_pid_file()
         port = int(lines[3]) if len(lines) > 3 and lines[3].isdigit() else 0
@@ -119,7 +122,7 @@ class Cluster:
             EnvironmentMissingError: with what initdb said.
         """
         self._remove_leftovers()
-        fresh = self.folder / f"data.new-{secrets.token_hex(4)}"
+        fresh = self.folder / f"data.new-{secrets.token_hex(4)}"  # `_FRESH` knows it again
         write_private(self.folder / "password", secrets.token_urlsafe(32) + "\n", user)
         settings = {
             "max_connections": str(MAX_CONNECTIONS),
@@ -139,7 +142,7 @@ class Cluster:
     def _remove_leftovers(self) -> None:
         """Remove what a killed `create` left, whose programs may still be writing for a moment."""
         deadline = time.monotonic() + _LEFTOVER_WAIT_S
-        while leftovers := sorted(self.folder.glob("data.new-*")):
+        while leftovers := [path for path in sorted(self.folder.iterdir()) if _is_leftover(path)]:
             try:
                 shutil.rmtree(leftovers[0])
             except OSError:
@@ -187,6 +190,11 @@ class Cluster:
             yield str(inherited), (descriptor,)
         finally:
             os.close(descriptor)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Return whether a path is a folder that a `create` began; links and other names are not ours."""
+    return _FRESH.fullmatch(path.name) is not None and is_real_folder(path)
 
 
 def _find_closed_folder(folder: Path) -> Path:

@@ -206,7 +206,8 @@ class EmbeddedCluster:
         is that the process with the id in `postmaster.pid` is now a stranger: that file goes.
         """
         deadline = time.monotonic() + _WAIT_S
-        while orphans := find_processes(self._cluster.name()):
+        owner = self._cluster.data.stat().st_uid
+        while orphans := find_processes(self._cluster.name(), "postgres", owner):
             if time.monotonic() > deadline:
                 raise EnvironmentMissingError(
                     f"processes {orphans} of a killed embedded database are still running",

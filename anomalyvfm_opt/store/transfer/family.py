@@ -6,7 +6,7 @@ last. A file from before there were any holds one study, and reads the same.
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Select, String, Table, bindparam, collate, select, text
@@ -15,7 +15,7 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.spec.study_name import StudyName
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.transfer.file import Content
-from anomalyvfm_opt.store.transfer.rows import CHUNK_ROWS, encode_value, insert_like, insert_study, read_study
+from anomalyvfm_opt.store.transfer.rows import encode_value, form_chunks, insert_like, insert_study, read_study
 
 _SIBLING = tables.optuna_studies
 _LOOKS = {table.fullname: table for table in (tables.look, tables.look_image)}
@@ -76,8 +76,7 @@ def _read(connection: Connection, table: Table, query: Select[Any]) -> Iterator[
     keys = [collate(c, "C") if isinstance(c.type, String) else c for c in table.primary_key]
     found = connection.execute(query.order_by(*keys)).mappings()
     rows = ({name: encode_value(value) for name, value in row.items()} for row in found)
-    while chunk := list(islice(rows, CHUNK_ROWS)):
-        yield {"table": table.fullname, "rows": chunk}
+    yield from form_chunks(table, rows)
 
 
 def _create(connection: Connection, name: str) -> int:

@@ -11,22 +11,23 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from optuna.trial import TrialState
-from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DataError, IntegrityError
 
 from anomalyvfm_opt import __version__
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.shown import show_value
 from anomalyvfm_opt.store import tables
+from anomalyvfm_opt.store.advisory import lock
 from anomalyvfm_opt.store.engine import explained
 from anomalyvfm_opt.store.schema import HEAD
+from anomalyvfm_opt.store.sealed import find_open
+from anomalyvfm_opt.store.transfer.content import check_content
 from anomalyvfm_opt.store.transfer.family import insert_family, list_family, read_family
-from anomalyvfm_opt.store.transfer.file import Content, Header, StudyFile, read_chunks, to_lines
+from anomalyvfm_opt.store.transfer.file import Header, StudyFile, to_lines
+from anomalyvfm_opt.store.transfer.reading import read_chunks
 from anomalyvfm_opt.store.versions import list_optuna_versions
-
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtext(:name))")  # the same as creation's
 
 
 def export_study(engine: Engine, name: str, write: Callable[[Iterable[bytes]], None]) -> Header:
@@ -73,13 +74,15 @@ def import_study(engine: Engine, file: StudyFile) -> bool:
         True if it was imported, False if it was there.
 
     Raises:
-        UsageError: the file is of another version, or the store has another study of that name.
+        UsageError: the file is of another version, no export says what it does, or the store has another study of
+            that name.
         EnvironmentMissingError: the file cannot be read, or the database went away; nothing was written.
     """
     _check_versions(file)
+    check_content(file)
     name = file.header.study
     with explained(engine.url), engine.begin() as connection:
-        connection.execute(_LOCK, {"name": name})
+        lock(connection, name, f"to import {name}")  # the same as creation's
         if _find(connection, name) is not None:
             _check_same(engine, file)
             return False
@@ -90,8 +93,22 @@ def import_study(engine: Engine, file: StudyFile) -> bool:
                 f"an Optuna study {name!r} that is not ours is in this database",
                 "import into another database, or delete that study with Optuna",
             )
-        insert_family(connection, study_id, _check_spec(file, read_chunks(file.path)))
+        with _refused(file):
+            insert_family(connection, study_id, (chunk for _, chunk in read_chunks(file)))
     return True
+
+
+@contextmanager
+def _refused(file: StudyFile) -> Iterator[None]:
+    """Say it of the file if the database does not take its rows; the transaction takes them all back."""
+    try:
+        yield
+    except (DataError, IntegrityError) as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise UsageError(
+            f"{file.path} has rows that the database refuses: {show_value(reason, 200)}",
+            "nothing was imported; export the study again",
+        ) from None
 
 
 @contextmanager
@@ -112,11 +129,9 @@ def _find(connection: Connection, name: str) -> int | None:
 
 
 def _count_trials(connection: Connection, study_id: int) -> tuple[int, int]:
-    """Return all trials of a study, and those that run."""
-    trial = tables.optuna_trials.c
-    running = func.count().filter(trial.state == TrialState.RUNNING.name)
-    row = connection.execute(select(func.count(), running).where(trial.study_id == study_id)).one()
-    return row[0], row[1]
+    """Return all trials of a study, and those that travel as waiting."""
+    query = select(func.count()).where(tables.optuna_trials.c.study_id == study_id)
+    return connection.scalar(query) or 0, len(find_open(connection, study_id))
 
 
 def _check_versions(file: StudyFile) -> None:
@@ -146,19 +161,3 @@ def _check_same(engine: Engine, file: StudyFile) -> None:
             f"study {name!r} is in this store with another content than in {file.path}",
             f"import into another database (--db), or first delete it: anomalyvfm-opt study delete {name}",
         )
-
-
-def _check_spec(file: StudyFile, chunks: Iterable[Content]) -> Iterator[Content]:
-    """Refuse a study that this program could not show."""
-    for chunk in chunks:
-        if chunk["table"] == tables.study.fullname:
-            try:
-                Spec.model_validate(chunk["rows"][0]["spec"])
-            except ValidationError as error:
-                first = error.errors()[0]
-                raise UsageError(
-                    f"{file.path} has a spec of another version of this program, which this one cannot read:"
-                    f" {first['msg']} at {'.'.join(map(str, first['loc']))}",
-                    f"use anomalyvfm-opt {file.header.program}",
-                ) from None
-        yield chunk

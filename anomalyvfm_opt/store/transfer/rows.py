@@ -6,7 +6,6 @@ out, so that a file from before the column was there reads the same.
 """
 
 import heapq
-import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -21,13 +20,15 @@ from sqlalchemy import Connection, Select, String, Table, TextClause, and_, coll
 
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.optuna_private import list_tables
+from anomalyvfm_opt.store.sealed import find_open
 from anomalyvfm_opt.store.transfer.file import Content
 from anomalyvfm_opt.store.trial_record import BEFORE_THE_RUN
 
 Row = dict[str, Any]
 
 CHUNK_ROWS = 500
-_IDS = ("study_id", "trial_id")
+_CHUNK_BYTES = 8 * 2**20
+IDS = ("study_id", "trial_id")
 _optuna = list_tables()
 _trials: Table = _optuna["trials"]
 _study_notes: Table = _optuna["study_system_attributes"]
@@ -59,7 +60,8 @@ TABLES: tuple[Table, ...] = (
 _BY_NAME = {table.fullname: table for table in TABLES}
 
 # optuna-dashboard keeps notes of trials with the study, and the trial's id in their key.
-_KEY_WITH_ID = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
+KEY_WITH_ID = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
+KEY_WITHOUT_ID = re.compile(r"dashboard:(?:artifacts:)?\{\}:.*", re.DOTALL)
 _RESERVE = text("SELECT nextval(pg_get_serial_sequence('trials', 'trial_id')) FROM generate_series(1, :count)")
 
 
@@ -68,18 +70,18 @@ def read_study(connection: Connection, study_id: int) -> Iterator[Content]:
 
     Args:
         connection: in one snapshot from first to last.
-        study_id: in this store.
+        study_id: in this store. A trial of it that runs, or whose value is sealed, travels as one that waits.
     """
     query = select(_trials.c.trial_id, _trials.c.number).where(_trials.c.study_id == study_id)
     numbers = {row.trial_id: row.number for row in connection.execute(query)}
+    unended = find_open(connection, study_id)
     for table in TABLES:
-        rows = _read_rows(connection, table, study_id, numbers)
+        rows = _read_rows(connection, table, study_id, numbers, unended)
         if table is _trial_notes:
-            fixed = _fix_parameters(connection, study_id, numbers)
+            fixed = _fix_parameters(connection, unended, numbers)
             ids = {number: trial_id for trial_id, number in numbers.items()}
             rows = heapq.merge(rows, fixed, key=lambda row: ids[row["trial"]])
-        while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
-            yield {"table": table.fullname, "rows": chunk}
+        yield from form_chunks(table, rows)
 
 
 def insert_study(connection: Connection, study_id: int, chunks: Iterable[Content]) -> None:
@@ -97,6 +99,21 @@ def insert_study(connection: Connection, study_id: int, chunks: Iterable[Content
         connection.execute(insert_like(table, placed[0]), {"rows": json.dumps(placed, ensure_ascii=False)})
 
 
+def form_chunks(table: Table, rows: Iterable[Row]) -> Iterator[Content]:
+    """Return rows in chunks of 500, or fewer where they are large: the lines of a file have a limit."""
+    chunk: list[Row] = []
+    size = 0
+    for row in rows:
+        row_size = sum(map(_estimate_bytes, row.values()))
+        if chunk and (len(chunk) == CHUNK_ROWS or size + row_size > _CHUNK_BYTES):
+            yield {"table": table.fullname, "rows": chunk}
+            chunk, size = [], 0
+        chunk.append(row)
+        size += row_size
+    if chunk:
+        yield {"table": table.fullname, "rows": chunk}
+
+
 def encode_value(value: Any) -> Any:
     """Return a value of a column in JSON. A float is written with all of its digits."""
     if isinstance(value, Enum):
@@ -110,7 +127,7 @@ def encode_value(value: Any) -> Any:
 
 def insert_like(table: Table, example: Row) -> TextClause:
     """Return the insert of rows like `example`; a column that it lacks takes its default or is NULL."""
-    numbered = _list_numbered(table)
+    numbered = list_numbered(table)
     names = [c.name for c in table.columns if c.name not in numbered and (c.nullable or c.name in example)]
     columns = ", ".join(f'"{name}"' for name in names)
     return text(
@@ -119,65 +136,70 @@ def insert_like(table: Table, example: Row) -> TextClause:
     )
 
 
-def _read_rows(connection: Connection, table: Table, study_id: int, numbers: dict[int, int]) -> Iterator[Row]:
+def _estimate_bytes(value: Any) -> int:
+    """Return about how long a value is in JSON; what can be long is at most this long."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else 12 * len(value)
+    return 24 * len(value) if isinstance(value, list) else 8
+
+
+def _read_rows(
+    connection: Connection, table: Table, study_id: int, numbers: dict[int, int], unended: set[int]
+) -> Iterator[Row]:
     result = connection.execute(
-        _select(table, study_id), execution_options={"stream_results": True, "yield_per": CHUNK_ROWS}
+        _select(table, study_id, unended), execution_options={"stream_results": True, "yield_per": CHUNK_ROWS}
     )
     for found in result.mappings():
-        row = {
-            name: encode_value(value) for name, value in found.items() if value is not None and name not in _IDS
-        }
-        if table is _trials and found["state"] is TrialState.RUNNING:
+        row = {name: encode_value(value) for name, value in found.items() if value is not None and name not in IDS}
+        if table is _trials and found["trial_id"] in unended:
             row["state"] = TrialState.WAITING.name
             row.pop("datetime_start", None)
+            row.pop("datetime_complete", None)
         elif "trial_id" in found and table is not _trials:
             row["trial"] = numbers[found["trial_id"]]
         if table is not _study_notes or _name_trial(row, numbers):
             yield row
 
 
-def _select(table: Table, study_id: int) -> Select[Any]:
+def _select(table: Table, study_id: int, unended: set[int]) -> Select[Any]:
     """Rows in the order in which they were written; where that is not known, in that of their keys."""
-    left = ("study_id", *_list_numbered(table))
+    left = ("study_id", *list_numbered(table))
     query = select(*(column for column in table.columns if column.name not in left))
     if "study_id" in table.c:
         query = query.where(table.c.study_id == study_id)
     else:
         mine = select(_trials.c.trial_id).where(_trials.c.study_id == study_id)
-        at_rest = table.c.trial_id.in_(mine.where(_trials.c.state != TrialState.RUNNING))
-        # the rest of a running trial is of the run: it leaves that behind, as one given back
+        at_rest = and_(table.c.trial_id.in_(mine), table.c.trial_id.not_in(unended))
+        # the rest of a trial that travels as waiting is of its run: it leaves that behind, as one given back
         is_older = table.c.key.in_(BEFORE_THE_RUN) if table is _attributes else false()
         query = query.where(or_(at_rest, and_(table.c.trial_id.in_(mine), is_older)))
     trial_id = [table.c.trial_id] if "trial_id" in table.c else []
-    keys = [column for column in table.primary_key if column.name not in _IDS]
+    keys = [column for column in table.primary_key if column.name not in IDS]
     in_any_language = [collate(key, "C") if isinstance(key.type, String) else key for key in keys]
     return query.order_by(*trial_id, *in_any_language)
 
 
-def _list_numbered(table: Table) -> list[str]:
+def list_numbered(table: Table) -> list[str]:
     """Return the column, if any, in which Optuna numbers the rows of a table: each store does so for itself."""
     keys = [] if table.schema else table.primary_key.columns.keys()
-    return [name for name in keys if name not in _IDS]
+    return [name for name in keys if name not in IDS]
 
 
 def _name_trial(row: Row, numbers: dict[int, int]) -> bool:
     """Take a trial's id out of a key; False if there is no such trial, so that nobody can see the note."""
-    found = _KEY_WITH_ID.fullmatch(row["key"])
+    found = KEY_WITH_ID.fullmatch(row["key"])
     if found is None:
         return True
     row.update(key=f"{found[1]}{{}}{found[3]}", trial=numbers.get(int(found[2])))
     return row["trial"] is not None
 
 
-def _fix_parameters(connection: Connection, study_id: int, numbers: dict[int, int]) -> list[Row]:
-    """Give each running trial what makes its next run the same: its parameters, as an enqueued trial has them.
+def _fix_parameters(connection: Connection, unended: set[int], numbers: dict[int, int]) -> list[Row]:
+    """Give each trial that travels as waiting what makes its next run the same: its parameters, as if enqueued.
 
     They are what was enqueued and what was suggested since; a trial that was asked for just now has only a part.
     """
-    running = select(_trials.c.trial_id).where(
-        _trials.c.study_id == study_id, _trials.c.state == TrialState.RUNNING
-    )
-    fixed: dict[int, dict[str, Any]] = {trial_id: {} for trial_id in sorted(connection.scalars(running))}
+    fixed: dict[int, dict[str, Any]] = {trial_id: {} for trial_id in sorted(unended)}
     notes = select(_trial_notes).where(_trial_notes.c.trial_id.in_(fixed), _trial_notes.c.key == "fixed_params")
     for note in connection.execute(notes):
         fixed[note.trial_id].update(json.loads(note.value_json))

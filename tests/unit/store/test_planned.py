@@ -11,7 +11,8 @@ from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.trial_record import TrialRecord
 
-_FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+_SHARES = st.floats(0, 1)
+_FLOATS = st.floats(0, exclude_min=True, allow_infinity=False)
 _PARAMETERS = st.builds(
     Parameters,
     adapter=st.sampled_from(["lora", "dora"]),
@@ -21,12 +22,12 @@ _PARAMETERS = st.builds(
     adapted_blocks=st.one_of(st.integers(1, 12), st.just("all")),
     epochs=st.integers(1, 20),
     learning_rate=_FLOATS,
-    texture=_FLOATS,
-    structural=_FLOATS,
-    contextual=_FLOATS,
+    texture=_SHARES,
+    structural=_SHARES,
+    contextual=_SHARES,
     synthesis_count=st.integers(1, 300),
     synthesis_intensity=_FLOATS,
-    dropout=_FLOATS,
+    dropout=_SHARES,
     image_size_px=st.integers(32, 2048),
 )
 _PLANNED = st.builds(

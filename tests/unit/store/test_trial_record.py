@@ -14,7 +14,7 @@ import anomalyvfm_opt
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
 from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.store.planned import Planned
-from anomalyvfm_opt.store.trial_record import BEFORE_THE_RUN, NAMES, TrialRecord
+from anomalyvfm_opt.store.trial_record import BEFORE_THE_RUN, NAMES, TrialRecord, fits
 
 STORED: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "fixtures" / "trial_attributes.json").read_text()
@@ -34,10 +34,22 @@ _BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+_BY_VALUE = {
+    "str": st.text(max_size=5),
+    "int": st.integers(),
+    "float": _NUMBERS,
+    "float | None": st.none() | _NUMBERS,
+    "int | str": st.integers() | st.text(max_size=5),
+}
+
+
 def draw(annotation: str) -> st.SearchStrategy[Any]:
     kind = annotation.replace("typing.", "").removesuffix(" | None")
     if kind in _BY_TYPE:
         return _BY_TYPE[kind]
+    of_values = re.fullmatch(r"collections.abc.Mapping\[str, (.*)\]", kind)
+    if of_values is not None and of_values[1] in _BY_VALUE:
+        return st.dictionaries(st.text(max_size=5), _BY_VALUE[of_values[1]], max_size=3)
     return st.lists(_NESTED, max_size=3).map(tuple) if kind.startswith("tuple[") else _NESTED
 
 
@@ -134,3 +146,31 @@ def test_statements_ask_for_attributes_that_there_are() -> None:
 def test_an_attribute_that_no_field_is_for_is_refused_and_not_lost() -> None:
     with pytest.raises(TypeError, match="secondz"):
         TrialRecord.of_result({"secondz": 3.0}, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("reference", ["v1.1"], [1, [1], {}, None, True]),
+        ("retry_of", [0, 3], ["3", 1.5, [3], True]),
+        ("seconds", [1, 1.5], ["1", True, [1.0], None]),
+        ("parameters", [{}, {"rank": 4, "x": None}], [[], "x", 1]),
+        ("epoch_losses", [[], [1, 0.5]], [["x"], {}, "x", [None]]),
+        ("objectives", [{"synthetic": 0.5, "labelled": None}], [{"synthetic": "x"}, [0.5]]),
+        ("findings", [[{"check": "x"}], []], [["x"], {"check": "x"}]),
+        ("parts", [[{"from_epoch": 3}]], [[3]]),
+    ],
+)
+def test_a_value_fits_the_type_of_its_field(name: str, good: list[object], bad: list[object]) -> None:
+    assert [fits(name, value) for value in good] == [True] * len(good)
+    assert [fits(name, value) for value in bad] == [False] * len(bad)
+    for value in bad:
+        assert getattr(TrialRecord.from_attributes({name: value}), name) is None
+
+
+def test_what_cannot_be_read_is_left_out_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    record = TrialRecord(planned={"arm": 1}, parameters={"rank": 1}, findings=({"check": "x"},))
+    assert record.read_planned(64) is None
+    assert record.read_parameters(64) is None
+    assert record.read_findings() == ()
+    assert [word in caplog.text for word in ("planned", "parameters", "findings")] == [True] * 3
