@@ -23,6 +23,7 @@ from optuna.storages import RDBStorage
 
 import study_store as bench
 from anomalyvfm_opt.report.dashboard import make_application
+from anomalyvfm_opt.report.guard import Application
 from anomalyvfm_opt.store.storage import open_storage
 from store import fill_source, grow
 
@@ -31,20 +32,26 @@ KINDS = ("first", "reload", "refresh")
 Taken = tuple[float, float]  # seconds, and those of the CPU
 
 
-def ask(application: Any, path: str, query: str) -> tuple[Taken, Any]:
-    """What it took, and what was answered."""
+def get(application: Application, path: str, query: str) -> bytes:
+    """The body of an answer."""
     environ = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": path,
         "QUERY_STRING": query,
         "SERVER_NAME": "localhost",
+        "HTTP_HOST": "localhost",
         "SERVER_PORT": "8080",
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(),
         "wsgi.errors": io.StringIO(),
     }
+    return b"".join(application(environ, lambda *_: None))
+
+
+def ask(application: Application, path: str, query: str) -> tuple[Taken, Any]:
+    """What it took, and what was answered."""
     started, cpu = time.perf_counter(), time.process_time()
-    body = b"".join(application(environ, lambda *_: None))
+    body = get(application, path, query)
     taken = time.perf_counter() - started, time.process_time() - cpu
     return taken, json.loads(body)
 

@@ -38,15 +38,16 @@ def dashboard(
     """Serve optuna-dashboard, read-only and on 127.0.0.1 if not told otherwise, until Ctrl-C."""
     import signal
 
+    from anomalyvfm_opt.collector import collect_as_usual
     from anomalyvfm_opt.report.dashboard import (
         check_address,
         format_address,
         keep_token,
         make_application,
         read_token,
-        serve_dashboard,
     )
     from anomalyvfm_opt.report.guard import is_loopback
+    from anomalyvfm_opt.report.server import serve
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for what it starts with &
     check_address(listen, port)
@@ -58,6 +59,7 @@ def dashboard(
         token = keep_token(token_file)
     from anomalyvfm_opt.store.store import open_store
 
+    collect_as_usual()
     application = make_application(open_store(db).storage, token, may_write=allow_write)
     may = "it can change and delete studies" if allow_write else "read-only"
     address = format_address(platform.node() if listen in _WILDCARDS else listen, port)
@@ -66,4 +68,4 @@ def dashboard(
         say(f"it asks for the token in {token_file}: open it once as http://{address}/?token=TOKEN")
     if not is_loopback(listen):
         say("warning: nothing is encrypted: use it in a network that you trust, or behind a proxy with TLS")
-    serve_dashboard(application, listen, port)
+    serve(application, listen, port)

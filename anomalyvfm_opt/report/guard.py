@@ -5,6 +5,7 @@
   token stays in the browser's history.
 - Without a token: only requests to a name of this host itself are answered, so that no page of another site can
   read the dashboard through a name that it points at 127.0.0.1.
+- No page of another site may ask for anything, whatever it would do with the answer; links may be followed.
 - Read-only: only GET and HEAD pass.
 - No other site may read what is served: optuna-dashboard allows it for artifacts.
 """
@@ -13,6 +14,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -24,6 +26,8 @@ Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 _READING = ("GET", "HEAD")
 _HOME = "/dashboard"
+_HOST = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
+_OTHER_SITE = "This dashboard answers to its own pages alone, and this was asked by a page of another site."
 _ASK = (
     "This dashboard asks for its token. Open it once as http://HOST:PORT/?token=TOKEN,"
     " or send `Authorization: Bearer TOKEN`. The token is in the file that `anomalyvfm-opt dashboard` named."
@@ -59,6 +63,8 @@ class Guard:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, or hand it on."""
+        if _is_of_another_site(environ):
+            return _refuse(environ, start_response, HTTPStatus.FORBIDDEN, _OTHER_SITE)
         if self._token is None:
             if not is_loopback(_read_host(environ)):
                 return _refuse(environ, start_response, HTTPStatus.FORBIDDEN, _OTHER_NAME)
@@ -109,9 +115,25 @@ def _name_cookie(environ: dict[str, Any]) -> str:
 
 
 def _read_host(environ: dict[str, Any]) -> str:
-    """Return the host that the request is addressed to, without its port and without brackets."""
-    host: str = environ.get("HTTP_HOST", "localhost")
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    """Return the host that the request is addressed to, without port and brackets; empty if it names none."""
+    found = _HOST.fullmatch(environ.get("HTTP_HOST", ""))
+    return (found["six"] or found["name"]) if found else ""
+
+
+def _is_of_another_site(environ: dict[str, Any]) -> bool:
+    """Return whether a browser asks on behalf of a page that is not ours.
+
+    Browsers say so in Sec-Fetch-Site; where they do not (old ones, and http to another host than this), Origin
+    comes with whatever changes something. Another port of this host is the same site, but not the same origin.
+    """
+    site = environ.get("HTTP_SEC_FETCH_SITE")
+    if site is None:
+        origin = environ.get("HTTP_ORIGIN")
+        return origin is not None and origin.partition("://")[2].lower() != environ.get("HTTP_HOST", "").lower()
+    if site in ("same-origin", "none"):
+        return False
+    follows_link = environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and environ["REQUEST_METHOD"] == "GET"
+    return not (follows_link and environ.get("HTTP_SEC_FETCH_DEST") == "document")
 
 
 def _read_query(environ: dict[str, Any]) -> str:

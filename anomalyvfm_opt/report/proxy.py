@@ -8,11 +8,9 @@ from typing import Any
 from anomalyvfm_opt.data.split import LEAST_SCENES
 from anomalyvfm_opt.evaluation.agreement import RankCorrelation, correlate_ranks, value_of_pick
 from anomalyvfm_opt.spec.references import FROZEN
-from anomalyvfm_opt.store.scores import read_aurocs
+from anomalyvfm_opt.store.objectives import StoredObjectives, list_objectives
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.store.trial_record import TrialRecord
-from anomalyvfm_opt.store.trials import TrialState, list_trials
 
 _NO_RHO = RankCorrelation(rho=None, low=None, high=None, n=0)
 
@@ -84,12 +82,7 @@ def read_twice_valued(store: Store, record: StudyRecord) -> list[TwiceValued]:
     `frozen` is left out: it has fewer scorers to take the best of, and a search does not choose it by its
     parameters. The other references are trained and valued like all trials.
     """
-    aurocs = read_aurocs(store.engine, record.study_id)
-    found = [
-        _to_twice_valued(TrialRecord.from_attributes(trial.user_attrs), aurocs.get(trial.trial_id, {}))
-        for trial in list_trials(store.engine, record.study_id)
-        if trial.state is TrialState.COMPLETE
-    ]
+    found = map(_to_twice_valued, list_objectives(store.engine, record.study_id))
     return [trial for trial in found if trial is not None]
 
 
@@ -98,7 +91,11 @@ def compare_objectives(trials: Sequence[TwiceValued]) -> Proxy:
     synthetic = [trial.synthetic for trial in trials]
     labelled = [trial.labelled for trial in trials]
     blind = [trial.labelled_auroc[trial.synthetic_scorer] for trial in trials]
-    scorers = list(trials[0].synthetic_auroc) if trials else []
+    scorers = [
+        name
+        for name in (trials[0].synthetic_auroc if trials else ())
+        if all(name in trial.synthetic_auroc and name in trial.labelled_auroc for trial in trials)
+    ]
     return Proxy(
         has_labels=True,
         objectives=correlate_ranks(synthetic, labelled),
@@ -119,18 +116,19 @@ def compare_objectives(trials: Sequence[TwiceValued]) -> Proxy:
     )
 
 
-def _to_twice_valued(record: TrialRecord, labelled_auroc: Mapping[str, float]) -> TwiceValued | None:
-    objectives = record.objectives or {}
+def _to_twice_valued(stored: StoredObjectives) -> TwiceValued | None:
+    objectives = stored.objectives or {}
     synthetic, labelled = objectives.get("synthetic"), objectives.get("labelled")
-    if record.reference == FROZEN or synthetic is None or labelled is None:
+    if stored.reference == FROZEN or synthetic is None or labelled is None:
         return None
-    if record.synthetic_scorer is None or record.synthetic_auroc is None:
-        raise ValueError("a trial has a synthetic objective, and nothing tells which scorer it comes from")
+    scorer, labelled_auroc = stored.synthetic_scorer, stored.labelled_auroc or {}
+    if scorer is None or scorer not in labelled_auroc:
+        return None  # rows that somebody else wrote: nothing tells what the scorer that it picks would have given
     return TwiceValued(
         synthetic=synthetic,
         labelled=labelled,
-        synthetic_scorer=record.synthetic_scorer,
-        synthetic_auroc=record.synthetic_auroc,
+        synthetic_scorer=scorer,
+        synthetic_auroc=stored.synthetic_auroc or {},
         labelled_auroc=labelled_auroc,
     )
 

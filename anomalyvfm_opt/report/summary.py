@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
+from anomalyvfm_opt.report.overview import describe_usage, name_state
 from anomalyvfm_opt.report.setting import describe_mix, describe_setting
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN
@@ -15,11 +16,13 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.store.trial_record import TrialRecord
-from anomalyvfm_opt.store.trials import StoredTrial, TrialState, list_trials
+from anomalyvfm_opt.store.trials import StoredTrial, TrialState, is_auroc, list_notable
 from anomalyvfm_opt.verdict.read_trials import list_runs, list_sibling_runs
 from anomalyvfm_opt.verdict.replicates import Noise, find_noise, name_baseline
 from anomalyvfm_opt.verdict.resolution import resolve
 from anomalyvfm_opt.verdict.runs import Arm, group_arms
+
+_KEYS = ("reference", "parameters", "seconds", "scorer", "peak_memory_mib", "findings")  # of TrialRecord
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,7 @@ class StudySummary:
     @property
     def state(self) -> str:
         """`finished` once the budget is used up and nothing is running, else `active`, `paused` or `stopped`."""
-        is_done = self.usage.is_used_up and self.usage.held == 0
-        return "finished" if is_done else self.set_state.name
+        return name_state(self.usage, self.set_state)
 
     @property
     def could_see(self) -> float | None:
@@ -103,7 +105,7 @@ class StudySummary:
 
 def summarise(store: Store, record: StudyRecord) -> StudySummary:
     """Collect what the store knows of one study."""
-    trials = {trial.number: trial for trial in list_trials(store.engine, record.study_id)}
+    trials = {trial.number: trial for trial in list_notable(store.engine, record.study_id, _KEYS)}
     own_size_px = record.spec.data.image_size_px
     complete = [_summarise_trial(t, own_size_px) for t in trials.values() if t.state is TrialState.COMPLETE]
     is_search = record.kind == "search"
@@ -126,7 +128,7 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
         references={name: by_reference.get(other) for name, other in run_as.items()},
         same_as={name: other for name, other in run_as.items() if name != other},
         best=max(
-            (trial for trial in complete if is_search and not trial.is_unsound),
+            (trial for trial in complete if is_search and not trial.is_unsound and is_auroc(trial.value)),
             key=lambda trial: trial.value,
             default=None,
         ),
@@ -156,7 +158,7 @@ def _summarise_trial(trial: StoredTrial, own_size_px: int) -> TrialSummary:
 
 def to_json(summary: StudySummary) -> dict[str, Any]:
     """Return the `study show --json` object (schema 1)."""
-    record, usage = summary.record, summary.usage
+    record = summary.record
 
     def brief(trial: TrialSummary | None) -> dict[str, Any] | None:
         return None if trial is None else {"number": trial.number, "value": trial.value}
@@ -168,18 +170,8 @@ def to_json(summary: StudySummary) -> dict[str, Any]:
     locked = summary.images.get("locked", 0)
     return {
         "schema": 1,
-        "name": record.name,
-        "category": record.category,
-        "state": summary.state,
+        **describe_usage(record, summary.usage, summary.set_state),
         "state_reason": summary.set_state.reason,
-        "budget": {"trials": record.budget, "used": usage.used},
-        "trials": {
-            "complete": usage.complete,
-            "pruned": usage.pruned,
-            "failed": usage.failed,
-            "running": usage.running,
-            "waiting": usage.waiting,
-        },
         "references": {name: brief(trial) for name, trial in summary.references.items()},
         "best": None
         if best is None

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from anomalyvfm_opt.model.offline_weights import find_caveat
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST
 from anomalyvfm_opt.verdict.judge import CategoryVerdict
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST
 
 
 def list_doubts(categories: Sequence[CategoryVerdict]) -> list[str]:
@@ -46,5 +47,8 @@ def _list_doubts(one: CategoryVerdict) -> Iterator[str]:
     devices = {str(run.record.device) for arm in evidence.arms.values() for run in arm.runs.done}
     if len(devices) > 1:
         yield f"the arms ran on several kinds of device: {', '.join(sorted(devices))}"
-    if one.evidence.study.spec.backbone.weights == "random":
+    backbone = one.evidence.study.spec.backbone
+    if backbone.weights == "random":
         yield "RANDOM WEIGHTS: the backbone learned nothing; this only shows that it runs"
+    if caveat := find_caveat(backbone.name, backbone.weights):
+        yield f"OFFLINE WEIGHTS: {caveat}"

@@ -5,11 +5,11 @@ from typing import Any
 
 from anomalyvfm_opt.report.ledger_text import judged_to_json
 from anomalyvfm_opt.report.verdict_doubts import count_looks, list_doubts
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.decide import Ruling
 from anomalyvfm_opt.verdict.evidence import ArmEvidence
 from anomalyvfm_opt.verdict.judge import CategoryVerdict, Gain
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.roi import Roi
 
 

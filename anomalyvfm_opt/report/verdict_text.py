@@ -8,10 +8,10 @@ from anomalyvfm_opt.report.grid import Grid, Part, signed
 from anomalyvfm_opt.report.ledger_text import tabulate_judged
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_setting
 from anomalyvfm_opt.report.verdict_doubts import list_doubts
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.decide import Ruling
 from anomalyvfm_opt.verdict.judge import CategoryVerdict
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.roi import Roi, describe_roi
 
 _WORDS = {"ADOPT": "ADOPT", "KEEP_BASELINE": "KEEP THE BASELINE", "INCONCLUSIVE": "INCONCLUSIVE"}

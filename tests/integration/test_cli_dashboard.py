@@ -1,6 +1,5 @@
 """optuna-dashboard on our store: as an application, and as the command serves it."""
 
-import io
 import json
 import signal
 import socket
@@ -8,7 +7,6 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError, URLError
 
 import optuna
@@ -16,6 +14,7 @@ import pytest
 
 from anomalyvfm_opt.report.dashboard import format_address, make_application
 from anomalyvfm_opt.report.guard import is_loopback
+from tests.integration.dashboards import ask_dashboard
 from tests.integration.program import FinishedStudy, Program, assert_one_error, finish, wait_for
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - that this is told apart is what is tested
@@ -37,22 +36,8 @@ def taken_port() -> Iterator[int]:
 
 
 def test_the_application_answers_with_our_studies(program: Program, finished_study: FinishedStudy) -> None:
-    answer: dict[str, Any] = {}
-
-    def start_response(status: str, _headers: object, *_: object) -> None:
-        answer["status"] = status
-
-    request = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": "/api/studies",
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": io.StringIO(),
-    }
-    body = b"".join(make_application(program.store.storage)(request, start_response))
-    assert answer["status"].startswith("200")
+    status, body = ask_dashboard(make_application(program.store.storage), "/api/studies")
+    assert status == 200
     summaries = json.loads(body)["study_summaries"]
     assert finished_study.name in [summary["study_name"] for summary in summaries]
 

@@ -72,7 +72,24 @@ def test_without_a_token_this_hosts_own_names_are_answered(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8080", "localhost.evil.example", "10.0.0.5", "", "["]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "localhost.evil.example",
+        "10.0.0.5",
+        "",
+        "[",
+        "[::1]evil.example",
+        "[::1].evil.example",
+        "[::1",
+        "localhost:80evil",
+        "localhost:80:80",
+        "x@localhost",
+        "localhost, evil.example",
+        "localhost/",
+        "127.0.0.1.evil.example",
+    ],
 )
 def test_without_a_token_no_other_name_is(host: str) -> None:
     refused = ask(Guard(behind), host=host)
@@ -129,3 +146,55 @@ def test_a_token_in_the_query_is_answered_by_a_cookie_that_is_not_the_token() ->
 
 def test_a_token_in_the_query_of_a_change_does_not_count() -> None:
     assert ask(Guard(behind, TOKEN, may_write=True), method="POST", query=f"token={TOKEN}").status == 401
+
+
+def test_without_a_token_a_request_that_names_no_host_is_refused() -> None:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/dashboard", "wsgi.input": io.BytesIO()}
+    said: list[str] = []
+    Guard(behind)(environ, lambda status, *_: said.append(status))
+    assert said == ["403 Forbidden"]
+
+
+LINK = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:9090"},
+        {"origin": "http://[::1"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},  # another port of this host
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "iframe"},
+        {"sec_fetch_site": "cross-site", "origin": "http://localhost:8080"},
+    ],
+)
+def test_a_page_of_another_site_is_refused(headers: dict[str, str]) -> None:
+    guard = Guard(behind, may_write=True)
+    for method in ("GET", "POST", "DELETE"):
+        assert ask(guard, method=method, **headers).status == 403
+    token = {"authorization": f"Bearer {TOKEN}"}
+    assert ask(Guard(behind, TOKEN, may_write=True), method="POST", **headers, **token).status == 403
+
+
+def test_a_link_may_be_followed_but_no_form_sent() -> None:
+    guard = Guard(behind, may_write=True)
+    assert ask(guard, sec_fetch_site="cross-site", **LINK).status == 200
+    assert ask(guard, method="POST", sec_fetch_site="cross-site", **LINK).status == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "http://localhost:8080"},
+        {"origin": "http://LOCALHOST:8080"},
+        {"sec_fetch_site": "same-origin", "origin": "https://proxy.example"},  # which did not pass the Host on
+        {"sec_fetch_site": "none"},
+    ],
+)
+def test_our_own_pages_and_programs_are_answered(headers: dict[str, str]) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        assert ask(Guard(behind, may_write=True), method=method, **headers).status == 200

@@ -45,6 +45,11 @@ def test_a_scorer_that_only_the_synthetic_exam_likes_is_picked_blindly() -> None
     assert (found.pick.picked, found.pick.picked_blind) == (0.8, 0.4)
 
 
+def test_a_scorer_that_a_trial_lacks_is_not_compared() -> None:
+    trials = [make_trial(0.5, 0.9), replace(make_trial(0.9, 0.8), labelled_auroc={"decoder": 0.8})]
+    assert list(compare_objectives(trials).scorers) == ["decoder"]
+
+
 @given(_TRIALS, st.data())
 def test_the_order_of_trials_changes_no_correlation(trials: list[TwiceValued], data: st.DataObject) -> None:
     ours, others = compare_objectives(trials), compare_objectives(data.draw(st.permutations(trials)))
