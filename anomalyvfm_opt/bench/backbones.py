@@ -5,10 +5,9 @@ from typing import Protocol
 
 import torch
 
-from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.device_faults import explained_device
-from anomalyvfm_opt.model.memory import Shortage, attempt
+from anomalyvfm_opt.model.device_faults import make_on_device
 from anomalyvfm_opt.model.network import differ_by_size_only
 from anomalyvfm_opt.spec.model import BackboneSection, Spec
 
@@ -99,20 +98,13 @@ def load_backbone(spec: Spec, device: torch.device, weights: Path | None = None)
     section = spec.backbone
 
     def load() -> Backbone:
-        with explained_device(device):
-            return Backbone(
-                name=section.name,
-                weights=str(weights) if weights else section.weights,
-                decoder_blocks=section.decoder_blocks,
-                patch_blocks=section.patch_blocks,
-                image_size_px=spec.data.input_size_px,
-                device=device,
-            )
-
-    loaded = attempt(load, device)
-    if isinstance(loaded, Shortage):
-        raise EnvironmentMissingError(
-            f"{section.name} does not fit into the memory of {device}: {loaded.reason}",
-            "end what else uses that memory (nvidia-smi names the processes of a GPU), or use another device",
+        return Backbone(
+            name=section.name,
+            weights=str(weights) if weights else section.weights,
+            decoder_blocks=section.decoder_blocks,
+            patch_blocks=section.patch_blocks,
+            image_size_px=spec.data.input_size_px,
+            device=device,
         )
-    return loaded
+
+    return make_on_device(section.name, load, device)

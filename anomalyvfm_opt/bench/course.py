@@ -15,6 +15,7 @@ from anomalyvfm_opt.evaluation.linter.lint import Scored
 from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.model.device import name_device
 from anomalyvfm_opt.model.memory import TrialMemory
 from anomalyvfm_opt.training.resume import Checkpoint, TrialCheckpoints
 from anomalyvfm_opt.training.state import TrainingState
@@ -150,8 +151,3 @@ def describe_environment(backbone: Backbone) -> Mapping[str, Any]:
             "peft": peft.__version__,
         },
     }
-
-
-def name_device(device: torch.device) -> str:
-    """Return the kind of a device, by which numbers compare: a GPU's model, or a CPU's architecture."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"

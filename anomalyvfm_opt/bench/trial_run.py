@@ -8,7 +8,7 @@ from typing import Any
 from anomalyvfm_opt.bench.course import Answers, Course, Finished, describe_environment
 from anomalyvfm_opt.bench.lock import LockedScores
 from anomalyvfm_opt.bench.workbench import Workbench
-from anomalyvfm_opt.errors import DivergedError, DoesNotFitError
+from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
 from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.features import extract_features
@@ -59,7 +59,10 @@ class TrialRun:
             **self._memory.describe(is_trained=parameters is not None),
             **describe_environment(backbone),
         }
-        return self._answer(finished, attributes, [*finished.findings, *check_frozen(backbone)])
+        moved = check_frozen(backbone)
+        if moved:
+            self._bench.prefixes.forget()  # else other trials would read what no sound network gave
+        return self._answer(finished, attributes, [*finished.findings, *moved])
 
     def _answer(self, finished: Finished, attributes: Mapping[str, Any], findings: list[Any]) -> TrialResult:
         """Return the result on the exam that trials are scored on, or in a confirmation on the locked images."""
@@ -94,14 +97,14 @@ class TrialRun:
         )
 
     def _score_frozen(self) -> Finished:
-        detector = Detector(self._bench.backbone)
+        detector = self._bench.freeze()
         bank = self._fit_bank(detector)
         scores = self._score(bank, detector, self._bench.exams.deciding)
         self.answers = answers = self._finish_scoring(bank, detector, scores)
         return Finished(
             answers=answers,
             findings=self._bench.linter.lint(answers.deciding, None),
-            attributes={"epoch_losses": []},
+            attributes={"epoch_losses": [], **_describe_prefix(detector)},
             locked=self._open_lock(bank, detector),
         )
 
@@ -121,16 +124,24 @@ class TrialRun:
         )
         schedule = Schedule.of(bench.spec.training, p, seed)
         settings = AdapterSettings.from_parameters(p)
-        with build_detector(bench.backbone, settings, seed, schedule.steps) as detector:
+        open_prefix = bench.prefixes.open
+        with build_detector(bench.backbone, settings, seed, schedule.steps, open_prefix) as detector:
             losses, answers = self._train_detector(detector, p, schedule, course)
             ranks = detector.allocation.final_ranks()
-            attributes: dict[str, Any] = {"epoch_losses": [round(loss, 5) for loss in losses.by_epoch]}
+            findings = bench.linter.lint(answers.deciding, losses)
+            locked = self._open_lock(answers.deciding.bank, detector)
+            attributes: dict[str, Any] = {
+                "epoch_losses": [round(loss, 5) for loss in losses.by_epoch],
+                **({"final_ranks": ranks} if ranks else {}),
+                **course.describe(),
+                **_describe_prefix(detector),
+            }
             return Finished(
                 answers=answers,
-                findings=bench.linter.lint(answers.deciding, losses),
-                locked=self._open_lock(answers.deciding.bank, detector),
+                findings=findings,
+                locked=locked,
                 artifacts={DETECTOR: pack_detector(detector)},
-                attributes=attributes | ({"final_ranks": ranks} if ranks else {}) | course.describe(),
+                attributes=attributes,
                 discard=course.discard,
                 earlier_s=course.earlier_s,
             )
@@ -139,13 +150,16 @@ class TrialRun:
         self, detector: Detector, p: Parameters, schedule: Schedule, course: Course
     ) -> tuple[Losses, Answers]:
         """Train, and score as often as the spec says; of a trial that has no retry no checkpoint is kept."""
+        images = self._draw_images(p, schedule.seed)
         try:
+            if detector.prefix is not None:
+                self._bench.prefixes.fill(detector.prefix, images, schedule, self._progress.check)
             losses = finetune(
                 detector,
-                self._draw_images(p, schedule.seed),
+                images,
                 schedule,
                 on_epoch=partial(self._finish_epoch, detector, course, schedule.epochs),
-                on_step=self._progress.check,
+                on_step=self._progress.begin_step,
                 micro_batch=self._memory.micro_batch,
                 start=course.begin(detector),
                 keep=course.keep,
@@ -157,14 +171,7 @@ class TrialRun:
             raise
 
     def _draw_images(self, p: Parameters, seed: int) -> TrainingSet:
-        mixture = Mixture(
-            texture=p.texture,
-            structural=p.structural,
-            contextual=p.contextual,
-            count=p.synthesis_count,
-            intensity=p.synthesis_intensity,
-        )
-        anomalous, masks = self._bench.pools.draw(mixture, seed)
+        anomalous, masks = self._bench.pools.draw(Mixture.of(p), seed)
         return TrainingSet(self._bench.normal, anomalous, masks)
 
     def _finish_epoch(self, detector: Detector, course: Course, last: int, epoch: int, _loss: float) -> None:
@@ -194,13 +201,19 @@ class TrialRun:
         return Answers(Scored(detector, bank, scores), self._score(bank, detector, exams.synthetic))
 
     def _open_lock(self, bank: ScorerBank, detector: Detector) -> LockedScores | None:
-        """Judge the locked images in a confirmation, with a detector that is finished; None elsewhere."""
+        """Judge the locked images in a confirmation, with a detector that is finished; None elsewhere.
+
+        All blocks run on them: the seconds an image takes are those of a detector at work, which meets each once.
+        """
         look = self._request.look
-        return None if look is None else self._bench.lock.judge(look, partial(self._score, bank, detector))
+        if look is None:
+            return None
+        with detector.seeing_pixels():
+            return self._bench.lock.judge(look, partial(self._score, bank, detector))
 
     def _fit_bank(self, detector: Detector) -> ScorerBank:
         fit = extract_features(detector, self._bench.fit, self._memory.scoring_batch, with_heads=False)
-        return ScorerBank(fit, self._bench.remembered)
+        return ScorerBank.fit(fit, self._bench.remembered)
 
     def _score(self, bank: ScorerBank, detector: Detector, exam: Exam) -> Scores:
         batch = self._memory.scoring_batch
@@ -209,6 +222,11 @@ class TrialRun:
         if found := check_finite(scores):
             raise DivergedError(found[0].message)  # no value, so no finding: the trial is pruned
         return scores
+
+
+def _describe_prefix(detector: Detector) -> dict[str, Any]:
+    """Return the trial's attribute that says how the outputs of its frozen blocks were come by."""
+    return {} if detector.prefix is None else {"prefix": detector.prefix.describe()}
 
 
 def run_trial(bench: Workbench, request: TrialRequest, progress: Progress) -> TrialResult:
@@ -224,7 +242,11 @@ def run_trial(bench: Workbench, request: TrialRequest, progress: Progress) -> Tr
     own, p, device = bench.spec.data.image_size_px, request.parameters, bench.backbone.device
     if p is not None and p.image_size_px != own:
         raise ValueError(f"a trial at {p.image_size_px} px on a workbench of {own} px")
-    refuse_moved(bench.backbone)
+    try:
+        refuse_moved(bench.backbone)
+    except EnvironmentMissingError:
+        bench.prefixes.forget()  # of a trial that ended before this was looked for
+        raise
 
     def run() -> TrialResult:
         with explained_device(device):

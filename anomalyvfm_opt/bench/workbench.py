@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from anomalyvfm_opt.bench.lock import Lock
+from anomalyvfm_opt.bench.prefixes import Prefixes
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import load_images
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
@@ -45,6 +46,7 @@ class Workbench:
         exams: that every trial sits.
         lock: the locked images, for confirmations.
         remembered: which patches of `fit` the nearest-patch scorer keeps, int64 (m,).
+        prefixes: what frozen blocks make of the images, kept by the host.
         linter: checks every trial.
     """
 
@@ -70,11 +72,14 @@ class Workbench:
         largest = choose_geometry(spec.at_size(max(spec.image_sizes_px)).data, split.fit)
         self.exams: Final = set_exams(arrays, split, geometry, spec.scoring.exam_images, drawn_in=largest)
         self.lock: Final = Lock(partial(set_locked, arrays, split, geometry))
-        frozen = extract_features(
-            Detector(backbone), self.fit, self.begin_memory().scoring_batch, with_heads=False
-        )
+        self.prefixes: Final = Prefixes(arrays)
+        frozen = extract_features(self.freeze(), self.fit, self.begin_memory().scoring_batch, with_heads=False)
         self.remembered: Final = choose_coreset(frozen, spec.scoring.memory_patches, _CORESET_SEED)
-        self.linter: Final = Linter(backbone, self.fit, self.exams.deciding, _SCORING_BATCH)
+        self.linter: Final = Linter(self.freeze(), self.fit, self.exams.deciding, _SCORING_BATCH)
+
+    def freeze(self) -> Detector:
+        """Return the detector of the frozen network, all of which is prefix."""
+        return Detector(self.backbone, prefix=self.prefixes.open(self.backbone, self.backbone.n_blocks))
 
     def begin_memory(self) -> TrialMemory:
         """Return the memory of a trial that begins now."""

@@ -2,10 +2,11 @@
 
 import contextlib
 import hashlib
+import logging
 import math
 import os
+import re
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,13 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
+from anomalyvfm_opt.data.room import ARRAY, make_room
+from anomalyvfm_opt.data.sealed import DamagedArrayError, append_seal, map_sealed
 from anomalyvfm_opt.durable import PART_END, publish
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.files import NotPlainError, list_own
 
 DEFAULT_MAX_BYTES = 64 * 2**30
 
 _ADVICE = "free space there, make it writable, or point ANOMALYVFM_OPT_HOME at another disk"
 _ARRAY_END, _LOCK_END = ".npy", ".lock"
+_PART_TAIL = r"\.[0-9a-f]{8}\.part"
+_PART = re.compile(ARRAY.pattern + _PART_TAIL)
+_log = logging.getLogger(__name__)
 
 
 class ArrayStore:
@@ -27,8 +34,9 @@ class ArrayStore:
 
     An array is built under a lock, in a temporary file that is renamed into place when it is on the disk: a
     process that is killed leaves no broken array, only a temporary file, which the next builder removes.
+    Every array is verified when it is opened; one whose bytes have changed since is built anew.
     Where a new array finds no room, those not asked for the longest are deleted; a process that still reads
-    one keeps its pages.
+    one keeps its pages. What lies in the folder under another name than ours, or is a link, is left alone.
 
     Args:
         folder: made when first written to.
@@ -66,7 +74,10 @@ class ArrayStore:
             build(blank)
             return _freeze(blank)
         path = self._locate(key)
-        array = self._open(path)
+        try:
+            array = self._open(path)
+        except DamagedArrayError:
+            array = None  # it is named and replaced by whoever holds its lock
         if array is None:
             array = self._build(path, build, shape, dtype)
         if array.shape != shape or array.dtype != np.dtype(dtype):
@@ -76,27 +87,38 @@ class ArrayStore:
         return array
 
     def holds(self, key: str) -> bool:
-        """Return whether the array of a key is on the disk, for a store that keeps any."""
-        return self.max_bytes > 0 and self._locate(key).is_file()
+        """Return whether the array of a key is on the disk, for a store that keeps any.
+
+        Raises:
+            EnvironmentMissingError: the folder is not for us to look into.
+        """
+        with self._explained():
+            return self.max_bytes > 0 and self._locate(key).is_file()
 
     def _locate(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_ARRAY_END}"
 
     def _open(self, path: Path) -> np.ndarray | None:
-        """Map a finished array, and note that it was used; None if it is not there."""
+        """Map a finished array, and note that it was used; None if it is not there.
+
+        Raises:
+            DamagedArrayError: its bytes are not those that were written.
+        """
         with self._explained():
             try:
-                array: np.ndarray = np.load(path, mmap_mode="r")
-                os.utime(path)
+                array = map_sealed(path)
             except FileNotFoundError:  # never built, or deleted by another process for want of space
                 return None
+        with contextlib.suppress(OSError):  # a folder that is read-only by now can still be read
+            os.utime(path)
         return array
 
     def _build(
         self, path: Path, build: Callable[[np.ndarray], None], shape: tuple[int, ...], dtype: npt.DTypeLike
     ) -> np.ndarray:
         with self._locked(path):
-            while (array := self._open(path)) is None:
+            array = self._open_or_remove(path)
+            while array is None:
                 self._make_room(math.prod(shape) * np.dtype(dtype).itemsize)
                 part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART_END}")
                 try:
@@ -107,7 +129,28 @@ class ArrayStore:
                         _publish(blank, part, path)
                 finally:
                     part.unlink(missing_ok=True)
+                array = self._open_fresh(path)
         return array
+
+    def _open_or_remove(self, path: Path) -> np.ndarray | None:
+        """Open a finished array; one that does not hold what was written to it is named and removed."""
+        try:
+            return self._open(path)
+        except DamagedArrayError as error:
+            _log.warning("the array %s cannot be used: %s; it is made anew", path, error)
+            with self._explained():
+                path.unlink(missing_ok=True)
+            return None
+
+    def _open_fresh(self, path: Path) -> np.ndarray | None:
+        """Open an array that was written a moment ago, under its lock."""
+        try:
+            return self._open(path)
+        except DamagedArrayError as error:
+            raise EnvironmentMissingError(
+                f"the array {path} was written a moment ago, and is damaged: {error}",
+                "see whether its disk is broken, or point ANOMALYVFM_OPT_HOME at another one",
+            ) from None
 
     @contextlib.contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
@@ -123,26 +166,18 @@ class ArrayStore:
 
     def _remove_parts(self, path: Path) -> None:
         """Remove what killed builders of this array left; whoever holds its lock is its only builder."""
-        for part in self.folder.glob(f"{path.name}.*{PART_END}"):
-            part.unlink(missing_ok=True)
+        with self._explained():
+            for part in list_own(self.folder, re.compile(re.escape(path.name) + _PART_TAIL)):
+                part.unlink(missing_ok=True)
 
     def _make_room(self, needed: int) -> None:
-        """Delete leftovers of killed builders, and the arrays unused the longest until `needed` bytes fit."""
+        """Delete leftovers of killed builders, and what was unused the longest until `needed` bytes fit."""
         with self._explained():
-            for part in self.folder.glob(f"*{PART_END}"):
+            for part in list_own(self.folder, _PART):
                 owner = self.folder / (part.name.split(".")[0] + _ARRAY_END)
                 with contextlib.suppress(Timeout), FileLock(owner.with_suffix(_LOCK_END), timeout=0):
                     self._remove_parts(owner)
-            states = []
-            for path in self.folder.glob(f"*{_ARRAY_END}"):
-                with contextlib.suppress(FileNotFoundError):  # another process is making room as well
-                    states.append((path.stat().st_mtime_ns, path.stat().st_size, path))
-            taken, free = sum(size for _, size, _ in states), shutil.disk_usage(self.folder).free
-            excess = max(taken + needed - self.max_bytes, needed - free)
-            for _, size, path in sorted(states):
-                if excess > 0:
-                    path.unlink(missing_ok=True)
-                    excess -= size
+            make_room(self.folder, needed, self.max_bytes)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -150,9 +185,9 @@ class ArrayStore:
         try:
             yield
         except OSError as error:
+            reason = f"{error.filename}: {error.strerror}" if isinstance(error, NotPlainError) else error.strerror
             raise EnvironmentMissingError(
-                f"cannot keep arrays in {self.folder}: {error.strerror or error}",
-                self.advice,
+                f"cannot keep arrays in {self.folder}: {reason or error}", self.advice
             ) from None
 
 
@@ -166,9 +201,10 @@ def _allocate(part: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.nd
 
 
 def _publish(blank: np.ndarray, part: Path, path: Path) -> None:
-    """Put a filled array on the disk for good, then give it its name."""
+    """Seal a filled array and put it on the disk for good, then give it its name."""
     if isinstance(blank, np.memmap):
         blank.flush()
+    append_seal(part, path.name)
     publish(part, path)
 
 

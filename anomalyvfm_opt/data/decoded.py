@@ -99,7 +99,17 @@ def _for_each(records: Sequence[ImageRecord], work: Callable[[int, ImageRecord],
 
 
 def _decode_image(record: ImageRecord, geometry: Geometry, out: np.ndarray) -> None:
-    image = read_image(record.path)
+    place_image(read_image(record.path), geometry, out)
+
+
+def place_image(image: Image.Image, geometry: Geometry, out: np.ndarray) -> None:
+    """Resize an image (bicubic, antialiased) into a frame, with padding beside it.
+
+    Args:
+        image: 8-bit RGB.
+        geometry: of the frame.
+        out: the frame, uint8 (h, w, 3), which is filled.
+    """
     height, width = geometry.fit((image.height, image.width))
     out[:height, :width] = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
     out[height:] = PADDING

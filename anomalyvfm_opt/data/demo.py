@@ -4,6 +4,8 @@ import json
 import math
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,13 @@ from PIL import Image
 
 from anomalyvfm_opt.data.defects import DEFECTS, add_defect
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.files import TooLargeError, read_plain
 
 DEMO_CATEGORIES = {"brick": 1.3, "gravel": 2.4, "grass": 2.6}
 """Photographs of scikit-image, and how strong their defects are: see `add_defect`."""
 
 _MARKER = "demo.json"
+_MOST_MARKER_BYTES = 2**16
 _VERSION = 1  # raise it with every change of the images
 _TRAIN, _VALIDATION, _SCENES = 48, 16, 24
 _STRIPS = {"train": (0, 2), "test": (1,), "validation": (3,)}
@@ -50,20 +54,29 @@ def write_demo(folder: Path, seed: int = 0, image_size_px: int = 128) -> list[st
         if _is_complete(folder, marker):
             return list(DEMO_CATEGORIES)
         photographs = {name: _load_photograph(name) for name in DEMO_CATEGORIES}
-        for i, (name, photograph) in enumerate(photographs.items()):
-            rng = np.random.default_rng([seed, i])
-            _write_normal(part / name, photograph, image_size_px, rng)
-            _write_test(part / name, photograph, image_size_px, DEMO_CATEGORIES[name], rng)
-        marker_text = json.dumps({**marker, "files": _count_files(part)})
-        (part / _MARKER).write_text(marker_text + "\n", encoding="utf-8")
-        _rename(part, folder, marker)
+        with _new_folder(part):
+            for i, (name, photograph) in enumerate(photographs.items()):
+                rng = np.random.default_rng([seed, i])
+                _write_normal(part / name, photograph, image_size_px, rng)
+                _write_test(part / name, photograph, image_size_px, DEMO_CATEGORIES[name], rng)
+            marker_text = json.dumps({**marker, "files": _count_files(part)})
+            (part / _MARKER).write_text(marker_text + "\n", encoding="utf-8")
+            _rename(part, folder, marker)
     except OSError as error:
         raise EnvironmentMissingError(
             f"cannot write demo data to {folder}: {error.strerror}", "give a new folder on a disk with space"
         ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return list(DEMO_CATEGORIES)
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[None]:
+    """Make a folder, and remove what is left of it at the end; one that is there already is nobody's to remove."""
+    path.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_complete(folder: Path, marker: dict[str, int]) -> bool:
@@ -77,8 +90,8 @@ def _is_complete(folder: Path, marker: dict[str, int]) -> bool:
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
     try:
-        found = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        found = json.loads(read_plain(folder / _MARKER, _MOST_MARKER_BYTES))
+    except (FileNotFoundError, TooLargeError, ValueError, RecursionError):
         raise UsageError(f"{folder} is not empty and is no demo data", "give a new folder") from None
     if found != {**marker, "files": _count_files(folder)}:
         raise UsageError(

@@ -46,11 +46,6 @@ def get_stem(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
 
 
-def is_utf8(name: str) -> bool:
-    """Return whether a database can keep a name: Python holds bytes of other encodings as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
-
-
 def _list_hidden(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []

@@ -9,7 +9,6 @@ from anomalyvfm_opt.data.entries import (
     find_unread,
     is_broken_link,
     is_image,
-    is_utf8,
     list_entries,
     list_images,
     list_subfolders,
@@ -17,6 +16,8 @@ from anomalyvfm_opt.data.entries import (
 from anomalyvfm_opt.data.masks import find_namesakes, find_shared, find_spare, pair
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.data.scenes import parse_name
+from anomalyvfm_opt.files import is_utf8
+from anomalyvfm_opt.spec.study_name import is_category_name
 
 TRAIN, VALIDATION, TEST, TEST_PUBLIC = "train", "validation", "test", "test_public"
 GROUND_TRUTH = "ground_truth"
@@ -139,9 +140,11 @@ def has_part(folder: Path) -> bool:
 
 
 def _find_unspeakable(images: CategoryImages) -> list[str]:
-    """Return one line for each image, or for the category, whose name no database can keep."""
+    """Return one line for each image, or for the category, whose name no database or no study can bear."""
     if not is_utf8(images.name):
         return [f"{images.name}: the category's name is not UTF-8: rename its folder"]
+    if not is_category_name(images.name):
+        return [f"{images.name}: a category's name is part of a study's, so it holds no '#': rename its folder"]
     records = (*images.train, *images.validation, *images.test)
     return [f"{r.path}: its name is not UTF-8: rename it" for r in records if not is_utf8(r.key)]
 

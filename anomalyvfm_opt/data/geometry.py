@@ -110,11 +110,25 @@ def measure_content(geometry: Geometry, paths: Sequence[Path]) -> np.ndarray:
     """
     if not geometry.keeps_aspect:
         return np.tile(np.array(geometry.frame_px, dtype=np.int64), (len(paths), 1))
-    content_px = np.array([geometry.fit(read_size_px(path)) for path in paths], dtype=np.int64).reshape(-1, 2)
-    for path, (height, width) in zip(paths, content_px, strict=True):
-        if min(height, width) < _LEAST_CONTENT_PX:
-            raise BadDataError(
-                f"{path} would be {width}x{height} px with its aspect kept: too thin to see a defect in",
-                "raise data.image_size_px, or use aspect: stretch",
-            )
-    return content_px
+    content_px = [fit_content(geometry, read_size_px(path), str(path)) for path in paths]
+    return np.array(content_px, dtype=np.int64).reshape(-1, 2)
+
+
+def fit_content(geometry: Geometry, image_px: tuple[int, int], name: str) -> tuple[int, int]:
+    """Return height and width (px) that one image takes in its frame.
+
+    Args:
+        geometry: of the frame.
+        image_px: height and width of the image.
+        name: of the image, for messages.
+
+    Raises:
+        BadDataError: the image is too thin.
+    """
+    height, width = geometry.fit(image_px)
+    if geometry.keeps_aspect and min(height, width) < _LEAST_CONTENT_PX:
+        raise BadDataError(
+            f"{name} would be {width}x{height} px with its aspect kept: too thin to see a defect in",
+            "raise data.image_size_px, or use aspect: stretch",
+        )
+    return height, width

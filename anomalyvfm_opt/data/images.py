@@ -7,12 +7,14 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from anomalyvfm_opt.errors import BadDataError
+from anomalyvfm_opt.files import open_plain
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Of image and mask files, in any letter case."""
@@ -61,7 +63,23 @@ def read_image(path: Path) -> Image.Image:
         BadDataError: the file cannot be read or decoded, or not without loss.
     """
     with _opened(path) as image:
-        return _to_rgb(ImageOps.exif_transpose(image), path)
+        return _to_rgb(ImageOps.exif_transpose(image), str(path))
+
+
+def convert_image(image: Image.Image, name: str) -> Image.Image:
+    """Return an image that somebody opened with Pillow as `read_image` returns that of a file.
+
+    Args:
+        image: of any mode.
+        name: of the image, for messages.
+
+    Raises:
+        BadDataError: it cannot be decoded, or not without loss.
+    """
+    try:
+        return _to_rgb(ImageOps.exif_transpose(image), name)
+    except _BROKEN as error:
+        raise BadDataError(f"cannot decode {name}: {error}", _AGAIN) from None
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -91,7 +109,7 @@ def read_form(path: Path) -> Form:
         mode = image.mode
         pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a telephone's extra views
         peak = int(np.asarray(image).max()) if mode in _SIXTEEN_BITS else None
-        return Form(_to_rgb(ImageOps.exif_transpose(image), path).size, mode, pages, peak)
+        return Form(_to_rgb(ImageOps.exif_transpose(image), str(path)).size, mode, pages, peak)
 
 
 def read_size_px(path: Path) -> tuple[int, int]:
@@ -110,10 +128,8 @@ def read_size_px(path: Path) -> tuple[int, int]:
 def _opened(path: Path, is_decoded: bool = True) -> Iterator[Image.Image]:
     """Open and decode: Pillow opens lazily, so that a file that is cut off fails only when it is loaded."""
     try:
-        if path.stat().st_size == 0:
-            raise BadDataError(f"{path} is an empty file", "copy it again")
         # by file and not by name: what Pillow maps into memory by name, it scrambles where a TIFF file is turned
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+        with open_plain(path) as file, _identify(file, path) as image:
             loss = _find_loss(image)
             if loss:
                 raise BadDataError(f"{path} has {loss}, which cannot be read without loss", _EIGHT_BITS)
@@ -128,10 +144,23 @@ def _opened(path: Path, is_decoded: bool = True) -> Iterator[Image.Image]:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise BadDataError(f"{path} has more than {limit} million pixels", "cut it into smaller images") from None
     except _BROKEN as error:
-        if path.is_symlink() and not path.exists():
+        if _is_broken_link(path):
             raise BadDataError(f"{path} is a broken link to {path.readlink()}", "copy the file itself") from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise BadDataError(f"cannot read {path}: {reason}", _AGAIN) from None
+
+
+def _is_broken_link(path: Path) -> bool:
+    try:
+        return path.is_symlink() and not path.exists()
+    except OSError:
+        return False  # such as a name that is too long
+
+
+def _identify(file: BufferedReader, path: Path) -> Image.Image:
+    if not file.peek(1):
+        raise BadDataError(f"{path} is an empty file", "copy it again")
+    return Image.open(file, formats=_FORMATS)
 
 
 def _find_loss(image: Image.Image) -> str | None:
@@ -152,9 +181,9 @@ def _find_loss(image: Image.Image) -> str | None:
     return None
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode in _DEEP_GREY:
-        return Image.fromarray(_to_eight_bits(np.asarray(image), image.mode, path)).convert("RGB")
+        return Image.fromarray(_to_eight_bits(np.asarray(image), image.mode, name)).convert("RGB")
     return _flatten(image)
 
 
@@ -166,9 +195,9 @@ def _flatten(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _to_eight_bits(pixels: np.ndarray, mode: str, path: Path) -> np.ndarray:
+def _to_eight_bits(pixels: np.ndarray, mode: str, name: str) -> np.ndarray:
     """Grey of 16 bits, uint8 (h, w); other deep grey has no fixed white that could be scaled to 255."""
     if mode not in _SIXTEEN_BITS:
         kind = "floating-point" if mode == "F" else "signed or 32-bit"
-        raise BadDataError(f"{path} has {kind} pixels ({pixels.min()} to {pixels.max()})", _EIGHT_BITS)
+        raise BadDataError(f"{name} has {kind} pixels ({pixels.min()} to {pixels.max()})", _EIGHT_BITS)
     return np.round(pixels.astype(np.float32) / 257).astype(np.uint8)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from anomalyvfm_opt.data.entries import is_utf8
 from anomalyvfm_opt.data.mvtec_ad import MVTEC_AD, PLAIN
 from anomalyvfm_opt.data.mvtec_ad2 import MVTEC_AD2
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
+from anomalyvfm_opt.files import is_utf8
 
 __all__ = ["CategoryImages", "ImageRecord", "Layout", "find_layout", "list_categories", "read_category"]
 

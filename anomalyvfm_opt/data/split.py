@@ -9,6 +9,7 @@ from pathlib import Path
 
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.errors import BadDataError, UsageError
+from anomalyvfm_opt.files import open_plain
 
 LEAST_SCENES = 20  # per label, to divide them in two
 _LEAST_HELD_OUT = 8
@@ -116,7 +117,7 @@ def count_scenes(records: Iterable[ImageRecord], label: str) -> int:
 
 def _hash_file(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BadDataError(f"cannot read {path}: {error.strerror}") from None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError
-from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.model.detector import Detector, Output
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 
 
@@ -78,8 +78,9 @@ def _iterate(detector: Detector, frames: Frames, batch: ShrinkingBatch, with_hea
     def extract(size: int) -> Features:
         return _extract(detector, frames.read_tiles(start, start + size), with_heads)
 
-    was_training = detector.training
-    detector.eval()
+    was_training, is_ready = detector.training, not any(module.training for module in detector.modules())
+    if not is_ready:  # else a tenth of the time of a single image goes into it
+        detector.eval()
     try:
         start = 0
         while start < len(frames.tiles):
@@ -90,7 +91,8 @@ def _iterate(detector: Detector, frames: Frames, batch: ShrinkingBatch, with_hea
                     raise DivergedError(f"{name} of {len(values)} tiles holds values that are not finite")
             yield features
     finally:
-        detector.train(was_training)
+        if not is_ready:
+            detector.train(was_training)
 
 
 @torch.no_grad()
@@ -99,7 +101,11 @@ def _extract(detector: Detector, pixels: np.ndarray, with_heads: bool) -> Featur
     tiles = torch.from_numpy(pixels)
     if detector.backbone.device.type == "cuda":
         tiles = tiles.pin_memory()  # else the copy to the device is not one that goes on beside us
-    output = detector(tiles, with_heads)
+    return read_features(detector(tiles, with_heads))
+
+
+def read_features(output: Output) -> Features:
+    """Return what scorers read of a detector's output."""
     heads = None
     if output.heads is not None:
         probability = output.heads.mask_logit.sigmoid().unsqueeze(1)

@@ -1,6 +1,8 @@
 """The scorers of one detector, fitted on normal images, and the scores that they give."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from anomalyvfm_opt.evaluation.features import TileFeatures
 from anomalyvfm_opt.evaluation.scorers import ENSEMBLE, MAHALANOBIS, SCORERS, Gaussian, NormalFeatures, Scorer
 from anomalyvfm_opt.evaluation.stitching import mean_of_top, stitch_maps, take_highest
 
-_TOP_SHARE = 0.01  # an image score is the mean over this share of its map
+TOP_SHARE = 0.01  # an image score is the mean over this share of its map
 _MAD_TO_SD = 1.4826
 
 
@@ -26,13 +28,27 @@ class ScorerBank:
     """All scorers but the ensemble, fitted on normal images; each exam calibrates it on normals of its own.
 
     Args:
-        fit: features of the normal images that the detector was trained on.
-        remembered: which of their patches are remembered, see `choose_coreset`.
+        fitted: what each scorer's `fit` returned, by its name.
     """
 
-    def __init__(self, fit: TileFeatures, remembered: np.ndarray) -> None:
-        normal = _collect(fit, remembered)
-        self._fitted = {scorer.name: scorer.fit(normal) for scorer in SCORERS}
+    def __init__(self, fitted: Mapping[str, Any]) -> None:
+        self._fitted = dict(fitted)
+
+    @classmethod
+    def fit(cls, features: TileFeatures, remembered: np.ndarray) -> Self:
+        """Fit all scorers.
+
+        Args:
+            features: of the normal images that the detector was trained on.
+            remembered: which of their patches are remembered, see `choose_coreset`.
+        """
+        normal = _collect(features, remembered)
+        return cls({scorer.name: scorer.fit(normal) for scorer in SCORERS})
+
+    @property
+    def fitted(self) -> Mapping[str, Any]:
+        """What was fitted, by the name of the scorer; None of one that has nothing to fit."""
+        return self._fitted
 
     @property
     def gaussian(self) -> Gaussian:
@@ -68,7 +84,7 @@ class ScorerBank:
             joined = np.concatenate(tiles[scorer.name])
             if scorer.has_map:
                 scores.maps[scorer.name] = maps = stitch_maps(frames, joined)
-                scores.image[scorer.name] = mean_of_top(frames, maps, _TOP_SHARE)
+                scores.image[scorer.name] = mean_of_top(frames, maps, TOP_SHARE)
             else:
                 scores.image[scorer.name] = take_highest(frames, joined)
         return scores

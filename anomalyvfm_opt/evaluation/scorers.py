@@ -12,6 +12,7 @@ To add a scorer, add its name to `spec.model.ScorerName` and its entry to `SCORE
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 from anomalyvfm_opt.evaluation.features import Features
 
 ENSEMBLE = "ensemble"
+_TRACED_AT_ONCE = 512  # remembered patches that a graph measures distances to
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Scorer:
         is_in_ensemble: whether its z-score counts in the ensemble's mean.
         fit: what `compute` needs to know of normal images.
         compute: given what was fitted and the features of b tiles, scores (b,), or maps (b, h, w).
+        trace: the same for a graph (ONNX), in operations that do not depend on b; None where there is none, so
+            that such a scorer has no graph.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Scorer:
     is_in_ensemble: bool = True
     fit: Callable[[NormalFeatures], Any] = lambda _normal: None
     compute: Callable[[Any, Features], Tensor]
+    trace: Callable[[Any, Features], Tensor] | None = None
 
     @property
     def is_training_free(self) -> bool:
@@ -114,12 +119,31 @@ def _nearest_distance(patches: Tensor, remembered: Tensor) -> Tensor:
     return torch.stack(rows).reshape(patches.shape[:3])
 
 
+def _trace_patches(remembered: Tensor, batch: Features) -> Tensor:
+    """Return the distances of `_nearest_distance` of all tiles at once, a part of the remembered after another.
+
+    So it needs the memory for distances to one part: float32 (b, gh, gw, 512).
+    """
+    patches = batch.patches
+    by_part = [
+        (part.square().sum(dim=1) - 2 * (patches @ part.T)).amin(dim=-1)  # (b, gh, gw)
+        for part in torch.split(remembered, _TRACED_AT_ONCE)
+    ]
+    nearest = reduce(torch.minimum, by_part)
+    return (nearest + patches.square().sum(dim=-1)).clamp_min(0).sqrt()
+
+
 MAHALANOBIS = Scorer(
-    name="mahalanobis", needs_heads=False, has_map=False, fit=_fit_gaussian, compute=_measure_pooled
+    name="mahalanobis",
+    needs_heads=False,
+    has_map=False,
+    fit=_fit_gaussian,
+    compute=_measure_pooled,
+    trace=_measure_pooled,
 )
 SCORERS = (
-    Scorer(name="predictor", needs_heads=True, has_map=False, compute=_read_image_logit),
-    Scorer(name="decoder", needs_heads=True, has_map=True, compute=_read_mask),
+    Scorer(name="predictor", needs_heads=True, has_map=False, compute=_read_image_logit, trace=_read_image_logit),
+    Scorer(name="decoder", needs_heads=True, has_map=True, compute=_read_mask, trace=_read_mask),
     MAHALANOBIS,
     Scorer(
         name="patch_knn",
@@ -127,5 +151,6 @@ SCORERS = (
         has_map=True,
         fit=lambda normal: normal.patches,
         compute=_measure_patches,
+        trace=_trace_patches,
     ),
 )

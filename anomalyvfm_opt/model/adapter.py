@@ -37,6 +37,15 @@ def match_targets(backbone: Backbone, targets: str, adapted_blocks: int | str) -
     )
 
 
+def find_first_block(backbone: Backbone, targets: str, adapted_blocks: int | str) -> int:
+    """Return the number of the first block that would be adapted, from 0: as many lie below it.
+
+    Raises:
+        UsageError: as `match_targets`.
+    """
+    return _find_first(list_targets(backbone.network, match_targets(backbone, targets, adapted_blocks)))
+
+
 def list_targets(network: nn.Module, pattern: str) -> list[str]:
     """Return the names of the modules that a pattern matches in full."""
     return list_matches([name for name, _ in network.named_modules()], pattern)
@@ -52,6 +61,7 @@ class Adapter:
         steps: optimiser steps that it is made for; only adalora's depends on it.
         allocation: what the training loop does for it beside gradient steps.
         switched: modules that are in train mode while it is trained.
+        first_block: the number of the first block that it changes, from 0.
     """
 
     def __init__(
@@ -63,7 +73,9 @@ class Adapter:
         steps: int,
         allocation: Allocation,
         switched: list[nn.Module],
+        first_block: int,
     ) -> None:
+        self.first_block = first_block
         self.peft_model = peft_model
         self.settings = settings
         self.steps = steps
@@ -123,9 +135,12 @@ def adapted(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int
     from peft import get_peft_model
 
     kind = ADAPTER_KINDS[settings.kind]
+    pattern = match_targets(backbone, settings.targets, settings.adapted_blocks)
+    layers = list_targets(backbone.network, pattern)
     try:
         with drawn_from(seed):
-            peft_model = get_peft_model(backbone.network, _configure(backbone, settings, steps))
+            config = _configure(backbone.network, settings, steps, pattern, layers)
+            peft_model = get_peft_model(backbone.network, config)
             kind.prepare(peft_model)
         backbone.network.eval()
         allocation = kind.allocate(peft_model)
@@ -137,6 +152,7 @@ def adapted(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int
             steps=steps,
             allocation=allocation,
             switched=switched,
+            first_block=_find_first(layers),
         )
     finally:
         _take_out(backbone.network)
@@ -156,9 +172,13 @@ def _take_out(network: nn.Module) -> None:
         del network.peft_config  # else peft warns of a second adapter at the next trial
 
 
-def _configure(backbone: Backbone, settings: AdapterSettings, steps: int) -> Any:
-    pattern = match_targets(backbone, settings.targets, settings.adapted_blocks)
-    layers = [backbone.network.get_submodule(name) for name in list_targets(backbone.network, pattern)]
+def _find_first(layers: list[str]) -> int:
+    """Return the first of the blocks that layers such as `blocks.11.attn.qkv` are in."""
+    return min(int(name.split(".")[1]) for name in layers)
+
+
+def _configure(network: Any, settings: AdapterSettings, steps: int, pattern: str, names: list[str]) -> Any:
+    layers = [network.get_submodule(name) for name in names]
     sizes = Sizes(min(min(layer.weight.shape[:2]) for layer in layers), steps)
     shared = {"target_modules": pattern, "bias": "none"}
     return ADAPTER_KINDS[settings.kind].configure(settings, sizes, shared)

@@ -48,6 +48,9 @@ class Allocation(Protocol):
     def state(self) -> dict[str, Tensor]:
         """Return what the next steps depend on, beside the parameters and the number of steps that are done."""
 
+    def accepts(self, state: Mapping[str, Tensor]) -> bool:
+        """Return whether a state is one of an equal adapter, by its names and shapes."""
+
     def resume(self, state: Mapping[str, Tensor], steps: int) -> None:
         """Go on from the state of an equal adapter after so many steps."""
 
@@ -80,6 +83,10 @@ class FixedRanks:
     def state(self) -> dict[str, Tensor]:
         """Return an empty mapping: the next steps depend on the parameters alone."""
         return {}
+
+    def accepts(self, state: Mapping[str, Tensor]) -> bool:
+        """Return whether it is empty, as there is no state."""
+        return not state
 
     def resume(self, state: Mapping[str, Tensor], steps: int) -> None:
         """Do nothing: there is no state."""
@@ -157,6 +164,17 @@ class AllocatedRanks:
         importances = {f"{field}.{name}": value for field, values in averages for name, value in values.items()}
         masks = self.masks() if self._config.rank_pattern else {}
         return importances | {f"mask.{name}": mask for name, mask in masks.items()}
+
+    def accepts(self, state: Mapping[str, Tensor]) -> bool:
+        """Return whether each importance and each mask is of a parameter or of a layer, and of its shape."""
+        shapes = {name: p.shape for name, p in self._model.model.named_parameters()}
+        for name, tensor in state.items():
+            field, _, of = name.partition(".")
+            wanted = self._values[of].shape[:1] if field == "mask" and of in self._values else shapes.get(of)
+            if field not in (*_AVERAGES, "mask") or tensor.shape != wanted:
+                return False
+        masked = [name for name in state if name.startswith("mask.")]
+        return len(masked) in (0, len(self._values))
 
     def resume(self, state: Mapping[str, Tensor], steps: int) -> None:
         """Take over importances, masks and the place in the schedule."""

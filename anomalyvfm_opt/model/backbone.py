@@ -1,6 +1,7 @@
 """The vision foundation model: frozen, from timm, seen as blocks whose outputs are features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass
 
@@ -9,7 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anomalyvfm_opt.model.checksum import sum_bits
-from anomalyvfm_opt.model.network import check_patches, create_network, is_fitted_to_size, resolve_blocks
+from anomalyvfm_opt.model.network import (
+    check_patches,
+    create_network,
+    is_fitted_to_size,
+    list_block_ends,
+    resolve_blocks,
+)
+from anomalyvfm_opt.model.stages import enter, recorded, started_from
 from anomalyvfm_opt.model.weights import hash_weights
 
 
@@ -67,6 +75,8 @@ class Backbone:
         self.n_blocks = max(decoder_depth, patch_depth)
         self.decoder_blocks, self.patch_blocks = tuple(decoder_indices), tuple(patch_indices)
         self._indices = sorted({*decoder_indices, *patch_indices})
+        ends = list_block_ends(name, self.network)
+        self.feature_ends = tuple(ends[index] for index in self._indices)  # how many blocks give each feature
         self._decoder_positions = [self._indices.index(index) for index in decoder_indices]
         self._patch_positions = [self._indices.index(index) for index in patch_indices]
         mean, std = (self.network.pretrained_cfg[key] for key in ("mean", "std"))
@@ -74,8 +84,10 @@ class Backbone:
         self._std = torch.tensor(std, device=self.device).view(1, 3, 1, 1) * 255
         with torch.no_grad():
             probe = torch.zeros(1, image_size_px, image_size_px, 3, dtype=torch.uint8)
+            self._entrance = enter(self.network, self.normalise(probe))  # of one image
             features = self.features(self.normalise(probe))
         self.map_channels, self.pooled_channels = features.decoder.shape[1], features.pooled.shape[1]
+        self.patch_channels = features.patches.shape[1]
         self._sums = sum_bits(self.network)
 
     @property
@@ -100,16 +112,52 @@ class Backbone:
         """Return the same network, in memory once, for inputs of another side; only one that takes any size."""
         other = copy(self)
         other.image_size_px = image_size_px
+        with torch.no_grad():
+            other._entrance = enter(self.network, self.blank(1, image_size_px))
         return other
+
+    def blank(self, count: int, image_size_px: int | None = None) -> Tensor:
+        """Return what stands for the input of a network that begins behind a block: zeros (count, 3, h, w)."""
+        side = image_size_px or self.image_size_px
+        return self._mean.new_zeros(()).expand(count, 3, side, side)
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Return the context that the network computes in: bfloat16 on a GPU, float32 elsewhere."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     def normalise(self, images: Tensor) -> Tensor:
         """Bring uint8 (b, h, w, 3) in 0-255 to the network's input, float32 (b, 3, h, w), channels last."""
         x = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         return (x - self._mean) / self._std
 
-    def features(self, x: Tensor) -> FeatureMaps:
-        """Compute features of normalised images, float (b, 3, h, w)."""
-        maps, class_token = self._run_transformer(x) if self.is_transformer else (self._run_cnn(x), None)
+    @torch.no_grad()
+    def run_blocks(
+        self, x: Tensor, ends: Sequence[int], given: Mapping[int, Tensor] | None = None
+    ) -> dict[int, Tensor]:
+        """Compute what some blocks give, and nothing behind them.
+
+        Args:
+            x: normalised images, float (b, 3, h, w), or `blank` where an earlier output is given.
+            ends: how many blocks have run where an output is wanted, each at least 1.
+            given: an output to go on from, as `features` takes it; of a block before all that are wanted.
+
+        Returns:
+            How many blocks have run -> their output, as it comes out of the last of them.
+        """
+        with started_from(self.network, given or {}, self._enter(x)), recorded(self.network, ends) as noted:
+            self._run(x)
+        return noted
+
+    def features(self, x: Tensor, given: Mapping[int, Tensor] | None = None) -> FeatureMaps:
+        """Compute features of normalised images.
+
+        Args:
+            x: float (b, 3, h, w).
+            given: outputs of blocks that need not run: how many have run -> what they gave, of the last of them
+                and of each before it that a feature is read from. `x` then has only a shape: see `blank`.
+        """
+        with started_from(self.network, given or {}, self._enter(x)):
+            maps, class_token = self._run(x)
         maps = [m.float() for m in maps]
         decoder = [maps[position] for position in self._decoder_positions]
         patches = [maps[position] for position in self._patch_positions]
@@ -117,6 +165,13 @@ class Backbone:
             torch.cat([m.mean(dim=(2, 3)) for m in patches], dim=1) if class_token is None else class_token.float()
         )
         return FeatureMaps(_stack_maps(decoder), _stack_maps(patches), pooled)
+
+    def _enter(self, x: Tensor) -> Tensor:
+        count = x.shape[0]  # an exporter of graphs would take len(x) for a constant
+        return self._entrance.expand(count, *self._entrance.shape[1:])
+
+    def _run(self, x: Tensor) -> tuple[Sequence[Tensor], Tensor | None]:
+        return self._run_transformer(x) if self.is_transformer else (self._run_cnn(x), None)
 
     def _run_cnn(self, x: Tensor) -> Sequence[Tensor]:
         maps: Sequence[Tensor] = self.network.forward_intermediates(

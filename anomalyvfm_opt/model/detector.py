@@ -1,6 +1,6 @@
 """The detector of one trial: an adapted backbone with its heads, and what one pass over images gives."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -13,6 +13,7 @@ from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.allocation import Allocation, FixedRanks
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.heads import Decoder, HeadOutput, Predictor
+from anomalyvfm_opt.model.prefix import Prefix
 from anomalyvfm_opt.model.seeding import drawn_from
 
 
@@ -29,11 +30,17 @@ class Detector(nn.Module):
     """Backbone + heads. Without heads it is the frozen backbone, scored by the training-free scorers.
 
     The backbone stays in eval mode, in training too; the heads have neither dropout nor BatchNorm.
+
+    Args:
+        backbone: that looks at images.
+        adapter: inside it; None for the frozen backbone.
+        prefix: gives the outputs of blocks that need not run; None to run them all.
     """
 
-    def __init__(self, backbone: Backbone, adapter: Adapter | None = None) -> None:
+    def __init__(self, backbone: Backbone, adapter: Adapter | None = None, prefix: Prefix | None = None) -> None:
         super().__init__()
         self.backbone = backbone
+        self.prefix = prefix
         self.adapter = adapter
         self.peft_model = adapter.peft_model if adapter else None
         self.allocation: Allocation = adapter.allocation if adapter else FixedRanks()
@@ -46,15 +53,29 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor, with_heads: bool = True) -> Output:
         """Look at uint8 images (b, h, w, 3); without its heads, as the frozen detector does."""
-        device = self.backbone.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            features = self.backbone.features(self.backbone.normalise(images))
+        backbone = self.backbone
+        with backbone.precision():
+            if self.prefix is None:
+                features = backbone.features(backbone.normalise(images))
+            else:
+                # what is trained on is filled in beforehand; the rest of it, random squares, is never seen again
+                given = self.prefix.outputs(images, keep=not self.training)
+                features = backbone.features(backbone.blank(len(images)), given)
         if self.decoder is None or self.predictor is None or not with_heads:
             return Output(features.patches, features.pooled)
         # heads in float32: logits of bfloat16 have ties, and ties move an AUROC
         mask_logit, confidence = self.decoder(features.decoder)
         heads = HeadOutput(self.predictor(features.pooled), mask_logit, confidence)
         return Output(features.patches, features.pooled, heads)
+
+    @contextmanager
+    def seeing_pixels(self) -> Iterator[None]:
+        """Have all blocks run, for the length of a `with`."""
+        prefix, self.prefix = self.prefix, None
+        try:
+            yield
+        finally:
+            self.prefix = prefix
 
     def train(self, mode: bool = True) -> Self:
         """Heads and the adapter's dropout only: else the backbone's frozen BatchNorm statistics would drift."""
@@ -79,12 +100,20 @@ class Detector(nn.Module):
 
 
 @contextmanager
-def build_detector(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int = 0) -> Iterator[Detector]:
+def build_detector(
+    backbone: Backbone,
+    settings: AdapterSettings,
+    seed: int,
+    steps: int = 0,
+    open_prefix: Callable[[Backbone, int], Prefix | None] = lambda _backbone, _blocks: None,
+) -> Iterator[Detector]:
     """Return a detector with a fresh adapter and fresh heads, all drawn from `seed`; taken apart at the end.
 
-    It begins in eval mode. `steps` is how many optimiser steps are to follow (see `adapted`).
+    It begins in eval mode. `steps` is how many optimiser steps are to follow (see `adapted`); `open_prefix` gives
+    the outputs of the blocks below the first adapted one, of which there are as many as it is told.
     """
     with adapted(backbone, settings, seed, steps) as adapter:
+        prefix = open_prefix(backbone, adapter.first_block)
         with drawn_from(seed + 1):
-            detector = Detector(backbone, adapter)
+            detector = Detector(backbone, adapter, prefix)
         yield detector.eval()

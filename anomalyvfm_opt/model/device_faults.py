@@ -1,12 +1,15 @@
-"""GPU errors after which this process can compute nothing more on that GPU."""
+"""Devices that cannot take what they are given: too small, or lost to this process by an error of the GPU."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
-from anomalyvfm_opt.errors import DeviceLostError
-from anomalyvfm_opt.model.memory import is_out_of_memory
+from anomalyvfm_opt.errors import DeviceLostError, EnvironmentMissingError
+from anomalyvfm_opt.model.memory import Shortage, attempt, is_out_of_memory
+
+_Made = TypeVar("_Made")
 
 _SIGNS = ("CUDA error", "CUBLAS_STATUS", "cuDNN error", "device-side assert")
 
@@ -40,3 +43,29 @@ def explained_device(device: torch.device) -> Iterator[None]:
             "start the worker again; if it happens again, look at nvidia-smi and at `dmesg | grep Xid`, and use"
             " another GPU by CUDA_VISIBLE_DEVICES",
         ) from error
+
+
+def make_on_device(name: str, make: Callable[[], _Made], device: torch.device) -> _Made:
+    """Return what `make` makes on a device.
+
+    Args:
+        name: of what is made, for messages.
+        make: makes it.
+        device: where it is to live.
+
+    Raises:
+        EnvironmentMissingError: it does not fit into the device's memory.
+        DeviceLostError: the device cannot be used any more by this process.
+    """
+
+    def make_explained() -> _Made:
+        with explained_device(device):
+            return make()
+
+    made = attempt(make_explained, device)
+    if isinstance(made, Shortage):
+        raise EnvironmentMissingError(
+            f"{name} does not fit into the memory of {device}: {made.reason}",
+            "end what else uses that memory (nvidia-smi names the processes of a GPU), or use another device",
+        )
+    return made

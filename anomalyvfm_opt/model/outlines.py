@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from anomalyvfm_opt.durable import write_whole
+from anomalyvfm_opt.files import read_plain
 from anomalyvfm_opt.model.outline import Outline
 from anomalyvfm_opt.model.targets import match_any_target
 
+_MOST_BYTES = 2**24  # a thousand times what one takes
 _SHIPPED = Path(__file__).with_name("outlines.json")
 
 
@@ -53,9 +55,9 @@ def find_outline(name: str, input_px: int, folder: Path | None = None) -> Outlin
 def _read_kept(file: Path, key: Mapping[str, Any]) -> Outline | None:
     """Return what a file keeps; None if it is not there, broken or of another model."""
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(read_plain(file, _MOST_BYTES))
         return Outline.from_json(found["outline"]) if found["key"] == key else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

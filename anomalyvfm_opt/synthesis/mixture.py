@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.space import INTENSITIES as INTENSITIES
 from anomalyvfm_opt.synthesis.change import Pair, Pixels
 from anomalyvfm_opt.synthesis.contextual import make_contextual
@@ -48,6 +50,17 @@ class Mixture:
             raise ValueError(f"count is {self.count}, but must be 0 or more")
         if not 0 < self.intensity < math.inf:
             raise ValueError(f"intensity is {self.intensity}, but must be above 0")
+
+    @classmethod
+    def of(cls, p: Parameters) -> Self:
+        """Return what a trial of these parameters trains on."""
+        return cls(
+            texture=p.texture,
+            structural=p.structural,
+            contextual=p.contextual,
+            count=p.synthesis_count,
+            intensity=p.synthesis_intensity,
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many of each kind: shares of the count, rounded by largest remainder to sum to it."""

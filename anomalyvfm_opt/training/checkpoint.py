@@ -17,6 +17,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.files import open_plain
 from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
@@ -24,6 +25,7 @@ from anomalyvfm_opt.model.detector import Detector, build_detector
 DETECTOR = "detector"  # the kind of artifact that such a file is
 _KIND = "anomalyvfm-opt detector"
 _SCHEMA = 1
+_DAMAGED, _AGAIN = "its header is damaged", "copy it again, or retrain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,10 @@ def load_detector(path: Path, detector: Detector) -> None:
         shapes = [tuple(side[name].shape) if name in side else "absent" for side in (tensors, own)]
         if shapes[0] != shapes[1]:
             raise UsageError(f"checkpoint {path}: {name} is {shapes[0]} in it, {shapes[1]} in the detector")
+    if not all(t.isfinite().all() for t in tensors.values()):
+        raise UsageError(f"checkpoint {path} holds numbers that are not finite", _AGAIN)
+    if _list_shapes(masks) != _list_shapes(detector.allocation.masks()):
+        raise UsageError(f"checkpoint {path}: its ranks left are not those of the detector's layers", _AGAIN)
     for name, parameter in own.items():
         parameter.data.copy_(tensors[name])
     detector.allocation.restore(masks)
@@ -139,31 +145,44 @@ def list_trained(detector: Detector) -> dict[str, nn.Parameter]:
     return {f"{part}.{name}": p for part, parameters in parts.items() for name, p in parameters.items()}
 
 
+def _list_shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(t.shape) for name, t in tensors.items()}
+
+
 def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with path.open("rb"), safe_open(path, framework="pt") as file:
+        with open_plain(path), safe_open(path, framework="pt") as file:
             names = list(file.keys()) if with_tensors else []
             return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except OSError as error:
         raise EnvironmentMissingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None
     except SafetensorError as error:
-        raise UsageError(
-            f"checkpoint {path} is damaged, or no safetensors file: {error}", "copy it again, or retrain"
-        ) from None
+        raise UsageError(f"checkpoint {path} is damaged, or no safetensors file: {error}", _AGAIN) from None
 
 
 def _parse_header(path: Path, header: dict[str, str]) -> Identity:
-    content = json.loads(header.get("detector", "{}"))
-    if content.get("kind") != _KIND:
+    content = _load_json(header.get("detector", "{}"))
+    if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise UsageError(f"{path} is no checkpoint of a detector", "weights of a backbone are given by --weights")
-    if content["schema"] != _SCHEMA:
+    if content.get("schema") != _SCHEMA:
         raise UsageError(
-            f"checkpoint {path} has format {content['schema']}, this program reads {_SCHEMA}",
+            f"checkpoint {path} has format {str(content.get('schema'))[:20]}, this program reads {_SCHEMA}",
             "use the version of the program that wrote it",
         )
-    return Identity.from_json(content)
+    try:
+        return Identity.from_json(content)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UsageError(f"checkpoint {path} does not say what it belongs to: {_DAMAGED}", _AGAIN) from None
+
+
+def _load_json(text: str) -> Any:
+    """Parse a header's JSON; None if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _check_same(path: Path, stored: Identity, wanted: Identity) -> None:

@@ -10,19 +10,22 @@ import hashlib
 import json
 import logging
 import secrets
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from anomalyvfm_opt.durable import write_whole
+from anomalyvfm_opt.files import open_plain, read_plain
 from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.training.checkpoint_files import RECORD, TENSORS, remove_checkpoint, seal, sweep_folder
 from anomalyvfm_opt.training.resume import Checkpoint, TrialInputs, describe_checkpoint, restore_checkpoint
 from anomalyvfm_opt.training.state import find_misfit
 
 _log = logging.getLogger(__name__)
 _KIND = "anomalyvfm-opt training state"
 _SCHEMA = 1
-_RECORD = "checkpoint.json"
+_MOST_RECORD_BYTES = 64 * 2**20  # some 30 a step
 _READS = 5  # tries to read while another process writes
 _KEPT_DAYS = 30
 
@@ -42,22 +45,12 @@ class CheckpointFolder:
         return KeptCheckpoints(self.root / inputs.key, inputs)
 
     def sweep(self) -> int:
-        """Remove what no process has written to for 30 days: of trials that were never finished.
+        """Remove our own files that no process has written to for 30 days: of trials that were never finished.
 
         Returns:
             Of how many trials.
         """
-        oldest = time.time() - _KEPT_DAYS * 24 * 3600
-        removed = 0
-        for folder in self.root.glob("*/"):
-            try:
-                is_old = max(path.stat().st_mtime for path in (folder, *folder.iterdir())) < oldest
-            except OSError:
-                continue  # another process has removed it, or is at it
-            if is_old:
-                _remove_folder(folder)
-                removed += 1
-        return removed
+        return sweep_folder(self.root, _KEPT_DAYS * 24 * 3600)
 
 
 class KeptCheckpoints:
@@ -86,7 +79,7 @@ class KeptCheckpoints:
             found = self._read()
             if found is not None and (misfit := find_misfit(found.state, detector)):
                 raise _UnusableError(misfit)
-        except (_UnusableError, OSError) as error:
+        except Exception as error:  # whatever damage makes of reading: the trial can always begin from the start
             _log.warning(
                 "the checkpoint in %s cannot be used: %s; its trial begins from the start",
                 self.folder,
@@ -111,8 +104,9 @@ class KeptCheckpoints:
             self._was_refused = True
 
     def discard(self) -> None:
-        """Remove the trial's folder, if there is one."""
-        _remove_folder(self.folder)
+        """Remove the trial's files, and its folder if nothing else is in it."""
+        if left := remove_checkpoint(self.folder):
+            _log.warning("left alone in %s, as not ours: %s", self.folder, ", ".join(left))
 
     def _write(self, checkpoint: Checkpoint) -> None:
         from safetensors.torch import save
@@ -130,7 +124,7 @@ class KeptCheckpoints:
         write_whole(path, tensors)
         before = self._find_tensors()
         try:
-            write_whole(self.folder / _RECORD, _seal(record))
+            write_whole(self.folder / RECORD, seal(record))
         except OSError:
             if self._find_tensors() != path:  # unless it was the very last step that failed
                 path.unlink(missing_ok=True)
@@ -139,12 +133,21 @@ class KeptCheckpoints:
             before.unlink(missing_ok=True)
 
     def _find_tensors(self) -> Path | None:
-        """Return the tensors that the JSON file names; None if it is not there, or damaged."""
+        """Return the tensors that the JSON file names; None if it is not there, damaged, or cannot be read."""
         try:
-            record = json.loads((self.folder / _RECORD).read_bytes())
-            return self.folder / Path(record["tensors"]["file"]).name
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return self._locate_tensors(json.loads(self._read_record()))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+
+    def _read_record(self) -> bytes:
+        return read_plain(self.folder / RECORD, _MOST_RECORD_BYTES)
+
+    def _locate_tensors(self, record: Mapping[str, Any]) -> Path:
+        """Return the file that a record names; only what has a name of ours is ever read or removed."""
+        name = record["tensors"]["file"]
+        if not TENSORS.fullmatch(name):
+            raise ValueError("not a name of ours")
+        return self.folder / str(name)
 
     def _read(self) -> Checkpoint | None:
         """Return the checkpoint, None if there is none.
@@ -155,33 +158,28 @@ class KeptCheckpoints:
         """
         for _ in range(_READS):
             try:
-                record = self._parse((self.folder / _RECORD).read_bytes())
+                content = self._read_record()
             except FileNotFoundError:
                 return None
-            path = self.folder / Path(record["tensors"]["file"]).name
+            with _damage_named(RECORD):
+                record = self._parse(content)
+                path = self._locate_tensors(record)
             try:
-                tensors = path.read_bytes()
+                tensors = _read_tensors(path, record["tensors"]["sha256"])
             except FileNotFoundError:
                 continue  # another process has put a newer one in its place
-            if hashlib.sha256(tensors).hexdigest() != record["tensors"]["sha256"]:
-                raise _UnusableError(f"{path.name} is damaged")
-            try:
+            with _damage_named(RECORD):
                 return restore_checkpoint(record, tensors)
-            except (KeyError, TypeError, ValueError):
-                raise _UnusableError(f"{_RECORD} is damaged") from None
         raise _UnusableError(f"{path.name} is missing")
 
     def _parse(self, content: bytes) -> dict[str, Any]:
-        try:
-            record = json.loads(content)
-            if _seal(record) != content:
-                raise _UnusableError(f"{_RECORD} is damaged")
-            if (record["kind"], record["schema"]) != (_KIND, _SCHEMA):
-                raise _UnusableError(f"{_RECORD} is of another version of this program")
-            if record["trial"] != json.loads(json.dumps(self._inputs.describe())):
-                raise _UnusableError(f"{_RECORD} is of another trial")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise _UnusableError(f"{_RECORD} is damaged") from None
+        record = json.loads(content)
+        if seal(record) != content:
+            raise _UnusableError(f"{RECORD} is damaged")
+        if (record["kind"], record["schema"]) != (_KIND, _SCHEMA):
+            raise _UnusableError(f"{RECORD} is of another version of this program")
+        if record["trial"] != json.loads(json.dumps(self._inputs.describe())):
+            raise _UnusableError(f"{RECORD} is of another trial")
         return dict(record)
 
 
@@ -189,24 +187,27 @@ class _UnusableError(Exception):
     """A checkpoint that is there and does not help."""
 
 
-def _seal(record: dict[str, Any]) -> bytes:
-    """Give a record its own hash, as JSON; sealing what was read gives the same bytes."""
-    content = {name: value for name, value in record.items() if name != "sha256"}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**content, "sha256": digest}, sort_keys=True, indent=1).encode()
-
-
-def _remove_folder(folder: Path) -> None:
-    """Remove the JSON file first, so that no reader looks for tensors that are gone."""
+@contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Say of which file it is that reading fails, where the words of the failure would help nobody."""
     try:
-        for path in (folder / _RECORD, *folder.iterdir()):
-            path.unlink(missing_ok=True)
-        folder.rmdir()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        _log.warning("cannot remove the checkpoint in %s: %s; it may be deleted by hand", folder, _name(error))
+        yield
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _UnusableError(f"{name} is damaged") from None
+
+
+def _read_tensors(path: Path, sha256: str) -> bytes:
+    """Read a file whose hash is known; of one that has another nothing is kept in memory."""
+    with open_plain(path) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise _UnusableError(f"{path.name} is damaged")
+        file.seek(0)
+        return file.read()
 
 
 def _name(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    if isinstance(error, _UnusableError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"reading it fails with {type(error).__name__}: {str(error)[:200]}"

@@ -208,9 +208,7 @@ def _draw_batches(
     is asked for, the numbers of the images are drawn and nothing is read.
     """
     half = schedule.batch_size // 2
-    rng = np.random.default_rng(schedule.seed)
-    normals = _shuffle_forever(len(images.normal), half, rng)
-    anomalies = _shuffle_forever(len(images.anomalous), half, rng)
+    normals, anomalies = _draw_rows(images, schedule)
     for _ in range(first_step):
         next(normals), next(anomalies)
     labels = torch.cat([torch.zeros(half), torch.ones(half)])
@@ -226,6 +224,20 @@ def _draw_batches(
         if is_pinned:
             batch, masks = batch.pin_memory(), masks.pin_memory()
         yield batch, labels, masks
+
+
+def list_drawn(images: TrainingSet, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+    """Return which normal images a run draws, and which anomalous ones: sorted int64 (n,), (m,)."""
+    # drawn in turns, as a run does, for both take from one source of random numbers
+    drawn = list(itertools.islice(zip(*_draw_rows(images, schedule), strict=True), schedule.steps))
+    normals, anomalies = (np.unique(np.concatenate(rows)) for rows in zip(*drawn, strict=True))
+    return normals, anomalies
+
+
+def _draw_rows(images: TrainingSet, schedule: Schedule) -> tuple[Iterator[np.ndarray], Iterator[np.ndarray]]:
+    """Endless rows of normal and of anomalous images, half a batch each, taken in turns."""
+    half, rng = schedule.batch_size // 2, np.random.default_rng(schedule.seed)
+    return _shuffle_forever(len(images.normal), half, rng), _shuffle_forever(len(images.anomalous), half, rng)
 
 
 def _shuffle_forever(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
@@ -134,19 +135,44 @@ def restore_checkpoint(record: Mapping[str, Any], tensors: bytes) -> Checkpoint:
     Raises:
         KeyError, TypeError, ValueError: it is damaged.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     state = record["state"]
+    _check_numbers(record, state)
+    try:
+        read = load(tensors)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
     return Checkpoint(
         state=TrainingState(
             identity=Identity.from_json(state["identity"]),
             epoch=state["epoch"],
             losses=tuple(state["steps"]),
             micro_batch=state["micro_batch"],
-            tensors=load(tensors),
+            tensors=read,
         ),
         values={int(epoch): value for epoch, value in record["values"].items()},
         seconds=record["seconds"],
         scoring_batch=record["scoring_batch"],
         parts=tuple(record["parts"]),
     )
+
+
+def _check_numbers(record: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """See that numbers are numbers, and such as a trial has.
+
+    Raises:
+        KeyError, TypeError, ValueError: they are not.
+    """
+    counts = (state["epoch"], state["micro_batch"], record["scoring_batch"])
+    epochs = [int(epoch) for epoch in record["values"]]
+    numbers = [record["seconds"], *state["steps"], *record["values"].values()]
+    if not all(type(count) is int and count > 0 for count in counts):
+        raise ValueError("a count is none")
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise ValueError("a number is none")
+    if not state["steps"] or not all(0 < epoch <= state["epoch"] for epoch in epochs):
+        raise ValueError("an epoch is none")
+    if not all(type(part["from_epoch"]) is int for part in record["parts"]):
+        raise ValueError("a part has no epoch")

@@ -61,14 +61,32 @@ def find_misfit(state: TrainingState, detector: Detector) -> str:
     """Why a detector cannot go on from a state; empty if it can."""
     if state.identity != Identity.of(detector):
         return "it is of another detector"
-    stored = {name: tuple(t.shape) for name, t in _select(state, _TRAINED).items()}
     own = {name: tuple(p.shape) for name, p in list_trained(detector).items()}
-    differing = [name for name in own.keys() | stored.keys() if own.get(name) != stored.get(name)]
-    if differing:
+    if differing := _differ(own, _select(state, _TRAINED)):
         return f"its {min(differing)} has another shape"
+    known = _select(state, f"{_MOMENTS[0]}.")  # of a parameter that has had no gradient yet there are no moments
+    for moment in _MOMENTS:
+        wanted = {name: () if moment == "step" else own.get(name) for name in known}
+        if differing := _differ(wanted, _select(state, f"{moment}.")):
+            return f"the optimiser's {moment} of {min(differing)} has another shape"
+    if not known.keys() <= own.keys():
+        return "the optimiser has parameters that are not trained"
+    if infinite := [n for n, t in state.tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
+        return f"its {min(infinite)} is not finite"
+    if not detector.allocation.accepts(_select(state, _ALLOCATION)):
+        return "its importances of ranks do not fit"
+    generators = _select(state, _GENERATOR)
+    if generators.keys() != {str(i) for i in range(len(detector.generators()))}:
+        return "it has no state of the dropout"
     return (
-        "" if len(_select(state, _GENERATOR)) == len(detector.generators()) else "it has no state of the dropout"
+        "" if all(t.dtype is torch.uint8 for t in generators.values()) else "its state of the dropout is damaged"
     )
+
+
+def _differ(wanted: Mapping[str, tuple[int, ...] | None], given: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of tensors that have another shape than wanted, or that one side lacks."""
+    found = {name: tuple(t.shape) for name, t in given.items()}
+    return [name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)]
 
 
 def restore_state(state: TrainingState, detector: Detector, optimizer: torch.optim.Optimizer) -> None:

@@ -83,3 +83,17 @@ def test_clocks_an_hour_apart_do_not_matter(program: Program, study: str, artifa
         assert "its worker died" not in done.stderr
     assert_study_is_whole(program.store, study, artifacts)
     assert all("retry_of" not in trial.user_attrs for trial in program.trials(study))
+    durations = [trial.duration.total_seconds() for trial in program.trials(study) if trial.duration]
+    assert all(0 < seconds < 600 for seconds in durations), durations
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_lost_an_hour_ahead_has_cost_what_it_took(
+    program: Program, study: str, artifacts: Path, tmp_path: Path
+) -> None:
+    ahead = inject(tmp_path / "fault", CLOCK_AHEAD + KILLS["before tell"])
+    assert finish(program.start(*WORK, *GRACE, "--study", study, **ahead)).returncode == -signal.SIGKILL
+    run_to_the_end(program, study, artifacts)
+    durations = [trial.duration.total_seconds() for trial in program.trials(study) if trial.duration]
+    assert len(durations) == BUDGET + 1
+    assert all(0 < seconds < 600 for seconds in durations), durations

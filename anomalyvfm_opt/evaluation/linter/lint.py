@@ -17,6 +17,7 @@ from anomalyvfm_opt.evaluation.linter.passes import (
     check_input,
     check_mode,
     describe_batches,
+    describe_prefix,
     describe_repeat,
     measure_difference,
     measure_spreads,
@@ -26,7 +27,6 @@ from anomalyvfm_opt.evaluation.linter.scores import check_constant, check_invert
 from anomalyvfm_opt.evaluation.linter.training import check_covariance, check_loss
 from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank, Scores
 from anomalyvfm_opt.model.adapter import Adapter
-from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import ShrinkingBatch
 from anomalyvfm_opt.training.finetune import Losses
@@ -55,18 +55,17 @@ class Linter:
     sees them is found out once.
 
     Args:
-        backbone: without an adapter in it.
+        frozen: the detector of the frozen network, without an adapter in it.
         fit: normal images that scorers are fitted on.
         exam: what trials are scored on.
         batch_size: in tiles, of the trial's own scoring.
     """
 
-    def __init__(self, backbone: Backbone, fit: Frames, exam: Exam, batch_size: int) -> None:
+    def __init__(self, frozen: Detector, fit: Frames, exam: Exam, batch_size: int) -> None:
         self._exam = exam
         self._batch_size = batch_size
         self._fit = fit.choose(_choose(fit, _PROBE_FIT_IMAGES))
         self._indices = _choose(exam.images, _PROBE_IMAGES)
-        frozen = Detector(backbone)
         self._remembered = choose_coreset(self._extract_fit(frozen), _PROBE_PATCHES, _SEED)
         self._frozen = self._view(frozen, self._extract(frozen, self._indices, with_heads=False))
 
@@ -80,7 +79,7 @@ class Linter:
         found = check_constant(scores) + check_inverted(scores, self._exam.labels, self._exam.clusters)
         found += check_covariance(trial.bank.gaussian)
         again, rest = self._indices[:_AGAIN], self._indices[_AGAIN:]
-        with watch(trial.detector) as seen:
+        with trial.detector.seeing_pixels(), watch(trial.detector) as seen:
             features = self._extract(trial.detector, again)
         found += check_mode(seen)
         tiles = self._exam.images.choose(again).read_tiles(0, self._small_batch)
@@ -100,9 +99,11 @@ class Linter:
         """How many tiles go at once: fewer than in the trial's scoring, so that images have other neighbours."""
         return max(1, min(self._batch_size // 4, len(self._exam.images) // 2))
 
-    def _extract(self, detector: Detector, indices: np.ndarray, with_heads: bool = True) -> list[Features]:
+    def _extract(
+        self, detector: Detector, indices: np.ndarray, with_heads: bool = True, batch_size: int | None = None
+    ) -> list[Features]:
         frames = self._exam.images.choose(indices)
-        batch = ShrinkingBatch(self._small_batch, detector.backbone.device)
+        batch = ShrinkingBatch(batch_size or self._small_batch, detector.backbone.device)
         return list(extract_features(detector, frames, batch, with_heads).batches)
 
     def _check_repeat(self, trial: Scored, indices: np.ndarray, features: Sequence[Features]) -> list[Finding]:
@@ -114,11 +115,17 @@ class Linter:
         between_batches = measure_difference(first, second, spreads)
         if between_batches[0] <= limit:
             return []
-        third = trial.bank.score(TileFeatures(frames, iter(self._extract(trial.detector, indices)))).image
+        with trial.detector.seeing_pixels():
+            again = self._extract(trial.detector, indices)
+            regrouped = self._extract(trial.detector, indices, batch_size=max(1, self._small_batch // 2))
+        third, fourth = (trial.bank.score(TileFeatures(frames, iter(each))).image for each in (again, regrouped))
         between_runs = measure_difference(second, third, spreads)
         if between_runs[0] > limit:
             return [describe_repeat(*between_runs, limit)]
-        return [describe_batches(*between_batches, limit)]
+        between_sizes = measure_difference(second, fourth, spreads)
+        if trial.detector.prefix is None or between_sizes[0] > limit:
+            return [describe_batches(*between_batches, limit)]
+        return [describe_prefix(*between_batches, limit)]
 
     def _check_adapter(self, detector: Detector, adapter: Adapter, features: Sequence[Features]) -> list[Finding]:
         adapted = self._view(detector, features)
@@ -130,7 +137,7 @@ class Linter:
 
     def _view(self, detector: Detector, features: Sequence[Features]) -> View:
         frames = self._exam.images.choose(self._indices)
-        bank = ScorerBank(self._extract_fit(detector), self._remembered)
+        bank = ScorerBank.fit(self._extract_fit(detector), self._remembered)
         return View(
             torch.cat([batch.pooled for batch in features]), bank.score(TileFeatures(frames, iter(features)))
         )

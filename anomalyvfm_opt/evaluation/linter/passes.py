@@ -125,6 +125,16 @@ def describe_batches(difference: float, name: str, limit: float) -> Finding:
     return Finding("batch_dependence", Severity.BROKEN, message)
 
 
+def describe_prefix(difference: float, name: str, limit: float) -> Finding:
+    """`prefix_differs`: scores by the outputs of frozen blocks that the host keeps are not those of the pixels."""
+    message = (
+        f"by the kept outputs of frozen blocks images score up to {difference:.3g} SD differently by {name} (limit"
+        f" {limit}) than by a pass of the whole network: remove the folder `prefix` in the worker's cache, and see"
+        " that the network below the first adapted block was not changed"
+    )
+    return Finding("prefix_differs", Severity.BROKEN, message)
+
+
 def describe_repeat(difference: float, name: str, limit: float) -> Finding:
     """`train_mode`: the same images in the same batches have other scores the second time."""
     message = (

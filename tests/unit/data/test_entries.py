@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.data.entries import find_unread, get_stem, is_utf8, list_entries, list_images, list_subfolders
+from anomalyvfm_opt.data.entries import find_unread, get_stem, list_entries, list_images, list_subfolders
+from anomalyvfm_opt.files import is_utf8
 
 
 @pytest.fixture

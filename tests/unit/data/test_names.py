@@ -145,6 +145,16 @@ def test_a_category_or_a_folder_that_no_database_can_keep_is_an_error(tmp_path: 
         list_categories(tmp_path / _BAD_NAME / "data")
 
 
+@pytest.mark.parametrize("name", ["part#2", "#", "part#confirm", "part#replicates"])
+def test_a_category_that_no_study_can_be_named_after_is_an_error(tmp_path: Path, name: str) -> None:
+    write_plain(tmp_path, name)
+    (category,) = check_folder(tmp_path).categories
+    expected = f"{name}: a category's name is part of a study's, so it holds no '#': rename its folder"
+    assert category.errors == (expected,)
+    with pytest.raises(BadDataError, match="rename its folder"):
+        read_category(tmp_path, name)
+
+
 def test_many_faults_are_told_in_a_few_words(tmp_path: Path) -> None:
     base = write_plain(tmp_path)
     for i in range(9):

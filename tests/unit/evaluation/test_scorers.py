@@ -62,7 +62,7 @@ def open_bank(fit: TileFeatures, remembered: np.ndarray | None = None) -> Scorer
     batches = list(fit.batches)
     n_patches = sum(batch.patches.shape[:3].numel() for batch in batches)
     chosen = np.arange(n_patches) if remembered is None else remembered
-    return ScorerBank(TileFeatures(fit.frames, iter(batches)), chosen)
+    return ScorerBank.fit(TileFeatures(fit.frames, iter(batches)), chosen)
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_a_device_side_assert_is_known_as_a_lost_gpu() -> None:
 
 
 def test_cuda_visible_devices_decides_which_gpus_there_are() -> None:
-    code = "from anomalyvfm_opt.worker.device import choose_device; print(choose_device('auto'))"
+    code = "from anomalyvfm_opt.model.device import choose_device; print(choose_device('auto'))"
     for visible, chosen in (("", "cpu"), ("0", "cuda:0")):
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": visible}
         done = subprocess.run(

@@ -13,6 +13,7 @@ from anomalyvfm_opt.spec.model import Spec
 
 CNN = {"name": "tf_efficientnet_lite0", "weights": "offline", "decoder_blocks": [1, 2, 3], "patch_blocks": [2, 3]}
 VIT = {"name": "vit_tiny_patch16_224", "weights": "random"}
+OFFLINE_VIT = {"weights": "offline", "decoder_blocks": [5, 8, 11]}
 DINO = {"name": "vit_base_patch14_dinov2.lvd142m"}
 
 
@@ -49,7 +50,8 @@ def make_spec(backbone: dict[str, Any], data: dict[str, Any] | None = None, **sp
         (
             make_spec({**VIT, "weights": "offline"}),
             "backbone.weights: offline has no weights for 'vit_tiny_patch16_224',"
-            " only for 'tf_efficientnet_lite0'; use pretrained, or the path of a safetensors file",
+            " only for 'tf_efficientnet_lite0' and 'vit_small_patch14_dinov2.lvd142m';"
+            " use pretrained, or the path of a safetensors file",
         ),
         (
             make_spec(VIT, image_size_px=[448, 100]),
@@ -144,6 +146,8 @@ def test_the_limit_is_that_of_the_widest_choice(space: dict[str, Any], limit: in
         make_spec(DINO, {"image_size_px": 2072, "aspect": "keep", "tiles": {"size_px": 518}}),
         make_spec(DINO, {"image_size_px": 2030, "tiles": {"size_px": 518, "overlap_px": 14}}),
         make_spec({**VIT, "decoder_blocks": [-12, 11]}, {"image_size_px": 64}),
+        make_spec({**OFFLINE_VIT, "name": "vit_small_patch14_dinov2.lvd142m"}),
+        make_spec({**OFFLINE_VIT, "name": "vit_small_patch14_dinov2"}),
         make_spec(CNN, {"image_size_px": 97}, rank=[2, 16]),
         make_spec(CNN, {"image_size_px": 97}, rank=[2, 16], image_size_px=[33, 97]),
         make_spec(VIT, {"image_size_px": 64}, image_size_px=[96, 64]),

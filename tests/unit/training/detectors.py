@@ -58,6 +58,6 @@ def score(detector: Detector, images: TrainingSet) -> dict[str, np.ndarray]:
         return extract_features(detector, normal.choose(slice(None, 4)), batch, with_heads=False)
 
     every = 4096  # patches and more: a choice of some could turn on the rounding that a merged adapter brings
-    bank = ScorerBank(extract_fit(), choose_coreset(extract_fit(), every, 0))
+    bank = ScorerBank.fit(extract_fit(), choose_coreset(extract_fit(), every, 0))
     calibrated = bank.calibrate(extract_features(detector, normal.choose(slice(4, None)), batch))
     return calibrated.score(extract_features(detector, make_frames(images.anomalous), batch)).image

@@ -1,6 +1,7 @@
 """A trained detector, written and read again."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
@@ -149,6 +151,50 @@ def test_a_newer_format_is_refused(saved: Path) -> None:
     save_file(load_file(saved), saved, {"detector": json.dumps({**header, "schema": 2})})
     with pytest.raises(UsageError, match="format 2, this program reads 1"):
         read_identity(saved)
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("no JSON", "no checkpoint of a detector"),
+        (DEEP, "no checkpoint of a detector"),
+        ("[1]", "no checkpoint of a detector"),
+        ('{"kind": "anomalyvfm-opt detector"}', "format None"),
+        ('{"kind": "anomalyvfm-opt detector", "schema": 1}', "does not say what it belongs to"),
+        ({"adapter": "lora"}, "does not say what it belongs to"),
+        ({"adapter": {"kind": "lora", "size": 3}}, "does not say what it belongs to"),
+        ({"decoder_blocks": 3}, "does not say what it belongs to"),
+    ],
+)
+def test_a_damaged_header_is_refused(saved: Path, header: Any, words: str) -> None:
+    text = header if isinstance(header, str) else json.dumps({**json.loads(read_header(saved)), **header})
+    save_file(load_file(saved), saved, {"detector": text})
+    with pytest.raises(UsageError, match=words):
+        read_identity(saved)
+
+
+def test_numbers_that_are_not_finite_are_refused(saved: Path, detector: Detector) -> None:
+    tensors, header = load_file(saved), {"detector": read_header(saved)}
+    tensors["predictor.linear.bias"].fill_(torch.nan)
+    save_file(tensors, saved, header)
+    with pytest.raises(UsageError, match="not finite"):
+        load_detector(saved, detector)
+
+
+def test_ranks_of_no_layer_of_the_detector_are_refused(saved: Path, detector: Detector) -> None:
+    tensors, header = load_file(saved), {"detector": read_header(saved)}
+    save_file({**tensors, "mask.nothing": torch.ones(3)}, saved, header)
+    with pytest.raises(UsageError, match="its ranks left are not those"):
+        load_detector(saved, detector)
+
+
+def test_a_pipe_in_its_place_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(EnvironmentMissingError, match="a named pipe, not a plain file"):
+        read_identity(tmp_path / "pipe")
 
 
 def test_a_missing_place_is_an_error_of_the_environment(tmp_path: Path) -> None:

@@ -1,82 +1,23 @@
-"""Checkpoints on a disk that fills up, is damaged, or is written to by two processes."""
+"""Checkpoints on a disk that fills up, or is written to by two processes."""
 
 import errno
 import os
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
-import torch
 
-from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
-from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.detector import Detector, build_detector
-from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder, KeptCheckpoints
-from anomalyvfm_opt.training.finetune import finetune
-from anomalyvfm_opt.training.resume import Checkpoint, NoCheckpoints, TrialInputs
+from anomalyvfm_opt.training.resume import NoCheckpoints, TrialInputs
 from anomalyvfm_opt.training.state import TrainingState
-from tests.unit.training.detectors import draw_images, plan
-
-_LAYERS = {"targets": "attention", "adapted_blocks": "all"}
-SETTINGS = AdapterSettings(kind="adalora", rank=2, alpha=4.0, dropout=0.2, **_LAYERS)
-SCHEDULE = plan(epochs=3, steps_per_epoch=2)
-PARAMETERS = reference_parameters("v1.1", "can", 64)
-assert PARAMETERS is not None
-_HASHES = {"spec_sha256": "spec", "split_sha256": "split", "weights_sha256": "weights"}
-INPUTS = TrialInputs(**_HASHES, parameters=PARAMETERS, seed=2**63 - 25, is_size_searched=False)
-PARTS = ({"from_epoch": 0, "device": "cpu (x86_64)", "versions": {"torch": "2"}},)
-
-
-@pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return Backbone("test_vit.r160_in1k", "random", (0, 1), None, 64)
-
-
-@pytest.fixture(scope="module")
-def states(backbone: Backbone) -> list[TrainingState]:
-    kept: list[TrainingState] = []
-    with build_detector(backbone, SETTINGS, 1, SCHEDULE.steps) as detector:
-        finetune(detector, draw_images(64), SCHEDULE, lambda *_: None, keep=kept.append)
-    return kept
-
-
-@pytest.fixture
-def detector(backbone: Backbone) -> Iterator[Detector]:
-    with build_detector(backbone, SETTINGS, 1, SCHEDULE.steps) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> CheckpointFolder:
-    return CheckpointFolder(tmp_path / "artifacts" / "checkpoints")
-
-
-@pytest.fixture
-def trial(folder: CheckpointFolder) -> KeptCheckpoints:
-    return folder.for_trial(INPUTS)
-
-
-def make(state: TrainingState) -> Checkpoint:
-    values = {epoch: 0.1 * epoch + 1e-9 for epoch in range(1, state.epoch + 1)}
-    return Checkpoint(state=state, values=values, seconds=1.25 * state.epoch, scoring_batch=32, parts=PARTS)
-
-
-def assert_equal(one: Checkpoint | None, other: Checkpoint) -> None:
-    assert one is not None
-    assert one.state.tensors.keys() == other.state.tensors.keys()
-    assert all(torch.equal(t, other.state.tensors[name]) for name, t in one.state.tensors.items())
-    assert replace(one, state=replace(one.state, tensors={})) == replace(
-        other, state=replace(other.state, tensors={})
-    )
-
-
-def list_files(trial: KeptCheckpoints) -> list[str]:
-    return sorted(path.name.split("-")[0] for path in trial.folder.iterdir())
+from tests.unit.training.checkpoints import (
+    INPUTS,
+    assert_equal,
+    list_files,
+    make,
+)
 
 
 def test_the_newest_checkpoint_is_read_as_it_was_written(
@@ -131,68 +72,6 @@ def test_nothing_is_left_of_a_trial_that_has_ended(
     trial.discard()
     assert list(folder.root.iterdir()) == []
     assert trial.load(detector) is None
-
-
-def record_of(trial: KeptCheckpoints) -> Path:
-    return trial.folder / "checkpoint.json"
-
-
-def tensors_of(trial: KeptCheckpoints) -> Path:
-    return next(trial.folder.glob("*.safetensors"))
-
-
-def flip(path: Path, position: int = -9) -> None:
-    content = bytearray(path.read_bytes())
-    content[position] ^= 1
-    path.write_bytes(content)
-
-
-def put_foreign(trial: KeptCheckpoints) -> None:
-    """As if a folder had been copied under another trial's name."""
-    found = trial._read()
-    assert found is not None
-    KeptCheckpoints(trial.folder, replace(INPUTS, seed=2)).save(found)
-
-
-DAMAGE: dict[str, tuple[Callable[[KeptCheckpoints], object], str]] = {
-    "tensors cut short": (lambda t: os.truncate(tensors_of(t), 1000), "safetensors is damaged"),
-    "a bit of the tensors": (lambda t: flip(tensors_of(t)), "safetensors is damaged"),
-    "no tensors": (lambda t: tensors_of(t).unlink(), "safetensors is missing"),
-    "record cut short": (lambda t: os.truncate(record_of(t), 200), r"checkpoint\.json is damaged"),
-    "empty record": (lambda t: os.truncate(record_of(t), 0), r"checkpoint\.json is damaged"),
-    "a bit of the record": (lambda t: flip(record_of(t), 60), r"checkpoint\.json is damaged"),
-    "another record": (lambda t: record_of(t).write_text("[1]"), r"checkpoint\.json is damaged"),
-    "another trial": (put_foreign, "of another trial"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_what_cannot_be_used_is_said_and_written_over(
-    trial: KeptCheckpoints,
-    states: list[TrainingState],
-    detector: Detector,
-    caplog: pytest.LogCaptureFixture,
-    damage: str,
-) -> None:
-    trial.save(make(states[1]))
-    do, words = DAMAGE[damage]
-    do(trial)
-    assert trial.load(detector) is None
-    (message,) = caplog.messages
-    assert str(trial.folder) in message
-    assert message.endswith("its trial begins from the start")
-    assert re.search(words, message)
-    trial.save(make(states[0]))
-    assert_equal(trial.load(detector), make(states[0]))
-
-
-def test_a_checkpoint_of_another_detector_is_not_used(
-    trial: KeptCheckpoints, states: list[TrainingState], backbone: Backbone, caplog: pytest.LogCaptureFixture
-) -> None:
-    trial.save(make(states[0]))
-    with build_detector(backbone, replace(SETTINGS, rank=4), 1, SCHEDULE.steps) as other:
-        assert trial.load(other) is None
-    assert "another detector" in caplog.text
 
 
 @pytest.mark.parametrize("step", ["os.fsync", "os.replace"])
