@@ -1,10 +1,12 @@
 """stdout is data, stderr is messages; text of any content stays on its line."""
 
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.cli.output import escape, print_table, say
+from anomalyvfm_opt.cli.output import LogFormatter, escape, print_table, say
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,11 @@ def test_any_text_stays_on_its_line_and_can_be_written(text: str, encoding: str 
     shown = escape(text, encoding)
     assert shown.isprintable()
     assert shown.encode(encoding or "utf-8").decode(encoding or "utf-8") == shown
+
+
+def test_what_is_logged_is_escaped_line_by_line() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "x.py", 1, "study %s\nis \x1b[2Jodd", ("a\x07b",), None)
+    assert LogFormatter().format(record) == "study a\\x07b\nis \\x1b[2Jodd"
 
 
 def test_messages_go_to_stderr_and_tables_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,68 @@
+"""What a detector said before it was written, it says when it is read: every adapter, every scorer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+
+from anomalyvfm_opt import load_detector
+from anomalyvfm_opt.inference.selftest import check_detector, measure_difference
+from anomalyvfm_opt.model.backbone import Backbone
+from tests.unit.inference.folders import FAMILIES, export
+from tests.unit.training.detectors import KINDS
+
+SCORERS = {"predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"}
+CASES = [(family, kind) for family in FAMILIES for kind in (None, *KINDS)]
+
+
+@pytest.mark.parametrize(("family", "kind"), CASES)
+def test_a_folder_gives_the_scores_of_the_detector_that_it_was_made_of(
+    tmp_path: Path, family: str, kind: str | None
+) -> None:
+    made = export(tmp_path / "detector", family, kind)
+    wanted = SCORERS if kind else SCORERS - {"predictor", "decoder"}
+    assert made.scores.image.keys() == wanted
+    with load_detector(made.folder, device="cpu", batch=3) as detector:
+        found = detector.predict(list(made.pixels))
+        for scorer in wanted:
+            scores = np.array([one.scores[scorer] for one in found])
+            assert measure_difference(made.scores.image[scorer], scores).max() < 1e-5, scorer
+        for index, one in enumerate(found):
+            assert one.score == one.scores["patch_knn"]
+            np.testing.assert_allclose(one.map, made.scores.maps["patch_knn"][index], rtol=1e-4, atol=1e-5)
+        agreement = check_detector(detector)
+    assert agreement.is_close
+    assert agreement.images == 4
+
+
+@pytest.mark.parametrize(("family", "kind"), [case for case in CASES if case[1]])
+def test_peft_loads_the_adapter_into_the_timm_network(tmp_path: Path, family: str, kind: str) -> None:
+    made = export(tmp_path / "detector", family, kind)
+    images = torch.from_numpy(made.pixels)
+    with load_detector(made.folder, device="cpu") as detector:
+        own = detector._detector(images).patches
+    backbone = Backbone(*FAMILIES[family])
+    frozen = backbone.features(backbone.normalise(images)).patches
+    PeftModel.from_pretrained(backbone.network, made.folder / "adapter")
+    backbone.network.eval()
+    with torch.no_grad():
+        loaded = backbone.features(backbone.normalise(images)).patches
+    assert not torch.allclose(frozen, own, atol=1e-4)
+    torch.testing.assert_close(loaded, own, rtol=1e-5, atol=1e-5)
+
+
+def test_the_weights_may_lie_in_the_folder(tmp_path: Path) -> None:
+    made = export(tmp_path / "detector", "vit", "lora", with_backbone=True)
+    with load_detector(made.folder, device="cpu") as detector:
+        assert check_detector(detector).is_close
+        assert detector._detector.backbone.weights == str(made.folder / "backbone.safetensors")
+
+
+def test_in_batches_of_a_trial_other_images_beside_it_change_no_bit_of_a_frozen_network(tmp_path: Path) -> None:
+    made = export(tmp_path / "detector", "cnn", None)
+    with load_detector(made.folder, device="cpu", batch=8) as detector:
+        alone = [detector.predict(one)[0].scores["patch_knn"] for one in made.pixels]
+        together = [one.scores["patch_knn"] for one in detector.predict(list(made.pixels))]
+    assert alone == together
