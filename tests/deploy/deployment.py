@@ -34,15 +34,19 @@ class Deployment:
     dashboard_port: int
     translations: Mapping[str, str]
 
-    def translate(self, text: str) -> str:
-        there = "|".join(map(re.escape, self.translations))
-        return re.sub(rf"({there})(?!\w)", lambda match: self.translations[match[1]], text)
+    def translate(self, text: str, name: str = "prepare") -> str:
+        """What a service names, as it is here; each has a folder in memory of its own."""
+        own = self.folder / "run" / name
+        own.mkdir(exist_ok=True)
+        here = {**self.translations, "/run/anomalyvfm-opt": str(own)}
+        there = "|".join(map(re.escape, here))
+        return re.sub(rf"({there})(?!\w)", lambda match: here[match[1]], text)
 
     def environment(self, name: str) -> dict[str, str]:
         """What a service's processes find, and what they need to be found here."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANOMALYVFM_OPT_", "PG"))}
         set_by_files = {**read_image_environment(), **self.service(name)["environment"]}
-        ours = {key: self.translate(str(value)) for key, value in set_by_files.items()}
+        ours = {key: self.translate(str(value), name) for key, value in set_by_files.items()}
         path = os.pathsep.join([str(Path(sys.executable).parent), str(self.server.folder / "bin"), kept["PATH"]])
         return {**kept, **ours, "PATH": path, "PGPORT": str(self.database_port), "OMP_NUM_THREADS": "1"}
 
@@ -70,7 +74,7 @@ class Deployment:
         """Start a service of ours, or like `docker compose run` another command in its place."""
         words = command or self.service(name)["command"]
         return subprocess.Popen(
-            [str(_ENTRYPOINT), *map(self.translate, words)],
+            [str(_ENTRYPOINT), *(self.translate(word, name) for word in words)],
             env={**self.environment(name), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -84,7 +88,7 @@ class Deployment:
         """The exit status of a service's health check, which passes no entrypoint."""
         kind, *command = self.service(name)["healthcheck"]["test"]
         assert kind == "CMD"
-        words = list(map(self.translate, command))
+        words = [self.translate(word, name) for word in command]
         done = subprocess.run(
             words, env={**self.environment(name), **environment}, capture_output=True, timeout=60
         )
@@ -161,15 +165,15 @@ def make_deployment(folder: Path, data: Path, database_port: int, dashboard_port
         "8080": str(dashboard_port),
         "database:5432": f"127.0.0.1:{database_port}",
         "/run/secrets": f"{folder}/secrets",
-        "/run/anomalyvfm-opt": f"{folder}/run",
         "/var/lib/anomalyvfm-opt": f"{folder}/state",
         "/data": str(data),
         "/studies": f"{folder}/studies",
     }
     deployment = Deployment(folder, find_installation(), database_port, dashboard_port, translations)
-    passfile = folder / "secrets" / "database_passfile"
-    translated = deployment.translate(passfile.read_text())
-    passfile.unlink()
-    passfile.write_text(translated)
-    passfile.chmod(0o444)
+    for name in ("database_passfile", "worker_passfile", "viewer_passfile"):
+        passfile = folder / "secrets" / name
+        translated = deployment.translate(passfile.read_text())
+        passfile.unlink()
+        passfile.write_text(translated)
+        passfile.chmod(0o444)
     return deployment

@@ -1,15 +1,18 @@
 """Every command and health check of docker-compose.yml does what it is there for."""
 
+import json
 import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import HTTPError
 
+import psycopg2
 import pytest
 import torch
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.budget import count_usage
@@ -69,9 +72,37 @@ def test_prepare_has_made_the_tables_and_may_be_repeated(deployment: Deployment)
     done = deployment.run("prepare")
     assert done.returncode == 0, done.stderr
     assert f"schema version {HEAD} -> {HEAD}" in done.stderr
+    assert "password" not in done.stderr  # all roles have theirs
 
 
-@pytest.mark.parametrize("name", ["prepare", "dashboard", "worker", "worker-gpu"])
+@pytest.mark.parametrize(("name", "role"), [("worker", "worker"), ("dashboard", "viewer")])
+def test_workers_and_dashboard_have_roles_of_their_own(deployment: Deployment, name: str, role: str) -> None:
+    url = make_url(deployment.environment(name)["ANOMALYVFM_OPT_DB_URL"])
+    assert url.username == f"anomalyvfm_opt_{role}"
+    listed = deployment.run(name, "anomalyvfm-opt", "study", "list")
+    assert listed.returncode == 0, listed.stderr
+    refused = deployment.run(name, "anomalyvfm-opt", "db", "roles")
+    assert f"user anomalyvfm_opt_{role} may not give rights" in assert_one_error(refused, 3)
+
+
+def test_other_databases_of_the_server_are_closed_to_them(deployment: Deployment) -> None:
+    environment = deployment.environment("worker")
+    url = make_url(environment["ANOMALYVFM_OPT_DB_URL"]).set(database="postgres")
+    passfile = deployment.folder / "run" / "any_database"
+    line = Path(environment["PGPASSFILE_SECRET"]).read_text()
+    passfile.write_text(line.replace(":anomalyvfm_opt:", ":*:"))
+    passfile.chmod(0o600)
+    with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+        psycopg2.connect(url.render_as_string(), passfile=str(passfile))
+
+
+def test_doctor_is_content_with_the_roles(deployment: Deployment) -> None:
+    done = deployment.run("desk", "anomalyvfm-opt", "doctor", "--json", "--device", "cpu")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["roles"]["status"] == "ok", checks["roles"]
+
+
+@pytest.mark.parametrize("name", ["prepare", "dashboard", "worker", "worker-gpu", "desk"])
 def test_without_its_secret_a_service_says_so(deployment: Deployment, name: str) -> None:
     done = deployment.run(name, PGPASSFILE_SECRET="/nowhere/passfile")  # noqa: S106 - a path
     assert "/nowhere/passfile" in assert_one_error(done, 3)
@@ -97,7 +128,7 @@ def test_the_dashboard_answers_and_its_check_tells_whether_it_does(deployment: D
 def test_a_worker_serves_a_study_and_ends_when_it_is_stopped(deployment: Deployment) -> None:
     write_spec(deployment.folder / "studies", "composed", references=["frozen"], search={"trials": 1})
     create = ["study", "create", "/studies/composed.yaml", "--data", "/data", "--category", CATEGORY]
-    created = deployment.run("worker", "anomalyvfm-opt", *create)
+    created = deployment.run("desk", "anomalyvfm-opt", *create)
     assert created.returncode == 0, created.stderr
     engine = make_engine(deployment.url())
     study_id = load_study(engine, STUDY).study_id

@@ -52,9 +52,9 @@ def test_the_schema_finds_mistakes(tmp_path: Path, right: str, wrong: str) -> No
 
 
 def test_the_services_are_those_that_the_other_tests_run() -> None:
-    assert set(SERVICES) == {"database", "prepare", "dashboard", "worker", "worker-gpu"}
+    assert set(SERVICES) == {"database", "prepare", "dashboard", "worker", "worker-gpu", "desk"}
     assert set(OURS) == set(SERVICES) - {"database"}
-    assert set(LONG_RUNNING) == set(SERVICES) - {"prepare"}
+    assert set(LONG_RUNNING) == set(SERVICES) - {"prepare", "desk"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -95,10 +95,15 @@ def test_only_workers_see_the_images_and_only_their_state_and_the_database_are_w
         for mount in service.get("volumes", [])
         if not mount.get("read_only", False)
     }
-    assert writable == {("database", "database"), ("worker", "state"), ("worker-gpu", "state")}
+    assert writable == {
+        ("database", "database"),
+        ("worker", "state"),
+        ("worker-gpu", "state"),
+        ("desk", "state"),
+    }
     assert set(COMPOSE["volumes"]) == {"database", "state"}
     with_images = [name for name, each in SERVICES.items() if "/data" in str(each.get("volumes"))]
-    assert with_images == list(WORKERS)
+    assert with_images == [*WORKERS, "desk"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -106,6 +111,25 @@ def test_our_services_have_no_more_rights_than_they_need(name: str) -> None:
     assert OURS[name]["read_only"] is True
     assert OURS[name]["cap_drop"] == ["ALL"]
     assert OURS[name]["init"] is True
+
+
+def test_only_who_makes_tables_and_studies_has_the_owners_password() -> None:
+    with_owner = {name for name, each in SERVICES.items() if "database_passfile" in each["secrets"]}
+    assert with_owner == {"prepare", "desk"}
+    for name, service in OURS.items():
+        user = make_url(service["environment"]["ANOMALYVFM_OPT_DB_URL"]).username
+        assert (user == "anomalyvfm_opt") == (name in with_owner), name
+
+
+def test_images_can_be_named_by_digest() -> None:
+    digest = "sha256:" + 64 * "0"
+    settings = {
+        "ANOMALYVFM_OPT_POSTGRES_IMAGE": f"postgres:18.4@{digest}",
+        "ANOMALYVFM_OPT_PYTHON_IMAGE": f"python:3.12-slim-bookworm@{digest}",
+    }
+    services = read_compose(**settings)["services"]
+    assert services["database"]["image"].endswith(f"@{digest}")
+    assert services["prepare"]["build"]["args"]["PYTHON_IMAGE"].endswith(f"@{digest}")
 
 
 def test_images_are_pinned_and_ours_is_of_this_version() -> None:
@@ -140,6 +164,7 @@ def test_only_the_gpu_profile_asks_for_a_gpu() -> None:
     assert {name: service.get("profiles") for name, service in SERVICES.items() if "profiles" in service} == {
         "worker": ["cpu"],
         "worker-gpu": ["gpu"],
+        "desk": ["desk"],
     }
     (device,) = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}

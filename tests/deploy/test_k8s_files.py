@@ -15,8 +15,8 @@ from typer.models import OptionInfo
 from anomalyvfm_opt.cli.worker import run_worker
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USAGE
 from anomalyvfm_opt.launch.restart import Restarts
-from anomalyvfm_opt.store.engine import URL_VARIABLE
 from anomalyvfm_opt.store.roles import Roles
+from anomalyvfm_opt.store.url import URL_VARIABLE
 from tests.deploy.files import OUR_IMAGE, ROOT, read_image_environment, read_last_stage
 
 JOB_FILE = ROOT / "deploy" / "k8s-job.yaml"

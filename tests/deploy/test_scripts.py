@@ -43,8 +43,13 @@ def test_secrets_are_made_once_for_containers_in_a_closed_folder(tmp_path: Path)
     assert line == f"database:5432:anomalyvfm_opt:anomalyvfm_opt:{password}\n"
     token = (folder / "dashboard_token").read_text().strip()
     assert re.fullmatch("[0-9a-f]{64}", token)
-    assert token != password
-    assert not {token, password} & set(re.split(r"\W", done.stdout + done.stderr))
+    secrets = {token, password}
+    for role in ("worker", "viewer"):
+        *place, own = (folder / f"{role}_passfile").read_text().strip().split(":")
+        assert place == ["database", "5432", "anomalyvfm_opt", f"anomalyvfm_opt_{role}"]
+        secrets.add(own)
+    assert len(secrets) == 4
+    assert not secrets & set(re.split(r"\W", done.stdout + done.stderr))
     assert mode(folder) == 0o700
     assert {mode(file) for file in folder.iterdir()} == {0o444}
 
