@@ -1,6 +1,7 @@
 """`db`: the embedded database, and the address of whichever is in use."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,14 @@ WorkerOption = Annotated[
 ]
 ViewerOption = Annotated[
     str | None, typer.Option("--viewer", metavar="NAME", help="Role for readers; else anomalyvfm_opt_viewer.")
+]
+PassfilesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--passfile",
+        metavar="FILE",
+        help="Give worker or viewer the password that this password file has for it; may be repeated.",
+    ),
 ]
 app = typer.Typer(no_args_is_help=True, help="The study store: start, stop, look, upgrade.")
 
@@ -101,8 +110,8 @@ def status(as_json: JsonOption = False) -> None:
 @app.command()
 def url(db: DatabaseOption = None) -> None:
     """Print the store's URL, without a password in it, for Optuna's own tools."""
-    from anomalyvfm_opt.store.engine import shown
     from anomalyvfm_opt.store.store import open_store
+    from anomalyvfm_opt.store.url import shown
 
     typer.echo(shown(open_store(db).url))
 
@@ -131,16 +140,21 @@ def roles(
     owner: OwnerOption = None,
     worker: WorkerOption = None,
     viewer: ViewerOption = None,
+    passfiles: PassfilesOption = None,
     db: DatabaseOption = None,
 ) -> None:
     """Make three roles with just the rights they need: owner, worker, viewer; it is idempotent.
 
-    Run it as the administrator, or as the owner of the tables if the roles are there. It sets no password.
+    Run it as the administrator, or as the owner of the tables if the roles are there. It sets no password but
+    those of --passfile.
     """
-    from anomalyvfm_opt.store.engine import check_connection, make_engine, shown
+    from anomalyvfm_opt.store.engine import check_connection, make_engine
+    from anomalyvfm_opt.store.passwords import find_passwords, set_passwords
+    from anomalyvfm_opt.store.powers import list_powers
     from anomalyvfm_opt.store.roles import Roles, apply_roles, find_owner, find_roles
     from anomalyvfm_opt.store.schema import prepare_database
     from anomalyvfm_opt.store.store import resolve_url
+    from anomalyvfm_opt.store.url import shown
 
     url = resolve_url(db)
     engine = make_engine(url)
@@ -150,10 +164,20 @@ def roles(
         there = find_roles(connection) or [Roles(find_owner(connection))]
     wished = {"owner": owner, "worker": worker, "viewer": viewer}
     chosen = replace(there[0], **{kind: name for kind, name in wished.items() if name})
+    passwords = find_passwords(passfiles or (), (chosen.worker, chosen.viewer))
     apply_roles(engine, chosen)
+    set_passwords(engine, passwords)
     for kind, may in _MAY.items():
         say(f"{getattr(chosen, kind)}: {may}")
+    with engine.connect() as connection:
+        powers = list_powers(connection, [chosen])
+    if powers:
+        named = ", ".join(f"{power.role} can {power.may}" for power in powers)
+        say(f"Still open, since a superuser alone takes it away: {named}.")
+    unset = [name for name in (chosen.worker, chosen.viewer) if name not in passwords]
+    if not unset:
+        return
     plain = shown(url).replace("+psycopg2", "", 1)
     say(f"A role without a password cannot log in. To give it one: psql '{plain}', and there:")
-    for kind in ("worker", "viewer"):
-        say(f"  \\password {getattr(chosen, kind)}")
+    for name in unset:
+        say(f"  \\password {name}")

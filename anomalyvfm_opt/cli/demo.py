@@ -88,24 +88,24 @@ def _prepare(store: "Store", spec: "Spec", folder: "Path") -> None:
 
 
 def _delete_studies(store: "Store", name: str) -> None:
-    from anomalyvfm_opt.spec.study_name import StudyName
+    from anomalyvfm_opt.spec.study_name import is_search_of
     from anomalyvfm_opt.store.studies import delete_study, list_names
 
-    for study in map(StudyName.parse, list_names(store.engine)):
-        if study.spec == name and study.kind == "search":  # siblings go with it
-            delete_study(store, str(study))
+    for study in list_names(store.engine):
+        if is_search_of(study, name):  # siblings go with it
+            delete_study(store, study)
 
 
 def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:
     """Run workers side by side, one share of the cores each."""
     from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
-    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.store.selection import select_left
     from anomalyvfm_opt.worker.slots import lay_out
 
     slots, arguments = lay_out(count, "auto")
     arguments += ["--study", study, "--data", str(folder), "--db", store.url]
-    exit_code = run_fleet(store, lambda: select_families(store.engine, [study]), slots, arguments)
+    exit_code = run_fleet(store, lambda: select_left(store.engine, [study]), slots, arguments)
     if exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
         say("interrupted; `anomalyvfm-opt demo` continues")
     if exit_code:

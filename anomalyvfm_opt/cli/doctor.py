@@ -1,5 +1,6 @@
 """`doctor`: look at everything that a worker needs, and say what to do."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from anomalyvfm_opt.cli.options import (
     JsonOption,
     WeightsOption,
 )
-from anomalyvfm_opt.cli.output import print_json, say
+from anomalyvfm_opt.cli.output import escape_lines, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +77,7 @@ def doctor(
     try:
         findings = run_checks(
             [
-                *_list_host_checks(cache_gib),
+                *_list_host_checks(cache_gib, worker),
                 *_list_store_checks(database, workers),
                 *_list_device_checks(device),
                 *_list_input_checks(subject, database, named, worker),
@@ -97,19 +98,19 @@ def doctor(
         raise typer.Exit(EXIT_ENVIRONMENT)
 
 
-def _list_host_checks(cache_gib: float) -> "list[Check]":
+def _list_host_checks(cache_gib: float, worker: bool) -> "list[Check]":
     from anomalyvfm_opt.doctor import packages, state
     from anomalyvfm_opt.doctor.check import Check
 
     return [
         Check("packages", packages.look_at_packages),
         Check("state_folder", state.look_at_state_folder),
-        Check("disk", lambda: state.look_at_disk(int(cache_gib * 2**30))),
+        Check("disk", lambda: state.look_at_disk(int(cache_gib * 2**30), is_for_worker=worker)),
     ]
 
 
 def _list_store_checks(database: "Database", workers: int) -> "list[Check]":
-    from anomalyvfm_opt.doctor import connections, embedded, tables
+    from anomalyvfm_opt.doctor import connections, embedded, roles, tables
     from anomalyvfm_opt.doctor import database as server
     from anomalyvfm_opt.doctor.check import Check
 
@@ -125,6 +126,8 @@ def _list_store_checks(database: "Database", workers: int) -> "list[Check]":
         Check("rights", lambda: tables.look_at_rights(database), needs=("database",)),
         Check("schema", lambda: tables.look_at_schema(database), needs=("rights",)),
         Check("optuna_schema", lambda: tables.look_at_optuna_schema(database), needs=("rights",)),
+        Check("roles", lambda: roles.look_at_roles(database), needs=("schema", "optuna_schema")),
+        Check("origins", lambda: roles.look_at_origins(database), needs=("schema", "optuna_schema")),
         Check("connections", lambda: connections.look_at_connections(database, workers), needs=("database",)),
     ]
 
@@ -201,9 +204,13 @@ def _print_findings(findings: "Mapping[str, CheckResult]") -> None:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, found in findings.items():
-        table.add_row(Text(found.status, _STYLES[found.status]), Text(name), Text(found.detail))
+        table.add_row(
+            Text(found.status, _STYLES[found.status]),
+            Text(name),
+            Text(escape_lines(found.detail, sys.stdout.encoding)),
+        )
         if found.fix:
-            table.add_row("", "", Text(f"fix: {found.fix}", "cyan"))
+            table.add_row("", "", Text(escape_lines(f"fix: {found.fix}", sys.stdout.encoding), "cyan"))
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PLAIN_WIDTH)

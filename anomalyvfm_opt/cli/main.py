@@ -1,15 +1,32 @@
 """`anomalyvfm-opt`: nouns and verbs. Heavy parts are imported when a command runs, not before."""
 
+import logging
+import os
 import sys
+from itertools import filterfalse
 from typing import Annotated
 
 import typer
 
 from anomalyvfm_opt import __version__
-from anomalyvfm_opt.cli import dashboard, data, db, demo, doctor, spec, study, worker
+from anomalyvfm_opt.cli import (
+    dashboard,
+    data,
+    db,
+    demo,
+    doctor,
+    model,
+    predicting,
+    spec,
+    study,
+    submission,
+    worker,
+)
 from anomalyvfm_opt.cli.judging import confirm, predict, verdict
-from anomalyvfm_opt.cli.output import escape
-from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError
+from anomalyvfm_opt.cli.output import LogFormatter, escape_lines
+from anomalyvfm_opt.collector import collected_seldom
+from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError, UsageError
+from anomalyvfm_opt.files import is_utf8
 
 app = typer.Typer(
     name="anomalyvfm-opt",
@@ -26,6 +43,10 @@ app.add_typer(data.app, name="data")
 app.add_typer(spec.app, name="spec")
 app.add_typer(study.app, name="study")
 app.add_typer(worker.app, name="worker")
+app.add_typer(model.app, name="model")
+app.command("predict")(predicting.predict)
+app.command("submit")(submission.submit)
+app.add_typer(submission.app, name="submission")
 app.command("dashboard")(dashboard.dashboard)
 app.command("confirm")(confirm.confirm)
 app.command("verdict")(verdict.verdict)
@@ -51,9 +72,18 @@ def _main(
 
 def run() -> None:
     """Entry point: every error becomes one clear message and an exit code, with a traceback only on --debug."""
+    with collected_seldom():
+        _run()
+
+
+def _run() -> None:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its idle threads spin: a quarter of a short command's CPU
+    if logging.lastResort is not None:  # what shows warnings
+        logging.lastResort.setFormatter(LogFormatter())
     is_debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
+        _refuse_undecodable(arguments)
         app(args=arguments, prog_name="anomalyvfm-opt")
     except AnomalyVFMOptError as error:
         _show_traceback(is_debug)
@@ -66,19 +96,38 @@ def run() -> None:
         sys.exit(0)
     except Exception as error:
         _show_traceback(is_debug)
-        if (fault := _explain_database_fault(error)) is not None:
+        if (fault := _explain_store(error)) is not None:
             _complain(fault.message, fault.hint)
             sys.exit(fault.exit_code)
         _complain(f"bug: {type(error).__name__}: {error}", "repeat with --debug and report what it prints")
         sys.exit(EXIT_BUG)
 
 
-def _explain_database_fault(error: Exception) -> AnomalyVFMOptError | None:
-    """Return what to say if the database is away, full or closed to us; None if the error is something else."""
+def _refuse_undecodable(arguments: list[str]) -> None:
+    """Refuse bytes that are not UTF-8, which Python holds as lone surrogates: no database and no terminal can.
+
+    Raises:
+        UsageError: of an argument or of a variable of ours.
+    """
+    variables = {name: value for name, value in os.environ.items() if name.startswith("ANOMALYVFM_OPT_")}
+    for value in filterfalse(is_utf8, arguments):
+        raise UsageError(f"the argument {value!a} is not UTF-8", "rename what it names, or give its parent folder")
+    for name in filterfalse(lambda name: is_utf8(variables[name]), variables):
+        raise UsageError(f"{name} is not UTF-8", "set it anew")
+
+
+def _explain_store(error: Exception) -> AnomalyVFMOptError | None:
+    """Return what to say if the database is away, full or closed to us, or if a study was deleted meanwhile.
+
+    None if the error is something else.
+    """
     if "sqlalchemy" not in sys.modules:
         return None
+    from anomalyvfm_opt.store.deletions import is_deletion
     from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
 
+    if is_deletion(error):
+        return UsageError("a study was deleted while this command worked on it", "see: anomalyvfm-opt study list")
     return explain_database_error(error) if is_database_fault(error) else None
 
 
@@ -93,5 +142,4 @@ def _complain(message: str, hint: str) -> None:
     """Say what was wrong and what to do; a message may have several lines."""
     for label, text, colour in (("error", message, "red"), ("hint", hint, None)):
         if text:
-            lines = [escape(line, sys.stderr.encoding) for line in f"{label}: {text}".split("\n")]
-            typer.secho("\n".join(lines), fg=colour, err=True)
+            typer.secho(escape_lines(f"{label}: {text}", sys.stderr.encoding), fg=colour, err=True)

@@ -51,7 +51,7 @@ CacheOption = Annotated[
         max=_LARGEST_GIB,
         metavar="N",
         envvar="ANOMALYVFM_OPT_CACHE_GIB",
-        help="Disk for decoded images and synthetic anomalies; 0 keeps them in memory.",
+        help="Disk for decoded images, synthetic anomalies and outputs of frozen blocks; 0 keeps none of them.",
     ),
 ]
 GraceOption = Annotated[
@@ -108,4 +108,7 @@ ThreadsOption = Annotated[
     typer.Option(
         "--threads", min=1, metavar="N", help="CPU threads; else the cores divided by the workers of this host."
     ),
+]
+BatchOption = Annotated[
+    int, typer.Option("--batch", min=1, max=65_536, metavar="N", help="Images looked at together.")
 ]

@@ -1,6 +1,7 @@
 """stdout is data, stderr is messages and progress."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -71,6 +72,19 @@ def escape(text: str, encoding: str | None = None) -> str:
     """
     shown = "".join(character if character.isprintable() else _escape_one(character) for character in text)
     return shown.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
+
+
+def escape_lines(text: str, encoding: str | None = None) -> str:
+    """Return a text of several lines, each as by `escape`."""
+    return "\n".join(escape(line, encoding) for line in text.split("\n"))
+
+
+class LogFormatter(logging.Formatter):
+    """Forms a message of the log for stderr: it may name what somebody wrote into the store."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message, with a traceback where it has one."""
+        return escape_lines(super().format(record), sys.stderr.encoding)
 
 
 def _escape_one(character: str) -> str:

@@ -58,14 +58,16 @@ def _halt(
     state: "State",
     verb: str,
 ) -> None:
+    from anomalyvfm_opt.store.deletions import passed_over
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.study_state import BY_A_PERSON, set_state
 
     store = open_store(db)
     for record in select(store.engine, studies):
-        is_new = set_state(store.engine, record.study_id, state, f"{BY_A_PERSON}{verb}")
-        taken = _take_back(store, record, now, f"study {verb} --now")
-        say(f"{record.name} {'is' if is_new else 'was'} {state}{'' if is_new else ' already'}{taken}")
+        with passed_over(record.name, say):
+            is_new = set_state(store.engine, record.study_id, state, f"{BY_A_PERSON}{verb}")
+            taken = _take_back(store, record, now, f"study {verb} --now")
+            say(f"{record.name} {'is' if is_new else 'was'} {state}{'' if is_new else ' already'}{taken}")
 
 
 def _take_back(store: "Store", record: "StudyRecord", now: bool, by: str) -> str:

@@ -15,7 +15,7 @@ from anomalyvfm_opt.cli.options import (
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import print_json, print_table, say
-from anomalyvfm_opt.errors import EXIT_TERMINATED
+from anomalyvfm_opt.signals import end_as_interrupted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.data.arrays import ArrayStore
@@ -42,18 +42,17 @@ def plan(
     Nothing is written to the study store or the cache; images are decoded into the temporary folder, and weights
     that are not there yet are fetched. Times are those of one worker like the measured one: two need half of them.
     """
-    import signal
-
     from anomalyvfm_opt.study.preparation import read_spec
 
     spec, folder = read_spec(file, data, category or [])
     from anomalyvfm_opt.data.arrays import open_arrays
+    from anomalyvfm_opt.model.device import choose_device
     from anomalyvfm_opt.plan.peek import peek_studies
     from anomalyvfm_opt.plan.reckoning import plan_studies
     from anomalyvfm_opt.store.home import locate_state_folder
-    from anomalyvfm_opt.worker.device import choose_device, limit_threads
+    from anomalyvfm_opt.worker.device import limit_threads
 
-    signal.signal(signal.SIGTERM, _stop)
+    end_as_interrupted()
     limit_threads(threads)
     chosen = choose_device(device)
     cache = open_arrays(locate_state_folder(), cache_gib)
@@ -64,11 +63,6 @@ def plan(
         print_json(to_json(found, str(chosen), cache.folder))
         return
     print_plan(found, "GPU" if chosen.type == "cuda" else "CPU", cache)
-
-
-def _stop(_number: int, _frame: object) -> None:
-    """End as Ctrl-C would, so that the temporary folder is removed."""
-    raise SystemExit(EXIT_TERMINATED)
 
 
 def print_plan(found: "CostPlan", unit: str, cache: "ArrayStore") -> None:
@@ -89,9 +83,12 @@ def print_plan(found: "CostPlan", unit: str, cache: "ArrayStore") -> None:
             )
     say(f"noise floor, race and confirmation after the search: {_show_time(found.confirm_seconds)} on one {unit}")
     if len(found.studies) > 1:
-        say(f"all studies: {_show_time(found.seconds)} on one {unit}, {_show_bytes(found.cache_bytes)} of cache")
+        say(
+            f"all studies: {_show_time(found.seconds)} on one {unit}, "
+            f" {_show_bytes(found.cache_bytes + found.output_bytes)} of cache"
+        )
         say(f"smallest gain of the mean over {len(found.studies)} categories: {_show_gain(found.mean_resolution)}")
-    say(_describe_disk(found.cache_bytes, cache))
+    say(_describe_disk(found.cache_bytes, found.output_bytes, cache))
 
 
 def to_json(found: "CostPlan", device: str, folder: Path) -> dict[str, Any]:
@@ -111,6 +108,8 @@ def to_json(found: "CostPlan", device: str, folder: Path) -> dict[str, Any]:
                 "confirm_seconds": asdict(study.confirm_seconds),
                 "start_seconds": study.start_seconds,
                 "cache_bytes": study.cache_bytes,
+                "output_images": study.outputs.images,
+                "output_bytes": study.outputs.n_bytes,
                 "is_decoded": study.is_decoded,
                 "images": _describe_images(study),
                 "locked_scenes": {"good": study.locked_scenes[0], "bad": study.locked_scenes[1]},
@@ -122,6 +121,7 @@ def to_json(found: "CostPlan", device: str, folder: Path) -> dict[str, Any]:
             "seconds": asdict(found.seconds),
             "confirm_seconds": asdict(found.confirm_seconds),
             "cache_bytes": found.cache_bytes,
+            "output_bytes": found.output_bytes,
             **_gain_to_json(found.mean_resolution),
         },
         "measured": {
@@ -153,7 +153,7 @@ def _to_row(study: "CategoryPlan") -> tuple[str, ...]:
         left,
         _show_time(study.seconds),
         start,
-        _show_bytes(study.cache_bytes),
+        _show_bytes(study.cache_bytes + study.outputs.n_bytes),
         f"{good} good, {bad} bad",
         _show_gain(study.resolution),
     )
@@ -178,14 +178,26 @@ def _show_gain(resolution: "Resolution | None") -> str:
     return "too few scenes" if resolution is None else f"{resolution.smallest_gain:.3f}"
 
 
-def _describe_disk(needed: int, cache: "ArrayStore") -> str:
-    """Return how the arrays' need compares with the cache's bound and the free disk."""
+def _describe_disk(arrays: int, outputs: int, cache: "ArrayStore") -> str:
+    """Return how the need of arrays and of outputs compares with the cache's bound and the free disk."""
     import shutil
 
+    from anomalyvfm_opt.data.room import measure_outputs
+
     if cache.max_bytes == 0:
-        return f"memory: {_show_bytes(needed)} in each worker, as nothing is kept on disk (--cache-gib 0)"
+        return (
+            f"memory: {_show_bytes(arrays)} in each worker, as nothing is kept on disk (--cache-gib 0); frozen"
+            " blocks run anew in each trial"
+        )
     place = next(path for path in (cache.folder, *cache.folder.parents) if path.is_dir())
     kept = sum(path.stat().st_size for path in cache.folder.glob("*.npy"))
-    room = min(cache.max_bytes, shutil.disk_usage(place).free + kept)
-    warning = "" if needed <= room else ": NOT ENOUGH, the arrays unused the longest are made anew each time"
-    return f"disk: {_show_bytes(needed)} of cache, room for {_show_bytes(room)} at {place}{warning}"
+    room = min(cache.max_bytes, shutil.disk_usage(place).free + kept + measure_outputs(cache.folder)[1])
+    warning = ""
+    if arrays + outputs > room:
+        warning = ": NOT ENOUGH, what frozen blocks give is computed anew where it finds no room"
+    if arrays > room:
+        warning = ": NOT ENOUGH, the arrays unused the longest are made anew each time"
+    return (
+        f"disk: {_show_bytes(arrays)} of images, {_show_bytes(outputs)} of what frozen blocks make of them, room"
+        f" for {_show_bytes(room)} at {place}{warning}"
+    )

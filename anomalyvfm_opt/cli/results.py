@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from anomalyvfm_opt.cli.output import print_table, say
+from anomalyvfm_opt.model.offline_weights import find_caveat
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
@@ -32,8 +33,11 @@ def print_results(summaries: Sequence[StudySummary]) -> None:
         return
     rows = [tuple(vars(row).values()) for row in tabulate(summaries)]
     print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))
-    if any(summary.record.spec.backbone.weights == "random" for summary in summaries):
+    backbones = [summary.record.spec.backbone for summary in summaries]
+    if any(each.weights == "random" for each in backbones):
         say("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers only show that it runs.")
+    for caveat in sorted({find_caveat(each.name, each.weights) for each in backbones} - {""}):
+        say(f"OFFLINE WEIGHTS: {caveat}.")
     baselines = sorted({name_baseline(summary.record) for summary in summaries})
     say(
         "These are single-seed values on search data, the best of several tries: they prove nothing yet."
@@ -56,6 +60,7 @@ def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
             f" {usage.running} running, {usage.waiting} waiting",
         ),
         ("backbone", f"{spec.backbone.name}, {spec.backbone.weights} weights, {_describe_size(spec)}"),
+        *([("weights", caveat)] if (caveat := find_caveat(spec.backbone.name, spec.backbone.weights)) else []),
         ("data", record.data_dir),
         (
             "images",

@@ -57,30 +57,29 @@ def create(
 @app.command("list")
 def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List the studies with their state."""
-    from anomalyvfm_opt.report.summary import summarise, to_json
+    from anomalyvfm_opt.report.overview import list_overviews
     from anomalyvfm_opt.store.selection import select_families
     from anomalyvfm_opt.store.store import open_store
 
     store = open_store(db)
     records = sorted(select_families(store.engine, []), key=lambda record: record.name)
-    summaries = [summarise(store, record) for record in records]
+    overviews = list_overviews(store, records)
     if as_json:
-        keys = ("name", "category", "state", "budget", "trials")
-        print_json({"schema": 1, "studies": [{key: to_json(s)[key] for key in keys} for s in summaries]})
+        print_json({"schema": 1, "studies": [one.to_json() for one in overviews]})
         return
-    if not summaries:
+    if not overviews:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
     rows = [
         (
-            s.record.name,
-            s.state,
-            f"{s.usage.used}/{s.record.budget}",
-            str(s.usage.running),
-            f"{s.best.value:.4f}" if s.best else "-",
-            f"±{s.noise.floor.least_difference:.4f}" if s.noise else "-",
+            one.record.name,
+            one.state,
+            f"{one.usage.used}/{one.record.budget}",
+            str(one.usage.running),
+            f"{one.best:.4f}" if one.best is not None else "-",
+            f"±{one.noise.floor.least_difference:.4f}" if one.noise else "-",
         )
-        for s in summaries
+        for one in overviews
     ]
     print_table("", ("study", "state", "trials", "running", "best", "noise"), rows, right=(2, 3, 4, 5))
 

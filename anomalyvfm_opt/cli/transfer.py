@@ -30,8 +30,10 @@ def export_one(
 
     The study stays as it is, and its workers may go on. A trial that runs travels as waiting.
     """
+    from anomalyvfm_opt.signals import end_as_interrupted
     from anomalyvfm_opt.store.transfer.file import STDOUT, check_target, write_file
 
+    end_as_interrupted()
     if output is not None:
         check_target(output, may_replace=force)  # before the database is asked for anything
 
@@ -54,8 +56,8 @@ def export_one(
     say(f"exported {record.name} to {'stdout' if target == STDOUT else target}: {header.trials} trials")
     if header.requeued:
         say(
-            f"running trials: {header.requeued}; such a trial travels as waiting, with its parameters and seed,"
-            " and is run anew where the file is imported; its run here goes on"
+            f"running or sealed trials: {header.requeued}; such a trial travels as waiting, with its parameters"
+            " and seed, and is run anew where the file is imported; here it stays as it is"
         )
 
 
@@ -64,7 +66,7 @@ def import_one(
     db: DatabaseOption = None,
 ) -> None:
     """Put an exported study into this store, all of it or nothing; repeating it changes nothing."""
-    from anomalyvfm_opt.store.transfer.file import check_file
+    from anomalyvfm_opt.store.transfer.reading import check_file
 
     whole = check_file(file)  # before the database is asked for anything
 
@@ -78,6 +80,6 @@ def import_one(
     if not import_study(engine, whole):
         say(f"{name} is there already, unchanged")
         return
-    ran = f", {header.requeued} of which ran when it was exported" if header.requeued else ""
+    ran = f", {header.requeued} of which ran or were sealed when it was exported" if header.requeued else ""
     say(f"imported {name}: {header.trials} trials{ran}")
     say(f"next: anomalyvfm-opt worker run --study {name} --data DIR   (the images do not travel)")

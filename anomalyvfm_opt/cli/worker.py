@@ -53,23 +53,26 @@ def run_worker(
 ) -> None:
     """Pull trials until there is nothing to do; start as many workers as you like, on any machine.
 
-    Ctrl-C, SIGTERM and SIGUSR2 give the running trial back (exit 130 or 143); another worker takes it up from its
-    last epoch. A second Ctrl-C ends at once.
+    Ctrl-C, SIGTERM, SIGUSR2 and a closed terminal (SIGHUP) give the running trial back (exit 130 or 143); another
+    worker takes it up from its last epoch. A second Ctrl-C ends at once.
     """
+    from anomalyvfm_opt.collector import collect_as_usual
     from anomalyvfm_opt.data.arrays import open_arrays
+    from anomalyvfm_opt.model.device import choose_device
     from anomalyvfm_opt.store.home import state_folder
     from anomalyvfm_opt.store.rights import check_may
-    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.store.selection import select_families, select_left
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.trial.outcome import InterruptedTrialError
     from anomalyvfm_opt.trial.pulse import StopRequest, Times
-    from anomalyvfm_opt.worker.device import choose_device, limit_threads
+    from anomalyvfm_opt.worker.device import limit_threads
     from anomalyvfm_opt.worker.serve import Worker, WorkerOptions, count_outcomes, invent_name
     from anomalyvfm_opt.worker.signals import heed_signals
 
+    collect_as_usual()
     store = open_store(db)
     check_may(store.engine, "run trials")
-    _ = store.storage  # Optuna's tables are looked at before any trial is taken
+    _ = store.sampling_storage  # Optuna's tables are looked at before any trial is taken
     names = study or []
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
@@ -82,7 +85,7 @@ def run_worker(
     say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
     stop = StopRequest()
     heed_signals(stop)
-    worker = Worker(store, options, lambda: select_families(store.engine, names), stop, say)
+    worker = Worker(store, options, lambda: select_left(store.engine, names), stop, say)
     try:
         worker.run()
     except InterruptedTrialError as interruption:

@@ -9,8 +9,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip, warn
-from anomalyvfm_opt.store.engine import URL_VARIABLE, normalise_url, shown
 from anomalyvfm_opt.store.probe import ServerProbe
+from anomalyvfm_opt.store.url import URL_VARIABLE, normalise_url, read_variable, shown
 
 _OLDEST_VERSION, _RECOMMENDED_VERSION = 13, 16
 _SLOW_MS = 50.0
@@ -28,7 +28,7 @@ class Database:
 
     def __init__(self, flag: str | None) -> None:
         self.source = "--db" if flag is not None else URL_VARIABLE
-        self.url = flag if flag is not None else os.environ.get(URL_VARIABLE) or None
+        self.url = flag if flag is not None else read_variable()
         self.is_embedded = self.url is None  # then the check of the embedded one sets `url`, if it runs
         self._probe: ServerProbe | None = None
 

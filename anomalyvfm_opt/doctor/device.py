@@ -57,7 +57,7 @@ def look_at_device(name: str) -> CheckResult:
     """
     import torch
 
-    from anomalyvfm_opt.worker.device import choose_device
+    from anomalyvfm_opt.model.device import choose_device
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the check of torch has said it

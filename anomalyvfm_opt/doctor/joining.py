@@ -90,9 +90,8 @@ def look_at_weights(subject: Subject, file: Path | None) -> CheckResult:
 
 def look_at_fleet(subject: Subject, database: Database, device: str) -> CheckResult:
     """Compare what the trials were computed with and what is here; a confirmation takes one kind of device."""
-    from anomalyvfm_opt.bench.course import name_device
+    from anomalyvfm_opt.model.device import choose_device, name_device
     from anomalyvfm_opt.store.confirmations import find_device
-    from anomalyvfm_opt.worker.device import choose_device
 
     here = {name: version(name) for name in _LIBRARIES}
     others: set[str] = set()

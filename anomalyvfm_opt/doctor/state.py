@@ -50,22 +50,25 @@ def _look_at_future(folder: Path) -> CheckResult:
     return ok(f"{folder}: not there yet; the first command makes it")
 
 
-def look_at_disk(cache_bytes: int) -> CheckResult:
+def look_at_disk(cache_bytes: int, *, is_for_worker: bool = False) -> CheckResult:
     """Free space against what the cache may take, inodes, and the kind of file system.
 
     Args:
-        cache_bytes: the most that the cache of decoded images may take.
+        cache_bytes: the most that the cache may take: decoded images, and outputs of frozen blocks.
+        is_for_worker: whether the check `artifacts` says, too, if trials' files can be written.
     """
     home = locate_state_folder()
     place = _find_existing(home)
     free = shutil.disk_usage(place).free
-    cached = sum(entry.stat().st_size for entry in _list_files(home / "cache"))
+    cached = _measure(home / "cache")
     room = f"{free / _GIB:.1f} GiB free; the cache has {cached / _GIB:.1f} of at most {cache_bytes / _GIB:g} GiB"
     kind = find_file_system(place)
     detail = f"{room}; {_describe_artifacts()}; {kind or 'unknown file system'}"
     inodes = os.statvfs(place)
     if free < _LEAST_FREE:
         return fail(detail, _LARGER)
+    if reason := _find_no_room_for_artifacts(place, is_for_worker):
+        return fail(f"{detail}; {reason}", f"set {ARTIFACTS_VARIABLE} to a folder with room that you can write to")
     if inodes.f_files and inodes.f_favail < _FEW_INODES:
         return warn(
             f"{detail}; only {inodes.f_favail} more files fit (inodes)", f"delete files there, or {_LARGER}"
@@ -89,6 +92,21 @@ def _describe_artifacts() -> str:
     files = _measure(folder) - checkpoints
     where = f" in {folder}" if os.environ.get(ARTIFACTS_VARIABLE) else ""
     return f"trials' files{where} {files / _GIB:.1f} GiB, checkpoints {checkpoints / _GIB:.1f} GiB"
+
+
+def _find_no_room_for_artifacts(home: Path, is_for_worker: bool) -> str:
+    """Return why trials could leave nothing, on another disk perhaps; empty if they could.
+
+    Args:
+        home: the state folder, or its nearest parent that is there; another check looks whether it is open.
+        is_for_worker: whether another check looks, too, if the folder for trials' files is open.
+    """
+    folder = locate_artifacts()
+    place = _find_existing(folder)
+    if not is_for_worker and place != home and not os.access(place, os.W_OK | os.X_OK):
+        return f"trials' files cannot be written to {folder}"
+    free = shutil.disk_usage(place).free
+    return f"only {free / _GIB:.1f} GiB are free for trials' files in {folder}" if free < _LEAST_FREE else ""
 
 
 def _measure(folder: Path) -> int:

@@ -1,15 +1,14 @@
 """Look into the study store without starting, making or changing anything."""
 
-import os
-
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
-from anomalyvfm_opt.store.engine import URL_VARIABLE, check_connection, explained, make_engine
+from anomalyvfm_opt.store.engine import check_connection, explained, make_engine
 from anomalyvfm_opt.store.home import locate_state_folder
 from anomalyvfm_opt.store.schema import is_prepared
 from anomalyvfm_opt.store.store import resolve_url
 from anomalyvfm_opt.store.studies import list_studies
+from anomalyvfm_opt.store.url import read_variable
 
 
 def peek_studies(flag: str | None) -> dict[str, tuple[Spec, int]]:
@@ -22,7 +21,7 @@ def peek_studies(flag: str | None) -> dict[str, tuple[Spec, int]]:
         EnvironmentMissingError: the store that is named cannot be reached, or has tables of another version.
         UsageError: the URL is not one of PostgreSQL.
     """
-    if flag is None and not os.environ.get(URL_VARIABLE):
+    if flag is None and read_variable() is None:
         home = locate_state_folder()
         if not home.is_dir() or not EmbeddedCluster(home).status().running:
             return {}

@@ -19,6 +19,7 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import choose_geometry
 from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
+from anomalyvfm_opt.plan.outputs import OutputCosts, measure_outputs
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture
@@ -30,6 +31,7 @@ _STEPS = 5  # of which the first warms up
 _COUNT = 12  # synthetic anomalies that the probe trains on: enough to fill its batches
 _DATABASE_S = 0.3  # a trial's rows: ask, reports, scores, tell (docs/decisions/0002)
 _SEED = 1
+_LEAST_SCORING = 0.05  # of a scoring: heads, scorers and metrics are left whatever was computed before
 
 
 class _ProbeDoneError(Exception):
@@ -45,6 +47,9 @@ class _Stopwatch:
     scored: float = 0.0
 
     def check(self) -> None:
+        """Nobody stops a probe."""
+
+    def begin_step(self) -> None:
         self.begun.append(time.perf_counter())
         if self.most_steps is not None and len(self.begun) > self.most_steps:
             raise _ProbeDoneError
@@ -65,10 +70,12 @@ class Probe:
     Args:
         costs: of a trial's parts.
         making: of what the trials share, by image size, the study's own first.
+        outputs: of frozen blocks, by image size.
     """
 
     costs: PartCosts
     making: Mapping[int, "Making"]
+    outputs: Mapping[int, OutputCosts]
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,7 @@ def measure(spec: Spec, split: Split, device: torch.device, weights: Path | None
     """
     backbones = Backbones(device, weights)
     making: dict[int, Making] = {}
+    outputs: dict[int, OutputCosts] = {}
     benches: dict[int, Workbench] = {}
     with tempfile.TemporaryDirectory(prefix="anomalyvfm-opt-plan-") as folder:
         arrays = ArrayStore(Path(folder), advice="point TMPDIR at a disk with room for the decoded images")
@@ -114,16 +122,17 @@ def measure(spec: Spec, split: Split, device: torch.device, weights: Path | None
             for size in spec.image_sizes_px:
                 sized = spec.at_size(size)
                 making[size] = _time_making(sized, split, backbones, arrays)
+                outputs[size] = measure_outputs(backbones.open(sized), _list_choices(spec))
                 benches[size] = Workbench(_shorten(sized), split, "probe", backbones.open(sized), arrays)
             own, *others = benches
-            costs, times = _measure_parts(benches[own], spec)
+            costs, times = _measure_parts(benches[own], spec, outputs[own])
             factors = {size: _measure_size(benches[size], _base(spec.at_size(size)), times) for size in others}
         except (DoesNotFitError, DivergedError) as error:
             raise EnvironmentMissingError(
                 f"this study cannot be run on {device}: {error.message}",
                 "make batch_size, image_size_px or tiles.size_px smaller, or take that choice out of the space",
             ) from None
-    return Probe(replace(costs, sizes={**costs.sizes, **factors}), making)
+    return Probe(replace(costs, sizes={**costs.sizes, **factors}), making, outputs)
 
 
 def _time_making(spec: Spec, split: Split, backbones: Backbones, arrays: ArrayStore) -> Making:
@@ -158,7 +167,7 @@ def _time_pools(arrays: ArrayStore, frames: Frames) -> float:
     return (time.perf_counter() - started) / (len(KINDS) * _COUNT)
 
 
-def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes]:
+def _measure_parts(bench: Workbench, spec: Spec, outputs: OutputCosts) -> tuple[PartCosts, _TrialTimes]:
     space, base = spec.search.space, _base(spec)
     _measure_step(bench, base)  # fills the pools and warms up
     started = time.perf_counter()
@@ -174,6 +183,10 @@ def _measure_parts(bench: Workbench, spec: Spec) -> tuple[PartCosts, _TrialTimes
         adapters={base.adapter: 1.0, **compare("adapter", space.adapter)},
         targets={base.targets: 1.0, **compare("targets", space.targets)},
         blocks={base.adapted_blocks: 1.0, **compare("adapted_blocks", space.adapted_blocks)},
+        scored_blocks={
+            choice: _reckon_scoring(bench, outputs.seconds[base.targets, choice], times.scoring)
+            for choice in (base.adapted_blocks, *space.adapted_blocks)
+        },
         scoring=times.scoring,
         frozen=frozen_s + _DATABASE_S,
         fixed=times.fixed + _DATABASE_S,
@@ -192,6 +205,19 @@ def _measure_trial(bench: Workbench, parameters: Parameters) -> _TrialTimes:
     return _TrialTimes(watch.step_s, scoring_s, max(0.0, total_s - _STEPS * watch.step_s - scoring_s))
 
 
+def _reckon_scoring(bench: Workbench, prefix_s: float, scoring_s: float) -> float:
+    """Return what part of a scoring is left where some blocks of each image were computed before.
+
+    Args:
+        bench: whose images are scored.
+        prefix_s: that these blocks take, seconds an image.
+        scoring_s: that a scoring takes where all blocks run.
+    """
+    exam = bench.exams.deciding
+    tiles = sum(len(frames.tiles) for frames in (bench.fit, exam.calibration, exam.images))
+    return max(_LEAST_SCORING, 1 - tiles * prefix_s / scoring_s)
+
+
 def _measure_size(bench: Workbench, parameters: Parameters, own: _TrialTimes) -> SizeFactors:
     """Measure what a trial costs at the image size of a bench, in parts of what it does at the study's own."""
     _measure_step(bench, parameters)  # fills the pools and warms up
@@ -205,6 +231,16 @@ def _base(spec: Spec) -> Parameters:
     if base is None:
         raise ValueError("the reference v1.1 has no parameters")
     return replace(base, epochs=1, synthesis_count=_COUNT, dropout=max(spec.search.space.dropout))
+
+
+def _list_choices(spec: Spec) -> set[tuple[str, int | str]]:
+    """Return all targets and adapted blocks that trials may have, those of the references among them."""
+    space, base = spec.search.space, _base(spec)
+    return {
+        (targets, blocks)
+        for targets in (base.targets, *space.targets)
+        for blocks in (base.adapted_blocks, *space.adapted_blocks)
+    }
 
 
 def _measure_step(bench: Workbench, parameters: Parameters) -> float:

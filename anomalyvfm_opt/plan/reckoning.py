@@ -1,29 +1,27 @@
 """`study plan`: what a spec's studies would cost and could show, before anything is written."""
 
+import itertools
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import numpy as np
 import torch
 
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.data.decoded import is_decoded
-from anomalyvfm_opt.data.frames import Frames
-from anomalyvfm_opt.data.geometry import Geometry, choose_geometry, measure_content
-from anomalyvfm_opt.data.layout import ImageRecord
+from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import Split, count_scenes
-from anomalyvfm_opt.evaluation.exam_papers import count_frames
+from anomalyvfm_opt.plan.amounts import count_anomalies, count_bytes, count_tiles
 from anomalyvfm_opt.plan.confirmation import reckon_confirmation
+from anomalyvfm_opt.plan.outputs import OutputTotal, count_outputs
 from anomalyvfm_opt.plan.probe import Making, Probe, measure
 from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.space import Space
 from anomalyvfm_opt.study.preparation import choose_categories, divide_categories
-from anomalyvfm_opt.synthesis.mixture import KINDS
 from anomalyvfm_opt.trial.cost import PartCosts, Range, draw_parameters, expect_seconds
 from anomalyvfm_opt.verdict.resolution import Resolution, resolve, resolve_mean
 
@@ -41,8 +39,10 @@ class CategoryPlan:
         done: tickets of it that are used already; 0 for a new study.
         seconds: of the trials that are left, on one worker, without its start.
         confirm_seconds: of what follows the search: noise floor, race and confirmation.
-        start_seconds: decoding and making synthetic anomalies, once a host; images that the cache has are free.
+        start_seconds: decoding, making synthetic anomalies and computing what frozen blocks make of all images,
+            once a host; images that the cache has are free.
         cache_bytes: disk that the study's arrays take.
+        outputs: what its search keeps of its frozen blocks beside them.
         is_decoded: whether the cache has its images already.
         locked_scenes: good and bad ones.
         resolution: what these could show; None if they are too few to say.
@@ -56,6 +56,7 @@ class CategoryPlan:
     confirm_seconds: Range
     start_seconds: float
     cache_bytes: int
+    outputs: OutputTotal
     is_decoded: bool
     locked_scenes: tuple[int, int]
     resolution: Resolution | None
@@ -85,6 +86,11 @@ class CostPlan:
     def cache_bytes(self) -> int:
         """Disk that the arrays of all studies take."""
         return sum(study.cache_bytes for study in self.studies)
+
+    @property
+    def output_bytes(self) -> int:
+        """Disk that the outputs of frozen blocks take beside them."""
+        return sum(study.outputs.n_bytes for study in self.studies)
 
 
 class _Terms(TypedDict):
@@ -135,10 +141,10 @@ def plan_studies(
     root = data.expanduser().resolve()
     splits = divide_categories(spec, root, categories)
     measured_on = next(iter(splits))
+    draws = draw_parameters(spec.search.space, spec.data.image_size_px)
     probe = measure(spec, splits[measured_on], device, weights)
     subjects = [_Subject(name, split, _choose_geometries(spec, split)) for name, split in splits.items()]
     tiles = [_count_scored(spec, subject) for subject in subjects]
-    draws = draw_parameters(spec.search.space, spec.data.image_size_px)
     judged = len(choose_categories(spec, root, []))  # as `study create` counts them, whichever are chosen
     studies = []
     for subject, count in zip(subjects, tiles, strict=True):
@@ -146,7 +152,8 @@ def plan_studies(
         costs = probe.costs.scale(count / tiles[0])
         seconds = _reckon(spec, subject.category, costs, draws, done) if done < spec.search.trials else None
         confirm_seconds = reckon_confirmation(spec, subject.category, costs, draws)
-        studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), done, cache, judged))
+        outputs = _count_outputs(spec, subject, probe, draws)
+        studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), outputs, done, cache, judged))
     mean = resolve_mean([study.locked_scenes for study in studies], **_read_terms(spec))
     return CostPlan(tuple(studies), measured_on, probe, mean)
 
@@ -172,6 +179,7 @@ def _plan(
     subject: _Subject,
     probe: Probe,
     times: tuple[Range | None, Range],
+    outputs: OutputTotal,
     done: int,
     cache: ArrayStore,
     categories: int,
@@ -180,9 +188,10 @@ def _plan(
     seconds, confirm_seconds = times
     split, geometries = subject.split, subject.geometries
     there = {size: is_decoded(cache, split.fit, geometry) for size, geometry in geometries.items()}
-    anomalies = _count_anomalies(spec, subject.category)
+    anomalies = count_anomalies(spec, subject.category)
     made = anomalies + spec.scoring.exam_images
     start = sum(_count_start(probe.making[size], split, made, is_there) for size, is_there in there.items())
+    start += outputs.images * statistics.fmean(costs.frozen_seconds for costs in probe.outputs.values())
     scenes = (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD))
     return CategoryPlan(
         name=spec.study_name(subject.category),
@@ -193,8 +202,9 @@ def _plan(
         confirm_seconds=confirm_seconds,
         start_seconds=start if seconds else 0.0,
         cache_bytes=sum(
-            _count_bytes(geometry, split, anomalies, spec.scoring.exam_images) for geometry in geometries.values()
+            count_bytes(geometry, split, anomalies, spec.scoring.exam_images) for geometry in geometries.values()
         ),
+        outputs=outputs,
         is_decoded=all(there.values()),
         locked_scenes=scenes,
         resolution=resolve(*scenes, categories=categories, **_read_terms(spec)),
@@ -209,17 +219,39 @@ def _count_start(making: Making, split: Split, anomalies: int, is_decoded: bool)
 
 def _reckon(spec: Spec, category: str, costs: PartCosts, draws: Sequence[Parameters], done: int) -> Range:
     """Return the seconds of the trials that are left; references are run first."""
-    run_as = spec.references_run(category)
-    references = [spec.reference(name, category) for name, other in run_as.items() if name == other]
     return expect_seconds(
         costs,
-        references[done:],
+        _list_references(spec, category)[done:],
         draws,
         spec.search.trials - done,
         max(0, _count_random(spec) - done),
         spec.training.steps_per_epoch,
         spec.scoring.every_epochs,
     )
+
+
+def _list_references(spec: Spec, category: str) -> list[Parameters | None]:
+    """Return the parameters of the references that are run, in their order; None for the frozen network."""
+    run_as = spec.references_run(category)
+    return [spec.reference(name, category) for name, other in run_as.items() if name == other]
+
+
+def _count_outputs(spec: Spec, subject: _Subject, probe: Probe, draws: Sequence[Parameters]) -> OutputTotal:
+    """Return what the whole search leaves of its frozen blocks' outputs, with trials as the draws are."""
+    references = _list_references(spec, subject.category)
+    trained = [parameters for parameters in references if parameters is not None]
+    sampled = max(0, spec.search.trials - len(references))
+    trials = [*trained, *itertools.islice(itertools.cycle(draws), sampled)]
+    split, scored = subject.split, {}
+    for size, geometry in subject.geometries.items():
+        tiles = count_tiles(geometry, split.fit) / len(split.fit)
+        fitted = min(len(split.fit), spec.scoring.fit_images) * tiles
+        exam = spec.scoring.exam_images * tiles
+        scored[size] = round(
+            fitted + exam + count_tiles(geometry, split.held_out) + count_tiles(geometry, split.search)
+        )
+    others = max(0, len(split.fit) - spec.scoring.fit_images)
+    return count_outputs(spec, probe.outputs, scored, 0 if subject.geometry.is_tiled else others, trials)
 
 
 def _read_terms(spec: Spec) -> _Terms:
@@ -235,39 +267,7 @@ def _count_random(spec: Spec) -> int:
 def _count_scored(spec: Spec, subject: _Subject) -> int:
     """Tiles that one scoring looks at: of normal images to fit on, of held-out ones, and of the exam."""
     split, geometry = subject.split, subject.geometry
-    tiles = _count_tiles(geometry, split.fit) / len(split.fit)
+    tiles = count_tiles(geometry, split.fit) / len(split.fit)
     n_fit = min(len(split.fit), spec.scoring.fit_images)
-    exam = spec.scoring.exam_images * tiles if spec.data.lock == "all" else _count_tiles(geometry, split.search)
-    return round(n_fit * tiles + _count_tiles(geometry, split.held_out) + exam)
-
-
-def _count_tiles(geometry: Geometry, records: Sequence[ImageRecord]) -> int:
-    content_px = measure_content(geometry, [record.path for record in records])
-    return len(Frames(np.empty((len(records), 0)), content_px, geometry).tiles)
-
-
-def _count_anomalies(spec: Spec, category: str) -> int:
-    """Synthetic anomalies in all pools that may be filled: those of the space, and of references outside it."""
-    space = spec.search.space
-    high = space.synthesis_count.high
-    pools = {(kind, intensity, high) for kind in _list_kinds(space) for intensity in space.synthesis_intensity}
-    for name in spec.references:
-        p = spec.reference(name, category)
-        if p is not None:
-            pools |= {(kind, p.synthesis_intensity, max(high, p.synthesis_count)) for kind in KINDS}
-    return sum(size for _, _, size in pools)
-
-
-def _list_kinds(space: Space) -> list[str]:
-    """Return the kinds that a space may draw: all, but for those of a fixed share of nothing."""
-    mix = space.synthesis_mix
-    return [kind for kind in KINDS if isinstance(mix, str) or getattr(mix, kind) > 0]
-
-
-def _count_bytes(geometry: Geometry, split: Split, anomalies: int, exam_images: int) -> int:
-    """Images (3 bytes a pixel), masks (1), and the two together (4): synthetic exam, anomalies to train on."""
-    frame = geometry.frame_px[0] * geometry.frame_px[1]
-    images = sum(len(records) for records in split.roles.values())
-    labelled = len(split.search) + len(split.locked)
-    exam = count_frames(len(split.held_out), exam_images)
-    return frame * (3 * images + labelled + 4 * exam) + 4 * anomalies * geometry.tile_px**2
+    exam = spec.scoring.exam_images * tiles if spec.data.lock == "all" else count_tiles(geometry, split.search)
+    return round(n_fit * tiles + count_tiles(geometry, split.held_out) + exam)

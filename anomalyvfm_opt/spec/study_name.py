@@ -6,10 +6,13 @@ The one place that knows how they are spelled: everybody else builds and reads t
 from dataclasses import dataclass, replace
 from typing import Literal, Self, cast, get_args
 
+from anomalyvfm_opt.spec.shown import show_value
+
 Kind = Literal["search", "replicates", "confirm"]
 
 _SLASH, _MARK = "/", "#"
 SIBLINGS_LIKE = f"%{_MARK}%"  # what SQL's LIKE finds in the names of siblings alone
+CONFIRM_LIKE = f"%{_MARK}confirm"  # likewise of confirmations
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class StudyName:
         kind = kind if mark else "search"
         if not (spec and slash and category) or kind not in get_args(Kind) or (mark and kind == "search"):
             raise ValueError(
-                f"{text!r} is no study's name: <spec>/<category>, or that with #replicates or #confirm"
+                f"{show_value(text)} is no study's name: <spec>/<category>, or that with #replicates or #confirm"
             )
         return cls(spec, category, cast(Kind, kind))
 
@@ -62,9 +65,27 @@ class StudyName:
         return tuple(self.sibling(kind) for kind in get_args(Kind) if kind != "search")
 
 
+def is_category_name(text: str) -> bool:
+    """Return whether a study's name can be put together with that category, and taken apart again."""
+    name = f"any{_SLASH}{text}"
+    try:
+        return StudyName.parse(name) == StudyName("any", text)
+    except ValueError:
+        return False
+
+
 def is_sibling_of(name: str, family: str) -> bool:
     """Return whether a name, which need not be one of ours, is that of a study beside another."""
     return name.startswith(f"{family}{_MARK}")
+
+
+def is_search_of(name: str, spec: str) -> bool:
+    """Return whether a name, which need not be one of ours, is that of a study that searches for a spec."""
+    try:
+        found = StudyName.parse(name)
+    except ValueError:
+        return False
+    return found.spec == spec and found.kind == "search"
 
 
 def guess_spec(text: str) -> str:

@@ -23,6 +23,7 @@ from anomalyvfm_opt.data.split import (
 )
 from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.model.offline_weights import find_caveat
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.study_name import StudyName
 from anomalyvfm_opt.store.division import StoredImage
@@ -82,6 +83,8 @@ def create_studies(
     _announce_resolution(spec, list(splits.values()), say)
     if backbone.is_random:
         say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
+    if caveat := find_caveat(spec.backbone.name, spec.backbone.weights):
+        say(f"OFFLINE WEIGHTS: {caveat}")
     return [spec.study_name(name) for name in splits]
 
 

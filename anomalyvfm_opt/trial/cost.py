@@ -35,6 +35,8 @@ class PartCosts:
     Args:
         step: of one optimiser step of plain LoRA on attention in all blocks.
         adapters, targets, blocks: how much longer or shorter a step takes with each choice.
+        scored_blocks: how much longer or shorter scoring takes with each choice of adapted blocks, since what lies
+            below them was computed before.
         scoring: of an epoch's end: all images through the detector and the scorers.
         frozen: of a trial without an adapter.
         fixed: of a trial beside steps and scoring: adapter in and out, metrics, database, and with
@@ -46,6 +48,7 @@ class PartCosts:
     adapters: dict[str, float]
     targets: dict[str, float]
     blocks: dict[int | str, float]
+    scored_blocks: dict[int | str, float]
     scoring: float
     frozen: float
     fixed: float
@@ -71,7 +74,7 @@ class PartCosts:
         )
         scorings = math.ceil(p.epochs / every_epochs)
         scored = self.fixed + scorings * self.scoring
-        return size.scoring * scored + p.epochs * steps_per_epoch * step
+        return size.scoring * self.scored_blocks[p.adapted_blocks] * scored + p.epochs * steps_per_epoch * step
 
 
 @dataclass(frozen=True)

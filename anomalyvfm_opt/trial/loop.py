@@ -54,6 +54,9 @@ class _Progress:
     def check(self) -> None:
         self.hold.check()
 
+    def begin_step(self) -> None:
+        self.hold.check()
+
     def report(self, epoch: int, value: float) -> None:
         self.store.report(self.trial, epoch, value)
         self.check()
@@ -87,6 +90,11 @@ class TrialLoop:
         worker, grace_s = context.pulse.worker, context.pulse.times.grace_s
         self._store = TrialStore(study, engine, record, worker, grace_s)
         self._settler = Settler(study, engine, record, context.artifacts, worker, context.on_end)
+
+    @property
+    def study_name(self) -> str:
+        """Of the study that it runs trials of."""
+        return self._record.name
 
     def prepare(self) -> None:
         """Get ready for trials now, which `take_turn` does when there is one to take.

@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
 
+from anomalyvfm_opt.store.batch import find_direct
 from anomalyvfm_opt.store.endings import Ending, end_trial
 from anomalyvfm_opt.store.leases import sweep_leases
 from anomalyvfm_opt.store.optuna_private import read_study_id, read_trial_id
@@ -34,7 +35,7 @@ def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
     orphans = sweep_leases(engine, read_study_id(study))
     if not orphans:
         return []
-    dead = [trial for trial in study.get_trials(deepcopy=False) if read_trial_id(trial) in orphans]
+    dead = map(find_direct(study).get_trial, sorted(orphans))
     found = (Outcome.LOST, "its worker died", worker)
     return [trial.number for trial in dead if give_back(engine, trial, *found, waits=False)]
 

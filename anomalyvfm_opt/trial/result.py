@@ -66,6 +66,9 @@ class Progress(Protocol):
     def check(self) -> None:
         """Called often; raises if the trial must stop: InterruptedTrialError or LeaseLostError."""
 
+    def begin_step(self) -> None:
+        """Called before each optimiser step; raises as `check` does."""
+
     def report(self, epoch: int, value: float) -> None:
         """Report the value after an epoch, from 1; epoch 0 is before training."""
 

@@ -19,6 +19,7 @@ from anomalyvfm_opt.store.leases import Lease
 from anomalyvfm_opt.store.optuna_private import find_storage, read_trial_id
 from anomalyvfm_opt.store.outcomes import list_last_outcomes
 from anomalyvfm_opt.store.scores import delete_scores, write_scores
+from anomalyvfm_opt.store.sealed import SEALED, unseal
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.store.trial_record import TrialRecord
@@ -87,12 +88,13 @@ class Settler:
                 trial.set_constraint("unsound", 1.0)  # complete, but nothing is to be built on its value
             labelled = (result.image_keys, result.labels, result.scores)
             write_scores(self._engine, read_trial_id(trial), result.metrics, *labelled, files, result.resampled)
-            self._study.tell(trial, result.value)
+            self._study.tell(trial, SEALED if self._record.kind == "confirm" else result.value)
         except UpdateFinishedTrialError:
             if self._read_state(trial) is not TrialState.COMPLETE:
                 raise
             # by an earlier try of ours whose answer was lost: nobody else completes this trial
         close_trial(self._engine, read_trial_id(trial), str(Outcome.COMPLETED), self._worker)
+        self._unseal()
         result.discard()
         ended = Ended(number=trial.number, outcome=Outcome.COMPLETED, value=result.value, findings=result.findings)
         self._on_end(ended)
@@ -115,18 +117,17 @@ class Settler:
             failure = classify(error)
         patient = wait_out(self, times.outage_s if failure.stop is None else times.drain_s, lambda: None)
         try:
-            outcome = patient.end(trial, lease, failure)
+            failure = patient.end(trial, lease, failure)
         except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError) as away:
             _log.warning("trial %s could not be settled, a later worker finds it: %s", trial.number, away)
-            outcome = failure.outcome
-        except KeyError:  # the study was deleted
-            outcome = Outcome.FENCED
-        self._on_end(Ended(number=trial.number, outcome=outcome, value=None, message=failure.message))
+        except KeyError:
+            failure = _as_deleted(failure)
+        self._on_end(Ended(number=trial.number, outcome=failure.outcome, value=None, message=failure.message))
         if failure.stop is error:
             raise error
         if failure.stop is not None:
             raise failure.stop from error
-        if outcome is Outcome.BUG:
+        if failure.outcome is Outcome.BUG:
             patient.stop_on_bugs(error)
 
     def give_up(self, trial: optuna.Trial, outcome: Outcome, message: str) -> bool:
@@ -148,14 +149,17 @@ class Settler:
         self._on_end(Ended(number=trial.number, outcome=outcome, value=None, message=message))
         return True
 
-    def end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Outcome:
-        """Do what the outcome's policy says, and return the outcome. It is idempotent."""
+    def end(self, trial: optuna.Trial, lease: Lease, failure: Failure) -> Failure:
+        """Do what the outcome's policy says, and return how the trial ended after all. It is idempotent."""
         if failure.outcome is not Outcome.FENCED and not lease.is_held(self._engine):
             failure = replace(failure, outcome=Outcome.FENCED)  # taken over while we were away
         outcome = failure.outcome
         match outcome.policy:
             case Policy.NOTHING:
-                if self._read_state(trial) is not TrialState.COMPLETE:  # as it is if its lease expired after it
+                state = self._read_state(trial)
+                if state is None:
+                    return _as_deleted(failure)
+                if state is not TrialState.COMPLETE:  # as it is if its lease expired after it
                     delete_scores(self._engine, read_trial_id(trial))  # written just before the lease was lost
                 lease.release(self._engine)
             case Policy.RETRY | Policy.RETRY_FEW:
@@ -167,11 +171,17 @@ class Settler:
                 self._finish(trial, TrialState.PRUNED, failure)
             case Policy.FAIL:
                 self._finish(trial, TrialState.FAIL, failure)
-        return outcome
+        return failure
 
     def _finish(self, trial: optuna.Trial, state: TrialState, failure: Failure) -> None:
         ending = Ending(state=state, outcome=str(failure.outcome), message=failure.message, worker=self._worker)
         end_trial(self._engine, read_trial_id(trial), ending)
+        self._unseal()
+
+    def _unseal(self) -> None:
+        """After the last trial of a confirmation, whatever it came to, its values can be seen."""
+        if self._record.kind == "confirm":
+            unseal(self._engine, self._record.study_id)
 
     def _give_back(self, trial: optuna.Trial, outcome: Outcome, message: str) -> None:
         frozen = find_storage(self._study).get_trial(read_trial_id(trial))
@@ -200,3 +210,8 @@ class Settler:
             "this is a bug; the tracebacks stand in `anomalyvfm-opt study show --json` of that study;"
             f" once it is mended: anomalyvfm-opt study resume {self._record.name}",
         ) from error
+
+
+def _as_deleted(failure: Failure) -> Failure:
+    """Return what a failure is of a trial whose study was deleted; what ends the worker still does."""
+    return replace(failure, outcome=Outcome.FENCED, message="its study was deleted")

@@ -17,6 +17,7 @@ from anomalyvfm_opt.store.leases import Lease, LeaseLostError
 from anomalyvfm_opt.store.looks import write_look
 from anomalyvfm_opt.store.optuna_private import read_trial_id
 from anomalyvfm_opt.store.planned import Planned
+from anomalyvfm_opt.store.sealed import unseal
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.store.trial_record import TrialRecord
@@ -74,6 +75,8 @@ class TrialStore:
             _log.warning("trial %s of %s: its worker died; given back", number, self._record.name)
         state = read_state(self._engine, self._record.study_id)
         usage = count_usage(self._engine, self._record.study_id)
+        if self._record.kind == "confirm" and usage.is_used_up and not usage.held:
+            unseal(self._engine, self._record.study_id)  # the worker that ended the last trial may have died then
         if state.name == "stopped" or usage.is_used_up:
             return Turn.WAIT if usage.held and state.name != "stopped" else Turn.DONE
         if state.name == "paused":

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from anomalyvfm_opt.evaluation.student import student_quantile
+from anomalyvfm_opt.store.confirmation_plan import Terms
 from anomalyvfm_opt.verdict.compare import Difference, Source
 from anomalyvfm_opt.verdict.resolution import find_widths
 
@@ -24,23 +25,6 @@ _KEEP = "keep the baseline"
 
 Verdict = Literal["ADOPT", "KEEP_BASELINE", "INCONCLUSIVE"]
 Reason = Literal["gain", "no_gain", "cost", "too_few_scenes", "too_few_seeds", "no_models"]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a gain has to be, said before it is looked at.
-
-    Args:
-        min_gain: what the true gain has to exceed (AUROC, 0-1).
-        confidence: that all intervals judged together hold their true gain, 0-1.
-        max_cost_ratio: finalist to baseline, the dearer of training and inference; None: at any cost.
-        judged: how many gains are judged together (Bonferroni); 1 for the mean over categories.
-    """
-
-    min_gain: float
-    confidence: float
-    max_cost_ratio: float | None
-    judged: int
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.spec.references import FROZEN
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan, set_terms
+from anomalyvfm_opt.verdict.plan import set_terms
 from anomalyvfm_opt.verdict.predictions import RULE, Prediction, predict_by_rule
 from anomalyvfm_opt.verdict.race import list_entrants, name_entrant
 from anomalyvfm_opt.verdict.replicates import name_baseline

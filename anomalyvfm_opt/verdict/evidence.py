@@ -6,17 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.spec.shown import show_value
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.store.confirmations import StoredConfirmation
 from anomalyvfm_opt.store.looks import Opening
 from anomalyvfm_opt.store.predictions import StoredPrediction
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.verdict.runs import Arm, Run
 from anomalyvfm_opt.verdict.smoothing import Observed
 
 
 class NotConfirmedError(EnvironmentMissingError):
     """There is no verdict yet."""
+
+
+def explain_unreadable(study_name: str, error: Exception) -> NotConfirmedError:
+    """Return what to say where what is stored of a confirmation cannot be read."""
+    return NotConfirmedError(
+        f"the confirmation of {study_name} cannot be read: {type(error).__name__}: {show_value(str(error), 200)}",
+        "its rows were not written by this program, or are damaged: restore them from an export or a backup",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ import numpy as np
 
 from anomalyvfm_opt.evaluation.lights import LightGain, compare_lights
 from anomalyvfm_opt.evaluation.resample import bootstrap_difference, bootstrap_models
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.store.looks import Opening
 from anomalyvfm_opt.verdict.compare import Difference, compare_arms
 from anomalyvfm_opt.verdict.decide import LEAST_SCENES, Ruling, decide, smallest_gain
 from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, Evidence
 from anomalyvfm_opt.verdict.noise import expect_luck
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.predictions import Judged, Prediction
 from anomalyvfm_opt.verdict.replicates import Noise, find_noise
 from anomalyvfm_opt.verdict.roi import ArmCost, Roi

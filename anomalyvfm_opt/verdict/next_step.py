@@ -7,12 +7,14 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.spec.contradictions import LEAST_NOISE_SEEDS
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN
+from anomalyvfm_opt.spec.shown import shorten
 from anomalyvfm_opt.store.budget import Usage
+from anomalyvfm_opt.store.confirmation_plan import FINALIST, ConfirmationPlan
 from anomalyvfm_opt.store.confirmations import StoredConfirmation
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.draft import Circumstances, draft_plan, foretell
-from anomalyvfm_opt.verdict.plan import FINALIST, ConfirmationPlan
+from anomalyvfm_opt.verdict.evidence import explain_unreadable
 from anomalyvfm_opt.verdict.predictions import Prediction
 from anomalyvfm_opt.verdict.race import enter, list_rivals, name_entrant
 from anomalyvfm_opt.verdict.replicates import (
@@ -185,13 +187,21 @@ def _find_trial(state: ConfirmationState, number: int) -> Parameters:
 
 
 def _refuse_late(state: ConfirmationState, wishes: Wishes) -> None:
-    """Refuse what contradicts the plan; wishes that agree with it change nothing."""
-    plan = ConfirmationPlan.from_json(state.rounds[-1].plan, state.study.spec.data.image_size_px)
+    """Refuse what contradicts the plan; wishes that agree with it change nothing.
+
+    Raises:
+        NotConfirmedError: the plan cannot be read.
+        UsageError: a wish contradicts it.
+    """
+    try:
+        plan = ConfirmationPlan.from_json(state.rounds[-1].plan, state.study.spec.data.image_size_px)
+    except ValueError as error:
+        raise explain_unreadable(state.study.name, error) from error
     finalist = plan.arms[FINALIST].label
     is_other = wishes.finalist is not None and name_entrant(wishes.finalist) != finalist
     if is_other or wishes.seeds not in (None, plan.seeds):
         raise UsageError(
-            f"the confirmation of {state.study.name} was planned with {finalist} and {plan.seeds} seeds,"
+            f"the confirmation of {state.study.name} was planned with {shorten(finalist)} and {plan.seeds} seeds,"
             " and is not changed any more",
             "a further one is counted as another look at the locked images: --again",
         )

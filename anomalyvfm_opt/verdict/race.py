@@ -12,7 +12,7 @@ from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.verdict.encoding import round_parameters
 from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
-from anomalyvfm_opt.verdict.smoothing import Observed, Smoother, choose_finalists
+from anomalyvfm_opt.verdict.smoothing import Observed, Smoothed, Smoother, choose_finalists
 
 _PREFIX = "trial "
 
@@ -67,24 +67,25 @@ def enter(study: StudyRecord, smoother: Smoother) -> dict[str, Parameters]:
 
 
 def list_entrants(study: StudyRecord, smoother: Smoother, runs: Sequence[Run]) -> list[Entrant]:
-    """List those in the race with at least one fresh seed done, best mean first."""
-    observed = {found.number: found for found in smoother.estimates}
-    entrants = [
-        _to_entrant(study, smoother, observed[int(name.removeprefix(_PREFIX))].value, arm)
-        for name, arm in group_arms(runs).items()
-        if name.startswith(_PREFIX) and arm.done
-    ]
-    return sorted(entrants, key=lambda entrant: -entrant.mean)
+    """List those in the race with at least one fresh seed done, best mean first.
+
+    An arm of no observed trial, without parameters, or without a scorer that all of its seeds have, is none of
+    ours: it does not race.
+    """
+    observed = {name_entrant(found.number): found for found in smoother.estimates}
+    arms = group_arms(runs).items()
+    entrants = [_to_entrant(study, smoother, observed[name], arm) for name, arm in arms if name in observed]
+    return sorted(filter(None, entrants), key=lambda entrant: -entrant.mean)
 
 
-def _to_entrant(study: StudyRecord, smoother: Smoother, search_value: float, arm: Arm) -> Entrant:
+def _to_entrant(study: StudyRecord, smoother: Smoother, found: Smoothed, arm: Arm) -> Entrant | None:
     scorer = arm.choose_scorer(study.spec.scoring.objective)
     if arm.parameters is None or scorer is None:
-        raise ValueError(f"{arm.name} has no parameters or no scorer")
+        return None
     return Entrant(
-        number=int(arm.name.removeprefix(_PREFIX)),
+        number=found.number,
         parameters=arm.parameters,
-        search_value=search_value,
+        search_value=found.value,
         smoothed=smoother.predict(arm.parameters),
         scorer=scorer,
         values=arm.list_values(scorer),

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
+from anomalyvfm_opt.store.confirmation_plan import ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.looks import list_openings, list_searches_on_locked
 from anomalyvfm_opt.store.predictions import list_predictions
@@ -15,8 +16,15 @@ from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.trials import list_trials
-from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, Evidence, LockedImages, NotConfirmedError, Spent
-from anomalyvfm_opt.verdict.plan import ArmPlan, ConfirmationPlan
+from anomalyvfm_opt.verdict.evidence import (
+    ArmEvidence,
+    Case,
+    Evidence,
+    LockedImages,
+    NotConfirmedError,
+    Spent,
+    explain_unreadable,
+)
 from anomalyvfm_opt.verdict.read_confirmation import list_rounds
 from anomalyvfm_opt.verdict.read_trials import list_observed, list_runs, list_sibling_runs
 from anomalyvfm_opt.verdict.runs import Arm, group_arms
@@ -79,8 +87,15 @@ def read_evidence(store: Store, study: StudyRecord, number: int | None = None) -
     """Read a round of a study's confirmation; the latest where none is named.
 
     Raises:
-        NotConfirmedError: there is none, or its trainings are not over.
+        NotConfirmedError: there is none, its trainings are not over, or what is stored of it cannot be read.
     """
+    try:
+        return _read_evidence(store, study, number)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise explain_unreadable(study.name, error) from error
+
+
+def _read_evidence(store: Store, study: StudyRecord, number: int | None) -> Evidence:
     hint = f"anomalyvfm-opt confirm {study.name}"
     sibling = find_sibling(store.engine, study, "confirm")
     rounds = list_rounds(store.engine, study)

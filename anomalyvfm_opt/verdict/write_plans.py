@@ -12,6 +12,7 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.next_step import PlanRound
+from anomalyvfm_opt.verdict.plan import list_trials
 from anomalyvfm_opt.verdict.replicates import list_reference_retrainings
 
 
@@ -31,7 +32,7 @@ def plan_round(store: Store, study: StudyRecord, step: PlanRound) -> int:
     Returns:
         How many trials are new: none where somebody else was first, whose plan stays.
     """
-    trials = step.plan.list_trials(study.spec, study.name, step.number)
+    trials = list_trials(step.plan, study.spec, study.name, step.number)
     predictions = [(one.source, one.gain, one.note) for one in step.predictions]
 
     def write(connection: Connection, sibling_id: int) -> bool:

@@ -71,6 +71,7 @@ def drain(
 def reap_all(db: DatabaseOption = None) -> None:
     """Give back the trials of dead workers now; any running worker does it between its trials as well."""
 
+    from anomalyvfm_opt.store.deletions import passed_over
     from anomalyvfm_opt.store.selection import select_families
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.workers import forget_workers
@@ -79,10 +80,10 @@ def reap_all(db: DatabaseOption = None) -> None:
     store = open_store(db)
     found = 0
     for record in select_families(store.engine, []):
-        study = store.study(record.name)
-        for number in reap(study, store.engine, "worker reap"):
-            found += 1
-            say(f"{record.name} trial {number}: its worker died; given back")
+        with passed_over(record.name, say):
+            for number in reap(store.study(record.name), store.engine, "worker reap"):
+                found += 1
+                say(f"{record.name} trial {number}: its worker died; given back")
     forgotten = forget_workers(store.engine, _FORGET_DAYS)
     say(f"{found} trials given back, {forgotten} workers forgotten that ended {_FORGET_DAYS} days ago or earlier")
 

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -83,16 +84,19 @@ class LiveTable:
             table.add_column(head, no_wrap=True, overflow="ellipsis")
         with self._lock:
             for state in states:
-                cells = (str(state.slot.number), state.slot.place, state.note, str(state.restarts.total))
-                table.add_row(*cells, Text(escape(self._last.get(state.slot.number, ""))))
-        self._live.update(Group(table, *map(Text, self._describe_studies())))
+                last = self._last.get(state.slot.number, "")
+                cells = (str(state.slot.number), state.slot.place, state.note, str(state.restarts.total), last)
+                table.add_row(*(Text(escape(cell)) for cell in cells))
+        self._live.update(Group(table, *(Text(escape(line)) for line in self._describe_studies())))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self._live.stop()
+        with suppress(OSError):  # it was closed
+            self._live.stop()
 
     def _print(self, line: str) -> None:
-        self._live.console.print(Text(escape(line)))
+        with suppress(OSError):  # likewise: work goes on without it
+            self._live.console.print(Text(escape(line)))
 
 
 def open_display(describe_studies: Callable[[], list[str]]) -> Display:

@@ -87,7 +87,7 @@ def launch(
     from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.cli.fleet.slurm import launch_on_slurm, read_request
     from anomalyvfm_opt.launch.places import Needs
-    from anomalyvfm_opt.store.selection import select_families
+    from anomalyvfm_opt.store.selection import select_families, select_left
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.worker.slots import lay_out
 
@@ -105,7 +105,7 @@ def launch(
     if engine is EngineName.RAY:
         needs = Needs(1.0 if gpus_per_worker is None else gpus_per_worker, cpus_per_worker)
         options = RayOptions(address, needs, count, detach is True, elastic)
-        raise typer.Exit(launch_on_ray(context, store, lambda: select_families(store.engine, names), options))
+        raise typer.Exit(launch_on_ray(context, store, lambda: select_left(store.engine, names), options))
     arguments = ["--cache-gib", str(cache_gib), "--grace-s", str(grace_s), "--hang-s", str(hang_s)]
     arguments += ["--drain-s", str(drain_s), "--outage-s", str(outage_s)]
     arguments += _list_given(names, db, data, weights)
@@ -116,7 +116,7 @@ def launch(
     slots, placed = lay_out(count, device)
     arguments = [*placed, *arguments]
     say(f"{len(slots)} workers by engine {engine}: {', '.join(slot.place for slot in slots)}")
-    raise typer.Exit(run_fleet(store, lambda: select_families(store.engine, names), slots, arguments))
+    raise typer.Exit(run_fleet(store, lambda: select_left(store.engine, names), slots, arguments))
 
 
 def _refuse_of_another(context: typer.Context, engine: EngineName) -> None:

@@ -127,9 +127,9 @@ def _refuse_private_database(context: typer.Context, store: "Store", nodes: "lis
     import ray.util
 
     from anomalyvfm_opt.errors import EnvironmentMissingError
-    from anomalyvfm_opt.store.engine import URL_VARIABLE
+    from anomalyvfm_opt.store.url import URL_VARIABLE, read_variable
 
-    is_named = context.params.get("db") is not None or bool(os.environ.get(URL_VARIABLE))
+    is_named = context.params.get("db") is not None or read_variable() is not None
     here = (ray.util.get_node_ip_address(), "127.0.0.1")
     elsewhere = [node.address for node in nodes if node.address not in here]
     if elsewhere and not is_named:

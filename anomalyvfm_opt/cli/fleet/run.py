@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from types import FrameType
 
 from optuna.exceptions import StorageInternalError
@@ -15,10 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyvfm_opt.cli.fleet.display import Display, open_display
 from anomalyvfm_opt.cli.output import print_table, say
-from anomalyvfm_opt.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, AnomalyVFMOptError
+from anomalyvfm_opt.errors import EXIT_BUG, EXIT_DONE, AnomalyVFMOptError
 from anomalyvfm_opt.launch.base import Launcher, Slot
 from anomalyvfm_opt.launch.local import LocalLauncher
 from anomalyvfm_opt.launch.supervise import SlotState, Supervisor
+from anomalyvfm_opt.signals import EXIT_CODES, heard
 from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.retries import list_retries, read_clock
 from anomalyvfm_opt.store.store import Store
@@ -27,12 +29,6 @@ from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.store.workers import bury_worker
 
 _STUDIES_S = 2.0
-_SIGNALS = {
-    signal.SIGINT: EXIT_INTERRUPTED,
-    signal.SIGTERM: EXIT_TERMINATED,
-    signal.SIGUSR2: EXIT_TERMINATED,
-    signal.SIGHUP: EXIT_TERMINATED,
-}
 
 
 @dataclass
@@ -89,19 +85,19 @@ def run_fleet(
         return [*arguments, "--name", watched.name(slot, start)]
 
     supervisor = Supervisor(launcher, slots, name_worker, watched.note, watched.display.refresh)
-    _pass_on_signals(supervisor)
-    try:
-        exit_code = supervisor.run()
-    finally:
-        launcher.signal(signal.SIGTERM)  # after an error of ours nobody would look after the workers any more
-        watched.display.close()
-    try:
-        records = select()
-        _print_summary(store, records, supervisor.states, watched.crashes, since)
-        if exit_code == EXIT_DONE and _say_stopped(store, records):
-            return EXIT_BUG
-    except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError) as error:
-        say(f"no summary: {str(error).splitlines()[0]}")
+    with heard(partial(_pass_on, supervisor)):
+        try:
+            exit_code = supervisor.run()
+        finally:
+            launcher.signal(signal.SIGTERM)  # after an error of ours nobody would look after the workers any more
+            watched.display.close()
+        try:
+            records = select()
+            _print_summary(store, records, supervisor.states, watched.crashes, since)
+            if exit_code == EXIT_DONE and _say_stopped(store, records):
+                return EXIT_BUG
+        except (SQLAlchemyError, StorageInternalError, AnomalyVFMOptError, OSError) as error:
+            say(f"no summary: {str(error).splitlines()[0]}")
     return exit_code
 
 
@@ -110,15 +106,10 @@ def invent_family() -> str:
     return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
-def _pass_on_signals(supervisor: Supervisor) -> None:
+def _pass_on(supervisor: Supervisor, number: int, _frame: FrameType | None) -> None:
     """Pass on what is to end us to the workers, and end with the last of them."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        passed_on = signal.SIGTERM if number == signal.SIGHUP else number  # a worker knows no SIGHUP
-        supervisor.stop(passed_on, _SIGNALS[signal.Signals(number)])
-
-    for number in _SIGNALS:
-        signal.signal(number, stop)
+    passed_on = signal.SIGTERM if number == signal.SIGHUP else number  # which a worker of nohup does not hear
+    supervisor.stop(passed_on, EXIT_CODES[signal.Signals(number)])
 
 
 def _describe_studies(store: Store, select: Callable[[], list[StudyRecord]]) -> Callable[[], list[str]]:

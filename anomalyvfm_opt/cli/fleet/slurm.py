@@ -1,6 +1,5 @@
 """`worker launch --engine slurm`: an array of jobs, each with one worker."""
 
-import os
 import secrets
 import shutil
 import signal
@@ -17,11 +16,11 @@ import typer
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.errors import (
     EXIT_DONE,
-    EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     EnvironmentMissingError,
     UsageError,
 )
+from anomalyvfm_opt.signals import EXIT_CODES, hear
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.launch.slurm import Request
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 _LOOK_S = 2.0
 _FILES_S = 60.0  # a result may be seen this late on a network file system
 _DEFAULT_TIME = "4:00:00"
-_SIGNALS = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED, signal.SIGHUP: EXIT_TERMINATED}
 
 TimeOption = Annotated[
     str | None,
@@ -95,10 +93,10 @@ def launch_on_slurm(request: "Request", arguments: Sequence[str], is_detached: b
         EnvironmentMissingError: Slurm does not answer.
     """
     from anomalyvfm_opt.launch.slurm import make_executor, submit
-    from anomalyvfm_opt.store.engine import URL_VARIABLE
     from anomalyvfm_opt.store.home import state_folder
+    from anomalyvfm_opt.store.url import read_variable
 
-    if "--db" not in arguments and not os.environ.get(URL_VARIABLE):
+    if "--db" not in arguments and read_variable() is None:
         say("the database is this host's own: jobs on other hosts will not reach it, see docs/slurm.md")
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     folder = state_folder() / "slurm" / name
@@ -139,8 +137,7 @@ class _Watch:
 
     def run(self) -> int:
         """Watch until no task is in the queue."""
-        for number in _SIGNALS:
-            signal.signal(number, self._stop)
+        hear(self._stop)
         said = ""
         while True:
             states = self._read_queue()
@@ -197,6 +194,6 @@ class _Watch:
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         from anomalyvfm_opt.launch.slurm import cancel
 
-        self._stop_code = self._stop_code or _SIGNALS[signal.Signals(number)]
+        self._stop_code = self._stop_code or EXIT_CODES[signal.Signals(number)]
         if not cancel(self._job_id):
             say(f"the jobs go on: Slurm did not take scancel {self._job_id}; repeat it")
