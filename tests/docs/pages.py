@@ -9,7 +9,9 @@ README = ROOT / "README.md"
 SPEC_PAGE = ROOT / "docs" / "spec.md"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_MARK = re.compile(r"<!-- test: (run|run on postgresql|run on several hosts|skip: [^>]+?) -->\n\Z")
+_MARK = re.compile(
+    r"<!-- test: (run|run on postgresql|run on several hosts|run on a finished study|skip: [^>]+?) -->\n\Z"
+)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -25,7 +27,13 @@ class Block:
 
 
 def list_pages() -> list[Path]:
-    return [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        README,
+        ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ]
 
 
 def list_blocks(page: Path) -> list[Block]:

@@ -56,6 +56,15 @@ def test_the_picture_has_every_layer_in_order() -> None:
     assert drawn == [room for room in rooms if (ROOT / "anomalyvfm_opt" / room).is_dir()]
 
 
+def test_the_linters_page_has_every_check() -> None:
+    page = (ROOT / "docs" / "linter.md").read_text(encoding="utf-8").partition("## The checks")[2]
+    told = re.findall(r"^\| `(\w+)` \|", page.partition("\n## ")[0], re.MULTILINE)
+    sources = (ROOT / "anomalyvfm_opt" / "evaluation" / "linter").glob("*.py")
+    made = {name for source in sources for name in re.findall(r'Finding\(\s*"(\w+)"', source.read_text("utf-8"))}
+    assert sorted(told) == sorted(made)
+    assert "prefix_differs" in made
+
+
 def test_the_index_has_every_decision_by_its_title() -> None:
     titles = [page.read_text(encoding="utf-8").splitlines()[0][2:] for page in sorted(DECISIONS.glob("0*.md"))]
     rows = re.findall(

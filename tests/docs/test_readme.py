@@ -13,6 +13,7 @@ import pytest
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from tests.docs.pages import README, ROOT, list_blocks
 from tests.integration.external_server import DATABASE, ExternalServer
+from tests.integration.program import CATEGORY, FinishedStudy, Program
 
 SHELL_BLOCKS = [block for block in list_blocks(README) if block.language == "sh"]
 SIBLINGS = ("", "#replicates")  # of a study that is not confirmed
@@ -41,9 +42,12 @@ def workplace() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def run_blocks(mark: str, workplace: Path, first: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_blocks(
+    mark: str, workplace: Path, first: str, study: str = "offline_quick/bracket", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run all blocks of a mark as one script in the workplace; the first that fails ends it."""
-    commands = "\n".join(block.text for block in SHELL_BLOCKS if block.mark == mark)
+    blocks = "\n".join(block.text for block in SHELL_BLOCKS if block.mark == mark)
+    commands = blocks.replace("offline_quick/bracket", study).replace("bracket", study.partition("/")[2])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANOMALYVFM_OPT_")}
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ours = {"PATH": search, "ANOMALYVFM_OPT_HOME": str(workplace / "home"), "DIR": "images", **environment}
@@ -73,3 +77,14 @@ def test_the_commands_run(workplace: Path, external_server: ExternalServer) -> N
     names = external_server.admin("SELECT study_name FROM studies ORDER BY 1", DATABASE)
     families = [(f"offline_quick/{category}{sibling}",) for category in ("brick", "grass") for sibling in SIBLINGS]
     assert names == families
+
+
+def test_what_you_get_is_what_it_says(program: Program, finished_study: FinishedStudy, tmp_path: Path) -> None:
+    """From study to heat map in three lines."""
+    ours = {"ANOMALYVFM_OPT_HOME": str(program.cluster.home), "DIR": str(program.data)}
+    done = run_blocks("run on a finished study", tmp_path, "true", finished_study.name, **ours)
+    assert "are those of the trial within" in done.stderr
+    assert "all files are whole" in done.stderr
+    overlays = {path.name for path in (tmp_path / "results" / "overlays").iterdir()}
+    assert overlays == {path.name for path in (program.data / CATEGORY / "test_public" / "bad").iterdir()}
+    assert len((tmp_path / "results" / "scores.csv").read_text().splitlines()) == 1 + len(overlays)

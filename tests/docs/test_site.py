@@ -73,7 +73,7 @@ def test_a_dead_link_or_a_broken_diagram_fails_the_build(line: str, complaint: s
     docs.mkdir()
     for name in ("data.md", "site_hook.py"):
         (docs / name).write_text((ROOT / "docs" / name).read_text(encoding="utf-8"), encoding="utf-8")
-    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
+    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"):
         (tmp_path / name).write_text("# A page\n", encoding="utf-8")
     (docs / "page.md").write_text(f"# A page\n\n{line}\n", encoding="utf-8")
     shared = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[0]

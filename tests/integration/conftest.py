@@ -1,5 +1,6 @@
 """A study store with one small study, and trials that cost nothing."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,12 +44,16 @@ def make_spec(**search: Any) -> Spec:
     )
 
 
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def make_new_study(spec: Spec) -> NewStudy:
     images = tuple(
-        StoredImage(key, "search", label, key, None, "00")
+        StoredImage(key, "search", label, key, None, sha256(key))
         for key, label in zip(KEYS, ("good", "bad"), strict=True)
     )
-    return NewStudy(spec, "tile", "/data", "split", "weights", images)
+    return NewStudy(spec, "tile", "/data", sha256("split"), sha256("weights"), images)
 
 
 def run_quickly(request: TrialRequest, progress: Progress) -> TrialResult:

@@ -10,7 +10,18 @@ from typer.testing import CliRunner
 from anomalyvfm_opt.cli.main import app
 
 ALWAYS = ("packages", "state_folder", "disk", "database", "password", "server", "latency", "clock", "rights")
-ALWAYS += ("schema", "optuna_schema", "connections", "torch", "device", "threads", "weights", "data")
+ALWAYS += (
+    "schema",
+    "optuna_schema",
+    "roles",
+    "origins",
+    "connections",
+    "torch",
+    "device",
+    "threads",
+    "weights",
+    "data",
+)
 OURS = [name for name in os.environ if name.startswith("ANOMALYVFM_OPT_")]
 
 

@@ -27,7 +27,7 @@ from anomalyvfm_opt.verdict.confirm import advance
 from anomalyvfm_opt.verdict.next_step import Stage, Wishes
 from anomalyvfm_opt.verdict.read_trials import list_runs
 from anomalyvfm_opt.verdict.runs import Run
-from tests.integration.conftest import Bench
+from tests.integration.conftest import Bench, sha256
 from tests.integration.trial_states import run_to_end
 
 SCENES = 12  # of each label: locked, and as many to search on
@@ -179,7 +179,7 @@ class Families(Store):
             content[key] = {**content[key], **value} if isinstance(value, dict) else value
         spec = Spec.model_validate(content)
         stored = make_images(images or f"{name}/{category}")
-        new = NewStudy(spec, category, "/data", "split", "weights", stored, judged=judged)
+        new = NewStudy(spec, category, "/data", sha256("split"), sha256("weights"), stored, judged=judged)
         distributions = list_distributions(spec.search.space)
         references = {
             reference: fix_parameters(spec.reference(reference, category), distributions)

@@ -22,6 +22,7 @@ import pytest
 import torch
 
 from anomalyvfm_opt.cli.main import run
+from anomalyvfm_opt.signals import EXIT_CODES
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.budget import Usage, count_usage
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
@@ -215,7 +216,7 @@ def _warnings_shown_on(stderr: io.StringIO) -> Iterator[None]:
 @contextlib.contextmanager
 def _left_as_it_was() -> Iterator[None]:
     """Put back what a worker changes of its process: who hears its signals, and torch's threads."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
+    handlers = {number: signal.getsignal(number) for number in EXIT_CODES}
     threads = torch.get_num_threads()
     try:
         yield

@@ -15,10 +15,11 @@ import pytest
 from anomalyvfm_opt.store.budget import Usage, count_usage
 from anomalyvfm_opt.store.division import list_images
 from anomalyvfm_opt.store.embedded.binaries import find_installation
-from anomalyvfm_opt.store.engine import make_engine, normalise_url
+from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.roles import Roles, apply_roles
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import load_study
+from anomalyvfm_opt.store.url import normalise_url
 from tests.docs.pages import ROOT, list_blocks
 from tests.integration.external_server import ADMIN, DATABASE, USER, ExternalServer, run_external_server
 from tests.integration.program import CATEGORY, Program, finish, wait_for, write_spec

@@ -34,6 +34,10 @@ def _first(folder: Path) -> Path:
     return sorted(path for path in folder.iterdir() if path.is_file())[0]
 
 
+def _unspeakable(place: Place) -> None:
+    (place.data / CATEGORY).rename(place.data / "brick#2")
+
+
 def _cut_off(place: Place) -> None:
     image = _first(place.data / CATEGORY / "train/good")
     image.write_bytes(image.read_bytes()[:600])
@@ -117,6 +121,7 @@ BAD_DATA = {
         _few_scenes, 2, ("lock: half needs at least 20 of each", "use lock: all")
     ),
     "the category's own folder": BadInput(_one_level_deep, 2, ("{data}", "{folder}")),
+    "a category that no study can be named after": BadInput(_unspeakable, 2, ("brick#2", "rename its folder")),
     "a broken link": BadInput(_broken_link, 2, ("999_regular.png",)),
     "pixels in floating point": BadInput(_float_tiff, 2, ("998_regular.tiff", "floating-point")),
     "no folder": BadInput(lambda place: shutil.rmtree(place.data), 3, ("{data}", "No such file")),
@@ -156,3 +161,28 @@ def test_a_bad_input_is_one_clear_error_and_changes_nothing(program: Program, pl
     for words in bad.words:
         assert words.format(data=place.data, folder=place.folder) in shown
     assert place.count_rows() == before
+
+
+_LATIN = "caf\udce9"  # as Python reads the bytes of Latin-1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("study", "show", _LATIN),
+        ("study", "create", "no.yaml", "--data", _LATIN),
+        ("study", "delete", "it", "--yes", "--db", _LATIN),
+        ("verdict", _LATIN),
+        ("predict", _LATIN, "image.png"),
+        ("worker", "run", "--study", _LATIN),
+    ],
+    ids=" ".join,
+)
+def test_bytes_that_are_no_text_are_refused_in_words(program: Program, arguments: tuple[str, ...]) -> None:
+    shown = assert_one_error(program.run_here(*arguments), 2)
+    assert "the argument 'caf\\udce9' is not UTF-8" in shown
+
+
+def test_a_variable_that_is_no_text_is_refused_by_its_name(program: Program) -> None:
+    shown = assert_one_error(program.run_here("study", "list", ANOMALYVFM_OPT_DATA=_LATIN), 2)
+    assert "ANOMALYVFM_OPT_DATA is not UTF-8" in shown

@@ -13,11 +13,13 @@ from tests.integration.program import (
     FinishedStudy,
     Program,
     assert_one_error,
+    finish,
     make_tiny,
     write_spec,
 )
 
 EXIT_CODES = {"ADOPT": 0, "KEEP_BASELINE": 10, "INCONCLUSIVE": 11}
+_NINE_TRAININGS_S = 900.0  # on a busy machine
 TERMS = {"noise_seeds": 3, "finalists": 1, "race_seeds": 2, "seeds": 3}
 
 
@@ -120,7 +122,7 @@ def confirmed(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Con
     assert program.run_here("predict-gain", name, "0.3", "--source", "an optimist").returncode == 0
     before = program.run_here("verdict", name)
     planned = program.run_here("confirm", name, "--no-wait")
-    done = program.run("confirm", "whole", "--workers", "1")
+    done = finish(program.start("confirm", "whole", "--workers", "1"), _NINE_TRAININGS_S)
     repeated = program.run_here("confirm", name, "--no-wait")
     return Confirmed(name, before, planned, done, repeated)
 
@@ -181,6 +183,27 @@ def test_predictions_are_answered_and_no_more_are_taken(program: Program) -> Non
     shown = assert_one_error(program.run_here("predict-gain", "whole/brick", "0.01"), 2)
     assert "the locked images of whole/brick have been opened" in shown
     assert "How good each source has been" in program.run_here("predictions", "whole").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", [None, "--baseline", "--frozen"])
+def test_the_finalist_is_exported_with_its_verdict(
+    program: Program, confirmed: Confirmed, tmp_path: Path, option: str | None
+) -> None:
+    done = program.run_here("model", "export", confirmed.name, str(tmp_path / "it"), *([option] if option else []))
+    assert done.returncode == 0, done.stderr
+    provenance = json.loads((tmp_path / "it" / "detector.json").read_text())["provenance"]
+    verdict = json.loads(program.run_here("verdict", confirmed.name, "--json").stdout)
+    stated = provenance["verdict"]
+    assert stated["is_about_this_trial"] is (option is None)
+    assert stated["finalist"] == verdict["finalist"]["label"]
+    assert (stated["verdict"], stated["gain"]) == (verdict["verdict"], verdict["gain"])
+    guide = (tmp_path / "it" / "README.md").read_text()
+    assert f"{verdict['gain']['estimate']:+.4f} (95% interval {verdict['gain']['low']:+.4f} to" in guide
+    assert ("which is another trial than this" in guide) is (option is not None)
+    if option is None:
+        assert f"trial {provenance['trial']}, the finalist of confirmation round 1" in done.stderr
+        assert stated["finalist"] == f"trial {provenance['trial']}"
 
 
 @pytest.mark.slow

@@ -21,8 +21,8 @@ from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.exam_papers import set_exams
 from anomalyvfm_opt.evaluation.scorer_bank import ScorerBank, Scores
 from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.plan.amounts import count_bytes
 from anomalyvfm_opt.plan.probe import measure
-from anomalyvfm_opt.plan.reckoning import _count_bytes
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.verdict.resolution import resolve
 from tests.integration.place import Place
@@ -169,7 +169,7 @@ def test_the_disk_is_what_the_arrays_take(program: Program, tmp_path: Path, lock
     before = sum(path.stat().st_size for path in tmp_path.glob("*.npy"))
     set_exams(arrays, split, geometry, spec.scoring.exam_images)
     taken = sum(path.stat().st_size for path in tmp_path.glob("*.npy")) - before
-    expected = _count_bytes(geometry, split, 0, spec.scoring.exam_images)
+    expected = count_bytes(geometry, split, 0, spec.scoring.exam_images)
     search_masks = len(split.search) * 64 * 64
     assert before + taken - search_masks == pytest.approx(expected, rel=0.01)
     assert taken - search_masks == pytest.approx(4 * (8 + 9) * 64 * 64, rel=0.01)

@@ -37,6 +37,9 @@ class Silence:
     def check(self) -> None:
         pass
 
+    def begin_step(self) -> None:
+        pass
+
     def report(self, epoch: int, value: float) -> None:
         pass
 

@@ -22,6 +22,7 @@ COMPLETE = """
     INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (901, 0, 0.5, 'FINITE');
     INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (901, 'k', '1'), (902, 'k', '1');
     INSERT INTO anomalyvfm_opt.image_score VALUES (901, 's', 'i', 0, 0.5), (902, 's', 'i', 0, 0.5);
+    INSERT INTO anomalyvfm_opt.lease (study_id, trial_id, worker, expires_at) VALUES (900, 902, 'w', now());
 """
 GONE = """
     DELETE FROM trial_values WHERE trial_id > 900;
@@ -33,7 +34,7 @@ GONE = """
     DELETE FROM studies WHERE study_id = 900;
 """
 DELETE = "DELETE FROM anomalyvfm_opt.image_score WHERE trial_id = {trial}"
-# a table that would be found before the real one
+# a table that would be found before the real one, where an administrator allows temporary ones again
 RIVAL = "CREATE TEMP TABLE trials AS SELECT 901 AS trial_id, 'RUNNING'::trialstate AS state;"
 
 
@@ -60,7 +61,6 @@ def complete(server: ExternalServer) -> Iterator[None]:
         "INSERT INTO trial_params (trial_id, param_name, param_value) VALUES ({trial}, 'p', 1)",
         "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)"
         " VALUES ({trial}, 1, 1, 'FINITE')",
-        f"{RIVAL} {DELETE}",
     ],
 )
 def test_a_worker_changes_nothing_of_a_trial_that_is_complete(server: ExternalServer, sql: str) -> None:
@@ -68,6 +68,20 @@ def test_a_worker_changes_nothing_of_a_trial_that_is_complete(server: ExternalSe
         attempt(server, ROLES.worker, sql.format(trial=901))
     attempt(server, ROLES.worker, sql.format(trial=902))
     attempt(server, USER, sql.format(trial=901))
+
+
+@pytest.mark.usefixtures("complete")
+def test_a_temporary_table_hides_no_trial(server: ExternalServer) -> None:
+    with pytest.raises(
+        psycopg2.errors.InsufficientPrivilege, match="permission denied to create temporary tables"
+    ):
+        attempt(server, ROLES.worker, RIVAL)
+    server.admin(f"GRANT TEMPORARY ON DATABASE {DATABASE} TO {ROLES.worker}")
+    try:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="is complete, and user hands may not"):
+            attempt(server, ROLES.worker, f"{RIVAL} {DELETE.format(trial=901)}")
+    finally:
+        server.admin(f"REVOKE TEMPORARY ON DATABASE {DATABASE} FROM {ROLES.worker}")
 
 
 @pytest.mark.usefixtures("complete")

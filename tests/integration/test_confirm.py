@@ -8,12 +8,12 @@ import pytest
 
 from anomalyvfm_opt.errors import DivergedError, UsageError
 from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.confirmation_plan import ConfirmationPlan
 from anomalyvfm_opt.store.confirmations import StoredConfirmation, list_confirmations
 from anomalyvfm_opt.store.predictions import list_predictions
 from anomalyvfm_opt.store.study_state import set_state
 from anomalyvfm_opt.trial.result import TrialRequest
 from anomalyvfm_opt.verdict.next_step import Stage
-from anomalyvfm_opt.verdict.plan import ConfirmationPlan
 from anomalyvfm_opt.verdict.predictions import RULE_PREDICTIONS
 from anomalyvfm_opt.verdict.read_ledger import predict, read_ledger
 from anomalyvfm_opt.verdict.read_trials import list_observed

@@ -58,12 +58,12 @@ def test_the_lock_half_is_measured_alone_and_a_killed_run_is_resumed(
     out = tmp_path / "rows.jsonl"
     lines = run_benchmark(out)
     rows = [json.loads(line) for line in lines]
-    arms = ["frozen", "v1.1", "best"]
-    assert [row["arm"] for row in rows] in (arms * SEEDS, arms[:2] * SEEDS)  # v1.1 may itself be the best
+    arms = ["frozen", "heads", "v1.1", "best"]
+    assert [row["arm"] for row in rows] in (arms * SEEDS, arms[:3] * SEEDS)  # v1.1 may itself be the best
     assert "| v1.2 = v1.1 " in capsys.readouterr().out
 
-    alone = run_v1_1_on_locked(program, finished_study, rows[1]["seed"])
-    measured = rows[1]["measures"]["locked"]
+    alone = run_v1_1_on_locked(program, finished_study, rows[2]["seed"])
+    measured = rows[2]["measures"]["locked"]
     assert measured.keys() == alone.metrics.keys()
     for scorer, metrics in alone.metrics.items():
         assert measured[scorer]["image_auroc"] == pytest.approx(metrics.image_auroc, abs=1e-6)

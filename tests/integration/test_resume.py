@@ -48,6 +48,9 @@ class Interruption(Silence):
         self.reported: list[tuple[int, float]] = []
 
     def check(self) -> None:
+        pass
+
+    def begin_step(self) -> None:
         if self.steps == self.at_step:
             self.stop()
         self.steps += 1

@@ -64,7 +64,7 @@ def test_a_changed_spec_is_refused_with_the_difference(bench: Bench) -> None:
     with pytest.raises(UsageError, match=r"search\.trials: 6 -> 9"):
         create_study(bench.store, make_new_study(make_spec(trials=9)), REFERENCES)
     changed = replace(make_new_study(make_spec()), split_sha256="other")
-    with pytest.raises(UsageError, match=r"images \(content hash\): split -> other"):
+    with pytest.raises(UsageError, match=r"images \(content hash\): [0-9a-f]{12} -> other"):
         create_study(bench.store, changed, REFERENCES)
 
 
@@ -152,7 +152,12 @@ def test_a_summary_counts_and_names_the_best(bench: Bench) -> None:
     assert (json["state"], json["budget"]) == ("active", {"trials": 6, "used": 2})
     assert json["references"]["frozen"] == {"number": 0, "value": values[0]}
     assert json["best"]["value"] == max(value for value in values if value is not None)
-    assert json["split"] == {"lock": "half", "search_images": 2, "lock_images": 0, "hash": "split"}
+    assert json["split"] == {
+        "lock": "half",
+        "search_images": 2,
+        "lock_images": 0,
+        "hash": bench.record.split_sha256,
+    }
     row = tabulate([summary])[0]
     assert (row.category, row.frozen, row.v1_1) == ("tile", f"{values[0]:.4f}", "-")
     assert row.change == f"{json['best']['value'] - json['references']['frozen']['value']:+.4f}"  # the baseline

@@ -1,8 +1,10 @@
 """What the checks of `doctor` make of what they measure."""
 
 import os
+import shutil
 from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
 from packaging.requirements import Requirement
@@ -146,7 +148,7 @@ def test_packages_outside_of_their_ranges_are_named() -> None:
 
 
 @pytest.mark.parametrize("is_elsewhere", [False, True])
-def test_the_disk_check_says_what_trials_have_left(
+def test_the_disk_check_says_what_the_cache_and_trials_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_elsewhere: bool
 ) -> None:
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
@@ -156,5 +158,31 @@ def test_the_disk_check_says_what_trials_have_left(
         (folder / path).parent.mkdir(parents=True)
         (folder / path).touch()
         os.truncate(folder / path, int(gib * 2**30))  # a hole, which takes no room
+    for path in ("images.npy", "prefix/ab/outputs.npy"):
+        (tmp_path / "cache" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cache" / path).touch()
+        os.truncate(tmp_path / "cache" / path, 2**30)
     where = f" in {folder}" if is_elsewhere else ""
+    assert "; the cache has 2.0 of at most 0 GiB; " in look_at_disk(0).detail
     assert f"; trials' files{where} 2.0 GiB, checkpoints 0.3 GiB; " in look_at_disk(0).detail
+
+
+def test_the_disk_check_fails_where_trials_can_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another disk than the state folder's: mounted without the right to write, or full."""
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setenv(ARTIFACTS_VARIABLE, str(elsewhere / "artifacts"))
+    may, usage = os.access, shutil.disk_usage
+    full = Mock(free=2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full if path == elsewhere else usage(path))
+    found = look_at_disk(0)
+    assert (found.status, "only 0.0 GiB are free for trials' files" in found.detail) == ("fail", True)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != elsewhere and may(path, mode))
+    found = look_at_disk(0)
+    assert (found.status, "trials' files cannot be written to" in found.detail) == ("fail", True)
+    assert ARTIFACTS_VARIABLE in (found.fix or "")
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert look_at_disk(0, is_for_worker=True).status != "fail"  # the check `artifacts` says it then

@@ -35,6 +35,7 @@ def test_shipped_specs_load_under_their_own_name(path: Path) -> None:
 def test_shipped_specs_are_those_that_the_readme_promises() -> None:
     assert {path.stem for path in STUDIES.glob("*.yaml")} == {
         "demo",
+        "dinov2_offline",
         "offline_quick",
         "mvtec_ad",
         "mvtec_ad2",

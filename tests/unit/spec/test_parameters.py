@@ -91,3 +91,31 @@ def test_differences_are_field_by_field() -> None:
         "d: [1] -> (absent)",
         "e: (absent) -> 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rank", "8"),
+        ("rank", 0),
+        ("rank", True),
+        ("alpha_ratio", float("nan")),
+        ("adapted_blocks", "some"),
+        ("dropout", -0.5),
+        ("learning_rate", float("inf")),
+        ("texture", 2),
+        ("adapter", None),
+        ("image_size_px", 0),
+    ],
+)
+def test_what_nothing_could_be_trained_with_is_refused_by_its_name(name: str, value: object) -> None:
+    stored = {**Parameters.from_suggested({**OTHERS, "mix_u1": 0.5, "mix_u2": 0.5}, 64).to_json(), name: value}
+    with pytest.raises(ValueError, match=f"and {name}.* is "):
+        Parameters.from_json(stored, 64)
+
+
+def test_parameters_without_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="parameters should have names, and not be"):
+        Parameters.from_json([8], 64)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="adapter is missing"):
+        Parameters.from_json({}, 64)

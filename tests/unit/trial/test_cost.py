@@ -11,6 +11,7 @@ COSTS = PartCosts(
     adapters={"lora": 1.0, "rslora": 1.0, "dora": 2.0, "adalora": 1.5},
     targets={"attention": 1.0, "attention_mlp": 1.5},
     blocks={"all": 1.0, 2: 0.5, 4: 0.7, 6: 0.8},
+    scored_blocks={"all": 1.0, 2: 1.0, 4: 1.0, 6: 1.0},
     scoring=3.0,
     frozen=4.0,
     fixed=1.0,

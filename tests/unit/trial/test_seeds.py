@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from anomalyvfm_opt.trial.seeds import derive_seed
 
-PARTS = st.lists(st.text(alphabet=st.characters(exclude_characters="\x1f")) | st.integers(), max_size=4)
+PARTS = st.lists(
+    st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x1f")) | st.integers(), max_size=4
+)
 
 
 @given(PARTS)

@@ -42,6 +42,14 @@ OTHERS: dict[str, dict[str, BaseDistribution]] = {
         "learning_rate": FloatDistribution(1e-4, 3e-3, log=True),
         "synthesis_count": IntDistribution(30, 120, log=True),
     },
+    "dinov2_offline": {
+        "adapter": CategoricalDistribution(("lora",)),
+        "rank": CategoricalDistribution((4, 8, 16, 32)),
+        "adapted_blocks": CategoricalDistribution((2, 4)),
+        "epochs": IntDistribution(2, 8, log=True),
+        "learning_rate": FloatDistribution(2e-4, 2e-3, log=True),
+        "image_size_px": CategoricalDistribution((112, 168, 224)),
+    },
     "mvtec_ad": {"adapter": CategoricalDistribution(("lora", "dora"))},
     "mvtec_ad2": {},
     "mvtec_ad2_quick": {

@@ -10,14 +10,13 @@ import numpy as np
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan, Terms
 from anomalyvfm_opt.store.confirmations import StoredConfirmation
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.predictions import StoredPrediction
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.trial_record import TrialRecord
-from anomalyvfm_opt.verdict.decide import Terms
 from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, Evidence, LockedImages, Spent
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.verdict.runs import Arm, Run
 from anomalyvfm_opt.verdict.smoothing import Observed
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from anomalyvfm_opt.store.confirmation_plan import Terms
 from anomalyvfm_opt.verdict.compare import Difference, Part, average
-from anomalyvfm_opt.verdict.decide import LEAST_SCENES, MOST_SEEDS, Need, Terms, decide, project, smallest_gain
+from anomalyvfm_opt.verdict.decide import LEAST_SCENES, MOST_SEEDS, Need, decide, project, smallest_gain
 from anomalyvfm_opt.verdict.resolution import assume_difference, resolve
 
 TERMS = Terms(min_gain=0.01, confidence=0.95, max_cost_ratio=None, judged=1)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalyvfm_opt.report.verdict_json import to_json
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST
 from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, LockedImages
 from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge
 from anomalyvfm_opt.verdict.judge_spec import judge_spec
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST
 from anomalyvfm_opt.verdict.runs import Arm
 from tests.unit.verdict.cases import make_case, make_images
 

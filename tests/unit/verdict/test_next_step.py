@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.budget import Usage
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.store.confirmations import StoredConfirmation
 from anomalyvfm_opt.verdict.next_step import (
     ConfirmationState,
@@ -20,7 +21,7 @@ from anomalyvfm_opt.verdict.next_step import (
     Wishes,
     decide_next,
 )
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM
+from anomalyvfm_opt.verdict.plan import list_trials
 from anomalyvfm_opt.verdict.replicates import list_missing
 from anomalyvfm_opt.verdict.runs import Run
 from tests.unit.verdict.cases import V1_1, make_observed, make_run, make_study
@@ -62,7 +63,7 @@ def race(state: ConfirmationState, wishes: Wishes = Wishes()) -> tuple[Confirmat
 def write_down(state: ConfirmationState, step: PlanRound, **changes: Any) -> ConfirmationState:
     """The state after a round was written down, and done unless changes say otherwise."""
     stored = StoredConfirmation(step.number, step.plan.to_json(), "", datetime(2026, 1, 2, tzinfo=UTC), "a person")
-    trials = step.plan.list_trials(state.study.spec, state.study.name, step.number)
+    trials = list_trials(step.plan, state.study.spec, state.study.name, step.number)
     runs = tuple(make_run(planned, **changes) for planned in trials)
     return replace(state, rounds=(*state.rounds, stored), confirm_runs=state.confirm_runs + runs)
 
@@ -177,6 +178,22 @@ def test_an_entrant_that_lost_a_seed_loses_to_one_that_did_not() -> None:
     other = decide_next(fail(state, [lost]), Wishes())
     assert isinstance(other, PlanRound)
     assert other.plan.arms[FINALIST].label != winner
+
+
+@pytest.mark.parametrize("changes", [{"parameters": None}, {"arm": "trial x"}, {"arm": "trial 999"}])
+def test_an_entrant_that_is_none_of_ours_does_not_race(changes: dict[str, Any]) -> None:
+    state, step = race(make_state())
+    winner = step.plan.arms[FINALIST].label
+    runs = [
+        replace(run, planned=replace(run.planned, **changes)) if run.planned.arm == winner else run
+        for run in state.replicates
+    ]
+    lost = replace(state, replicates=tuple(runs))
+    if "arm" in changes:  # the winner's own trainings are planned anew
+        lost = replace(lost, replicates=lost.replicates + tuple(r for r in state.replicates if r not in runs))
+    other = decide_next(lost, Wishes())
+    assert isinstance(other, PlanRound)
+    assert (other.plan.arms[FINALIST].label == winner) is ("arm" in changes)
 
 
 @pytest.mark.parametrize("is_baseline", [True, False])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import reference_parameters
-from anomalyvfm_opt.verdict.decide import Terms
-from anomalyvfm_opt.verdict.plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan, set_terms
+from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, FROZEN_ARM, ArmPlan, ConfirmationPlan, Terms
+from anomalyvfm_opt.verdict.plan import list_trials, set_terms
 
 V1_1 = reference_parameters("v1.1", "tile", 64)
 _VALUES = st.floats(0, 1)
@@ -41,7 +41,9 @@ def make_plan(seeds: int = 4, baseline: str = "v1.1", **changes: Any) -> Confirm
     return replace(plan, **changes)
 
 
-@given(_VALUES, _VALUES, st.lists(_VALUES, max_size=4).map(tuple), st.one_of(st.none(), st.floats(0.1, 9)))
+@given(
+    _VALUES, _VALUES, st.lists(_VALUES, min_size=1, max_size=4).map(tuple), st.one_of(st.none(), st.floats(0.1, 9))
+)
 def test_it_comes_back_as_it_was(value: float, sd: float, values: tuple[float, ...], most: float | None) -> None:
     plan = make_plan(search_value=value, smoothed=(value, sd), terms=Terms(value, 0.9, most, 2))
     plan = replace(plan, arms={**plan.arms, FINALIST: replace(plan.arms[FINALIST], search_values=values)})
@@ -59,13 +61,13 @@ def test_a_plan_from_before_all_parameters_had_a_size_has_that_of_the_spec() -> 
 
 
 def test_every_retraining_has_a_seed_of_its_own() -> None:
-    rounds = [make_plan(50).list_trials(make_spec(), f"x/{name}", n) for n in (1, 2) for name in ("can", "vial")]
+    rounds = [list_trials(make_plan(50), make_spec(), f"x/{name}", n) for n in (1, 2) for name in ("can", "vial")]
     seeds = [trial.seed for trials in rounds for trial in trials]
     assert len(seeds) == len(set(seeds)) == 4 * (50 + 50 + 1)
 
 
 def test_the_arms_are_trained_in_turn_and_the_frozen_network_is_looked_at_once() -> None:
-    trials = make_plan(3).list_trials(make_spec(), "x/can", 2)
+    trials = list_trials(make_plan(3), make_spec(), "x/can", 2)
     assert [trial.arm for trial in trials] == ["finalist", "baseline", "frozen", *["finalist", "baseline"] * 2]
     assert {trial.round for trial in trials} == {2}
     assert all(trial.scorer == "patch_knn" for trial in trials)
@@ -73,12 +75,12 @@ def test_the_arms_are_trained_in_turn_and_the_frozen_network_is_looked_at_once()
 
 
 def test_a_frozen_baseline_is_one_model_too() -> None:
-    trials = make_plan(3, "frozen").list_trials(make_spec(), "x/can", 1)
+    trials = list_trials(make_plan(3, "frozen"), make_spec(), "x/can", 1)
     assert [trial.arm for trial in trials] == ["finalist", "baseline", "finalist", "finalist"]
 
 
 def test_the_same_plan_lists_the_same_trials() -> None:
-    lists = [make_plan().list_trials(make_spec(), "x/can", 1) for _ in range(2)]
+    lists = [list_trials(make_plan(), make_spec(), "x/can", 1) for _ in range(2)]
     assert lists[0] == lists[1]
 
 
