@@ -43,6 +43,9 @@ class Clock:
     def check(self) -> None:
         pass
 
+    def begin_step(self) -> None:
+        pass
+
     def report(self, epoch: int, value: float) -> None:
         self.times.append(time.perf_counter())
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 
 from scipy import stats
 
+from anomalyvfm_opt.store.confirmation_plan import Terms
 from anomalyvfm_opt.verdict.compare import CORRELATION, Difference, average
-from anomalyvfm_opt.verdict.decide import Ruling, Terms, decide, smallest_gain
+from anomalyvfm_opt.verdict.decide import Ruling, decide, smallest_gain
 from anomalyvfm_opt.verdict.predictions import RULE, RULE_PREDICTIONS, Judged, Prediction, calibrate
 from anomalyvfm_opt.verdict.resolution import CONFIDENCE, MIN_GAIN, SEEDS, assume_difference
 from anomalyvfm_opt.verdict.roi import ArmCost, Roi, describe_roi

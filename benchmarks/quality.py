@@ -1,4 +1,4 @@
-"""How good are the detectors? Frozen, v1.1, v1.2, the best of a study and anomalib's PatchCore, on locked images.
+"""How good are frozen networks, heads alone, references, studies and anomalib's PatchCore, on locked images?
 
     python benchmarks/quality.py SPEC --data DIR --out ROWS.jsonl [--category C ...] [--image-size-px N]
         [--best STUDY ...] [--anomalib PYTHON] [--seeds 5] [--arms ARM ...] [--threads N] [--db URL]
@@ -12,6 +12,7 @@ command. Two processes may share a file: give each other categories or other --a
 do not know the version of the program: begin a new file after a change.
 
 - `frozen`: no adapter, by nearest patches (PatchCore / AnomalyDINO), and by the best training-free scorer.
+- `heads`: the heads of v1.1 on the frozen network: its adapter does not learn, and stays at nothing.
 - `v1.1`, `v1.2`: the references; where they are equal, the later is shown as `= v1.1`.
 - `best`: the parameters of the best trial of the finished study of this spec and category.
 - `anomalib`: PatchCore of another library with its own defaults, on the same division, decoded images, backbone,
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ from rival_rows import Row, RowFile, describe_arm, format_table
 ANOMALIB = {"coreset_ratio": 0.1, "neighbours": 9}  # anomalib's defaults
 # else the loop that draws anomalib's coreset fragments glibc's heap: 18 GB where 1.1 GB are needed
 LARGE_BLOCKS_APART = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={2**20}:glibc.malloc.hugetlb=1"}
-ARMS = ("frozen", "v1.1", "v1.2", "best", "anomalib")
+ARMS = ("frozen", "heads", "v1.1", "v1.2", "best", "anomalib")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ def open_subjects(options: argparse.Namespace) -> list[Subject]:
     finalists = find_finalists(options.best, spec, contents, options.db)
     subjects = []
     for name, split in splits.items():
-        arms = {arm: spec.reference(arm, name) for arm in ("frozen", "v1.1", "v1.2")}
+        baseline = spec.reference("v1.1", name)
+        heads = baseline and replace(baseline, learning_rate=0.0, adapted_blocks=1, dropout=0.0)
+        arms = {"frozen": None, "heads": heads, "v1.1": baseline, "v1.2": spec.reference("v1.2", name)}
         arms |= {"best": finalists[name]} if name in finalists else {}
         arms |= {"anomalib": ANOMALIB} if options.anomalib else {}
         subjects.append(Subject(spec, name, split, contents[name], arms))

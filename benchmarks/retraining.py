@@ -18,6 +18,9 @@ class Silent:
     def check(self) -> None:
         pass
 
+    def begin_step(self) -> None:
+        pass
+
     def report(self, epoch: int, value: float) -> None:
         pass
 

@@ -1,9 +1,9 @@
 """What MkDocs does not know of this repository: pages and files outside docs/, and how to draw diagrams.
 
 A link on a page is written as it works in the repository: relative to the page. In the site, README.md,
-CHANGELOG.md and CONTRIBUTING.md are pages under project/, and every other file or folder of the repository that a
-page links to is a page under files/ that shows it. Diagrams are drawn while the site is built, so that it loads no
-script for them.
+CHANGELOG.md, CONTRIBUTING.md and SECURITY.md are pages under project/, and every other file or folder of the
+repository that a page links to is a page under files/ that shows it. Diagrams are drawn while the site is built,
+so that it loads no script for them.
 """
 
 import os
@@ -23,6 +23,7 @@ PROJECT_PAGES = {
     ROOT / "README.md": "project/readme.md",
     ROOT / "CONTRIBUTING.md": "project/contributing.md",
     ROOT / "CHANGELOG.md": "project/changelog.md",
+    ROOT / "SECURITY.md": "project/security.md",
 }
 LANGUAGES = {".py": "python", ".sql": "sql", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".sh": "sh"}
 _LEAST_SCALE = 0.6  # of the size that a diagram is drawn in
