@@ -8,7 +8,7 @@ to its score and its map at the image's own size:
 
 - `plain`: timm's network, peft's adapter, a loop: open, resize, normalise, one pass, the one scorer, interpolate.
   Its scores are compared with ours before anything is timed.
-- `ours`: `predict`, with all scorers of the detector, p-values and verdicts.
+- `ours`: `predict`, with p-values and verdicts.
 - `onnx`: ONNX Runtime on `detector.onnx`, where the folder has one; opening and resizing as `plain`.
 
 With --memory the command `predict --maps` runs on 100 and on 1,000 images, for its peak memory.

@@ -1,6 +1,6 @@
 """The scorers of one detector, fitted on normal images, and the scores that they give."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -9,7 +9,15 @@ import torch
 
 from anomalyvfm_opt.evaluation.coreset import take_rows
 from anomalyvfm_opt.evaluation.features import TileFeatures
-from anomalyvfm_opt.evaluation.scorers import ENSEMBLE, MAHALANOBIS, SCORERS, Gaussian, NormalFeatures, Scorer
+from anomalyvfm_opt.evaluation.scorers import (
+    ENSEMBLE,
+    MAHALANOBIS,
+    SCORERS,
+    Gaussian,
+    NormalFeatures,
+    Scorer,
+    list_parts,
+)
 from anomalyvfm_opt.evaluation.stitching import mean_of_top, stitch_maps, take_highest
 
 TOP_SHARE = 0.01  # an image score is the mean over this share of its map
@@ -70,12 +78,18 @@ class ScorerBank:
             scale={name: _robust_scale(values) for name, values in reference.items()},
         )
 
-    def score(self, features: TileFeatures) -> Scores:
-        """Score images by every scorer that the detector has, but for the ensemble."""
+    def score(self, features: TileFeatures, wanted: Collection[str] | None = None) -> Scores:
+        """Score images by every scorer that the detector has, but for the ensemble.
+
+        Args:
+            features: of the images' tiles.
+            wanted: names of scorers, of which the detector has one at least; None for all.
+        """
+        known = [scorer for scorer in SCORERS if wanted is None or scorer.name in wanted]
         tiles: dict[str, list[np.ndarray]] = {}  # scores (b,) or maps (b, h, w) of tiles
         present: list[Scorer] = []
         for batch in features.batches:
-            present = [scorer for scorer in SCORERS if batch.heads is not None or not scorer.needs_heads]
+            present = [scorer for scorer in known if batch.heads is not None or not scorer.needs_heads]
             for scorer in present:
                 computed = scorer.compute(self._fitted[scorer.name], batch)
                 tiles.setdefault(scorer.name, []).append(computed.cpu().numpy())
@@ -104,9 +118,20 @@ class CalibratedBank:
     location: dict[str, float]
     scale: dict[str, float]
 
-    def score(self, features: TileFeatures) -> Scores:
-        """Score images by every scorer that the detector has, the ensemble included."""
-        alone = self.bank.score(features)
+    def score(self, features: TileFeatures, wanted: Collection[str] | None = None) -> Scores:
+        """Score images by every scorer that the detector has, the ensemble included.
+
+        Args:
+            features: of the images' tiles.
+            wanted: names of scorers, of which the detector has one at least; those that an ensemble joins are
+                given with it. None for all.
+        """
+        parts = None
+        if wanted is not None:
+            parts = {part.name for name in wanted for part in list_parts(name, has_heads=True)}
+        alone = self.bank.score(features, parts)
+        if wanted is not None and ENSEMBLE not in wanted:
+            return alone
         counted = [scorer.name for scorer in SCORERS if scorer.is_in_ensemble and scorer.name in alone.image]
         z = [(alone.image[name] - self.location[name]) / self.scale[name] for name in counted]
         return replace(alone, image={**alone.image, ENSEMBLE: np.mean(z, axis=0)})

@@ -154,3 +154,15 @@ SCORERS = (
         trace=_trace_patches,
     ),
 )
+
+
+def list_parts(scorer: str, has_heads: bool) -> list[Scorer]:
+    """List the scorers whose scores a scorer's score is made of: itself, or those that the ensemble joins.
+
+    Args:
+        scorer: whose score it is; of an unknown name there are none.
+        has_heads: whether the detector was trained.
+    """
+    if scorer == ENSEMBLE:
+        return [one for one in SCORERS if one.is_in_ensemble and (has_heads or not one.needs_heads)]
+    return [one for one in SCORERS if one.name == scorer]

@@ -11,20 +11,8 @@ from torch import Tensor, nn
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.evaluation.features import Features, read_features
 from anomalyvfm_opt.evaluation.scorer_bank import TOP_SHARE, CalibratedBank
-from anomalyvfm_opt.evaluation.scorers import ENSEMBLE, SCORERS, Scorer
+from anomalyvfm_opt.evaluation.scorers import ENSEMBLE, Scorer, list_parts
 from anomalyvfm_opt.model.detector import Detector
-
-
-def list_parts(scorer: str, has_heads: bool) -> list[Scorer]:
-    """List the scorers whose scores a scorer's score is made of: itself, or those that the ensemble joins.
-
-    Args:
-        scorer: whose score it is; of an unknown name there are none.
-        has_heads: whether the detector was trained.
-    """
-    if scorer == ENSEMBLE:
-        return [one for one in SCORERS if one.is_in_ensemble and (has_heads or not one.needs_heads)]
-    return [one for one in SCORERS if one.name == scorer]
 
 
 class Graph(nn.Module):

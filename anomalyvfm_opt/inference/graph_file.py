@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.evaluation.scorers import SCORERS
+from anomalyvfm_opt.evaluation.scorers import SCORERS, list_parts
 from anomalyvfm_opt.inference.card import TensorCard
-from anomalyvfm_opt.inference.graph import Graph, list_parts
+from anomalyvfm_opt.inference.graph import Graph
 
 OPSET = 18  # of ONNX's operations; 1.13 of December 2022 and later know it
 INSTALL = "pip install 'anomalyvfm-opt[onnx]'"

@@ -1,6 +1,5 @@
 """What a detector says of one image."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,6 @@ class Prediction:
         score: by the detector's scorer.
         p_normal: how likely a normal scene has such a score or a higher one (conformal p-value, 0-1).
         is_anomalous: whether the score is above the threshold; None where there is no threshold.
-        scores: by every scorer that the detector has.
         map: of the cells of the detector's coarse grid, float32 (gh, gw), padding left out.
         image_px: height and width of the image.
         content_px: that it takes in its frame.
@@ -31,7 +29,6 @@ class Prediction:
     score: float
     p_normal: float
     is_anomalous: bool | None
-    scores: Mapping[str, float]
     map: np.ndarray
     image_px: tuple[int, int]
     content_px: tuple[int, int]

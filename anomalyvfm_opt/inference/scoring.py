@@ -1,5 +1,6 @@
 """Frames scored by a calibrated bank, as a trial does it, and what is wrong where that fails."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.evaluation.features import extract_features
 from anomalyvfm_opt.evaluation.scorer_bank import CalibratedBank, Scores
+from anomalyvfm_opt.evaluation.scorers import list_parts
 from anomalyvfm_opt.evaluation.stitching import mark_content
 from anomalyvfm_opt.inference.folder import AGAIN
 from anomalyvfm_opt.model.detector import Detector
@@ -40,16 +42,31 @@ class MapCells:
         return np.array([self.cut(index).max() for index in range(len(self.maps))], dtype=np.float64)
 
 
-def score_frames(detector: Detector, bank: CalibratedBank, frames: Frames, batch: ShrinkingBatch) -> Scores:
-    """Score frames by every scorer that the detector has.
+def score_frames(
+    detector: Detector,
+    bank: CalibratedBank,
+    frames: Frames,
+    batch: ShrinkingBatch,
+    wanted: Collection[str] | None = None,
+) -> Scores:
+    """Score frames; the heads run where a scorer reads them.
+
+    Args:
+        detector: adapted or frozen.
+        bank: its scorers.
+        frames: that are scored.
+        batch: how many tiles at once.
+        wanted: names of scorers; None for every one that the detector has.
 
     Raises:
         UsageError: its outputs are not finite.
         EnvironmentMissingError: not even one tile fits into the device's memory, or the device is lost.
     """
+    parts = [part for name in wanted or () for part in list_parts(name, has_heads=True)]
+    needs_heads = wanted is None or any(part.needs_heads for part in parts)
     try:
         with explained_device(detector.backbone.device):
-            return bank.score(extract_features(detector, frames, batch))
+            return bank.score(extract_features(detector, frames, batch, needs_heads), wanted)
     except DivergedError as error:
         raise UsageError(f"this detector cannot be used: {error.message}", AGAIN) from None
     except DoesNotFitError as error:

@@ -1,6 +1,6 @@
 """A detector out of its folder: it scores images as the trial did that trained it, by the same code."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -138,13 +138,14 @@ class StandaloneDetector:
         if not framed:
             return []
         frames = join_frames(framed, self.geometry)
-        scores = self.score_frames(frames)
-        cells = MapCells.of(scores, self.card.scoring.map_scorer, frames)
+        scoring = self.card.scoring
+        scores = self.score_frames(frames, {scoring.scorer, scoring.map_scorer})
+        cells = MapCells.of(scores, scoring.map_scorer, frames)
         return [self._predict(index, one, frames, scores, cells) for index, one in enumerate(framed)]
 
-    def score_frames(self, frames: Frames) -> Scores:
-        """Score frames by every scorer that the detector has."""
-        return score_frames(self._detector, self._bank, frames, self._batch)
+    def score_frames(self, frames: Frames, wanted: Collection[str] | None = None) -> Scores:
+        """Score frames by some scorers, or by every one that the detector has."""
+        return score_frames(self._detector, self._bank, frames, self._batch, wanted)
 
     @contextmanager
     def traced(self) -> Iterator[Graph]:
@@ -172,7 +173,6 @@ class StandaloneDetector:
             score=score,
             p_normal=self.normal.p_normal(score),
             is_anomalous=None if thresholds.score is None else score > thresholds.score,
-            scores={name: float(values[index]) for name, values in scores.image.items()},
             map=cells.cut(index),
             image_px=framed.image_px,
             content_px=framed.content_px,

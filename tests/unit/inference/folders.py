@@ -34,8 +34,13 @@ class Exported:
     """A folder, and the scores of some images by the detector that it was made of."""
 
     folder: Path
-    pixels: np.ndarray  # uint8 (n, h, w, 3)
+    frames: Frames
     scores: Scores
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The frames' pixels, uint8 (n, h, w, 3)."""
+        return self.frames.pixels
 
 
 @contextmanager
@@ -104,4 +109,4 @@ def export(
         )
         with created_whole(folder) as part:
             write_detector(part, contents, batch)
-    return Exported(folder, frames.pixels, scores)
+    return Exported(folder, frames, scores)

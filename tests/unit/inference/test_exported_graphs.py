@@ -162,10 +162,10 @@ def test_the_file_says_nothing_of_the_host_and_is_the_same_again(frozen: Exporte
 def test_a_detector_is_as_it_was_after_it_was_written_as_a_graph(tmp_path: Path) -> None:
     made = export(tmp_path / "detector", "vit", "dora")
     with load_detector(made.folder, device="cpu") as detector:
-        before = [one.scores for one in detector.predict(list(made.pixels))]
+        before = [one.score for one in detector.predict(list(made.pixels))]
         with detector.traced() as graph:
             pack_graph(graph, "a network")
-        assert [one.scores for one in detector.predict(list(made.pixels))] == before
+        assert [one.score for one in detector.predict(list(made.pixels))] == before
         assert not detector._detector.training
 
 

@@ -11,9 +11,9 @@ from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
 from anomalyvfm_opt.evaluation.scorer_bank import CalibratedBank, ScorerBank
-from anomalyvfm_opt.evaluation.scorers import SCORERS, Features
+from anomalyvfm_opt.evaluation.scorers import SCORERS, Features, list_parts
 from anomalyvfm_opt.evaluation.stitching import mark_content
-from anomalyvfm_opt.inference.graph import Graph, list_parts
+from anomalyvfm_opt.inference.graph import Graph
 from anomalyvfm_opt.inference.scoring import choose_map_scorer, score_frames
 from anomalyvfm_opt.inference.selftest import measure_difference
 from anomalyvfm_opt.model.backbone import Backbone

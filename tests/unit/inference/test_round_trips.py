@@ -25,16 +25,30 @@ def test_a_folder_gives_the_scores_of_the_detector_that_it_was_made_of(
     wanted = SCORERS if kind else SCORERS - {"predictor", "decoder"}
     assert made.scores.image.keys() == wanted
     with load_detector(made.folder, device="cpu", batch=3) as detector:
-        found = detector.predict(list(made.pixels))
         for scorer in wanted:
-            scores = np.array([one.scores[scorer] for one in found])
-            assert measure_difference(made.scores.image[scorer], scores).max() < 1e-5, scorer
+            alone = detector.score_frames(made.frames, {scorer}).image[scorer]
+            assert measure_difference(made.scores.image[scorer], alone).max() < 1e-5, scorer
+        found = detector.predict(list(made.pixels))
+        scores = np.array([one.score for one in found])
+        assert measure_difference(made.scores.image["patch_knn"], scores).max() < 1e-5
         for index, one in enumerate(found):
-            assert one.score == one.scores["patch_knn"]
             np.testing.assert_allclose(one.map, made.scores.maps["patch_knn"][index], rtol=1e-4, atol=1e-5)
         agreement = check_detector(detector)
     assert agreement.is_close
     assert agreement.images == 4
+
+
+@pytest.mark.parametrize(("scorer", "runs"), [("patch_knn", 0), ("decoder", 1), ("ensemble", 1)])
+def test_heads_run_where_a_score_reads_them(tmp_path: Path, scorer: str, runs: int) -> None:
+    made = export(tmp_path / "detector", "vit", "lora", scorer)
+    seen = []
+    with load_detector(made.folder, device="cpu") as detector:
+        decoder = detector._detector.decoder
+        assert decoder is not None
+        decoder.register_forward_hook(lambda *_: seen.append(1))
+        (said,) = detector.predict(made.pixels[0])
+    assert len(seen) == runs
+    assert measure_difference(made.scores.image[scorer][:1], np.array([said.score])).max() < 1e-5
 
 
 @pytest.mark.parametrize(("family", "kind"), [case for case in CASES if case[1]])
@@ -63,6 +77,6 @@ def test_the_weights_may_lie_in_the_folder(tmp_path: Path) -> None:
 def test_in_batches_of_a_trial_other_images_beside_it_change_no_bit_of_a_frozen_network(tmp_path: Path) -> None:
     made = export(tmp_path / "detector", "cnn", None)
     with load_detector(made.folder, device="cpu", batch=8) as detector:
-        alone = [detector.predict(one)[0].scores["patch_knn"] for one in made.pixels]
-        together = [one.scores["patch_knn"] for one in detector.predict(list(made.pixels))]
+        alone = [detector.predict(one)[0].score for one in made.pixels]
+        together = [one.score for one in detector.predict(list(made.pixels))]
     assert alone == together
