@@ -72,7 +72,7 @@ def _use_embedded() -> str:
 
     cluster = EmbeddedCluster(state_folder())
     cluster.up()
-    return cluster.url()
+    return cluster.reach()
 
 
 def _prepare(store: "Store", spec: "Spec", folder: "Path") -> None:

@@ -27,7 +27,7 @@ def look_at_embedded(database: Database) -> CheckResult:
     if status.running and status.port is None:
         return warn(f"process {status.pid} is starting or stopping", "repeat in a moment")
     if status.running:
-        database.url = cluster.url()
+        database.url = cluster.reach()
         return ok(f"PostgreSQL {status.version} runs as process {status.pid}, data in {status.data_dir}")
     if _is_held(home / "postgres.lock"):
         return warn(

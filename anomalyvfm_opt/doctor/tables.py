@@ -7,6 +7,7 @@ from sqlalchemy import Row
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok
 from anomalyvfm_opt.doctor.database import Database
+from anomalyvfm_opt.store.misplaced import explain_misplaced
 from anomalyvfm_opt.store.optuna_private import list_tables
 from anomalyvfm_opt.store.rights import WORKER_RIGHTS, advise_role, check_may_create
 from anomalyvfm_opt.store.roles import find_roles
@@ -93,7 +94,9 @@ def look_at_optuna_schema(database: Database) -> CheckResult:
             "use a database of its own: createdb NAME",
         )
     if not has_tables:
-        return ok(_NOT_MADE)
+        has_ours = database.probe.has_table(f"{SCHEMA}.schema_version")
+        schemas = database.probe.list_optuna_schemas() if has_ours else []
+        return fail(*explain_misplaced(schemas)) if schemas else ok(_NOT_MADE)
     if version == head:
         return ok(f"version {version}")
     detail = f"version {version or '(none)'}, the installed Optuna needs {head}"

@@ -5,6 +5,9 @@ UnicodeDecodeError in place of its own error, which nobody would take for what i
 a session stands, psycopg2 replaces what it cannot read.
 
 A refusal in UTF-8 and in another language than English has its SQLSTATE behind it where it may pass by itself.
+
+A session looks for Optuna's tables in one schema, whatever the role, the database or the environment say of its
+search path: Optuna itself names no schema, and two sessions with two search paths would see two stores.
 """
 
 from typing import Any
@@ -15,14 +18,19 @@ from psycopg2.extensions import connection, parse_dsn  # type: ignore[import-unt
 from anomalyvfm_opt.store.refusal import PASSING, find_code
 
 NOT_UTF8 = "the server's message is not UTF-8"
+OPTUNA_SCHEMA = "public"
 
 
 class ReadableConnection(connection):  # type: ignore[misc]
-    """A connection whose refusal is psycopg2's error, whatever encoding the server speaks."""
+    """A connection whose refusal is psycopg2's error, whatever encoding the server speaks.
+
+    Its search path is `OPTUNA_SCHEMA`, set when the session stands: PgBouncer refuses it in a startup packet.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         try:
             super().__init__(*arguments, **options)
+            self._set_search_path()
         except UnicodeDecodeError as error:
             self._hang_up()
             raise OperationalError(f"{error.object.decode('latin-1').strip()} ({NOT_UTF8})") from error
@@ -32,6 +40,12 @@ class ReadableConnection(connection):  # type: ignore[misc]
             if code not in PASSING:
                 raise
             raise OperationalError(f"{str(error).strip()} [{code}]") from error
+
+    def _set_search_path(self) -> None:
+        self.autocommit = True  # one round trip, and no rollback takes it back
+        with self.cursor() as cursor:
+            cursor.execute(f"SET search_path TO {OPTUNA_SCHEMA}")
+        self.autocommit = False
 
     def _hang_up(self) -> None:
         """Close what was refused now, and not when the error that holds it is forgotten.

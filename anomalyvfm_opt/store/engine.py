@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Program
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.causes import find_reason, is_passing
 from anomalyvfm_opt.store.driver import ReadableConnection
+from anomalyvfm_opt.store.libpq_variables import list_heeded
 from anomalyvfm_opt.store.url import EXAMPLE, normalise_url, shown
 
 _CODES_OF_FAULTS = ("42501", "25006")  # no right; read-only: both are not among psycopg2's operational errors
@@ -34,7 +35,7 @@ def engine_options(url: str | None = None, pool_size: int = 2) -> dict[str, Any]
     """
     query = make_url(url).query if url is not None else {}
     connect: dict[str, Any] = {key: value for key, value in _CONNECT.items() if key not in query}
-    connect["connection_factory"] = ReadableConnection
+    connect |= {"client_encoding": "UTF8", "connection_factory": ReadableConnection}
     return {"pool_size": pool_size, "pool_pre_ping": True, "connect_args": connect}
 
 
@@ -65,16 +66,21 @@ def check_connection(engine: Engine) -> None:
     """Connect once.
 
     Raises:
-        EnvironmentMissingError: why it failed in one line, and what to do.
+        EnvironmentMissingError: why it failed in one line, and what to do; or the database cannot keep all text.
     """
     try:
         with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            encoding = connection.scalar(text("SELECT current_setting('server_encoding')"))
     except OperationalError as error:
         raise explain_database_error(error, engine.url) from None
     except ProgrammingError as error:  # libpq does not know a setting in the URL's query
         reason = str(error.orig).strip()
         raise UsageError(f"{shown(engine.url.render_as_string(hide_password=False))}: {reason}", EXAMPLE) from None
+    if encoding != "UTF8":
+        raise EnvironmentMissingError(
+            f"the database {engine.url.database} keeps text as {encoding}, which cannot hold all names",
+            "make another one: createdb --encoding UTF8 --template template0 NAME",
+        )
 
 
 def explain_database_error(error: BaseException, url: URL | None = None) -> EnvironmentMissingError:
@@ -88,6 +94,9 @@ def explain_database_error(error: BaseException, url: URL | None = None) -> Envi
     message = str(cause.orig if cause is not None else error)
     reason, hint = find_reason(message, _read_code(cause), url)
     name = "" if url is None else " " + shown(url.render_as_string(hide_password=False))
+    is_connecting = cause is not None and cause.statement is None
+    if is_connecting and (heeded := list_heeded(url)):
+        hint += f"; the environment has {' and '.join(heeded)}, which libpq heeds, too"
     return EnvironmentMissingError(f"cannot use the database{name}: {reason}", hint)
 
 

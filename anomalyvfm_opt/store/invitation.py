@@ -44,7 +44,7 @@ def invite_workers(cluster: EmbeddedCluster) -> Invitation:
         EnvironmentMissingError: the tables are those of another version, or workers held them all the time.
     """
     passfile = cluster.home / "postgres.workers.passfile"
-    engine = make_engine(cluster.url())
+    engine = make_engine(cluster.reach())
     try:
         prepare_database(engine)
         with engine.connect() as connection:

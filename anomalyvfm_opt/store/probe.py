@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, create_engine, text
 
 from anomalyvfm_opt.store.engine import check_connection, engine_options, explained
+from anomalyvfm_opt.store.misplaced import FIND_SCHEMAS
 from anomalyvfm_opt.store.tables import SCHEMA
 
 _STATEMENT_TIMEOUT_MS = 5000
@@ -123,6 +124,10 @@ class ServerProbe:
     def read_optuna_version(self) -> str | None:
         """Return the version of Optuna's tables; None if they have none."""
         return self._read_version("alembic_version") if self.has_table("alembic_version") else None
+
+    def list_optuna_schemas(self) -> list[str]:
+        """Return the schemas that have tables of Optuna's."""
+        return [row.name for row in self._ask(FIND_SCHEMAS)]
 
     def read_libraries(self, study_id: int) -> dict[str, str]:
         """Return the versions of the libraries that a study's latest trial ran with; empty if none has run."""

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.store.advisory import locked
 from anomalyvfm_opt.store.engine import explained
+from anomalyvfm_opt.store.misplaced import FIND_SCHEMAS, explain_misplaced
 from anomalyvfm_opt.store.rights import check_may_create
 from anomalyvfm_opt.store.roles import find_roles, grant_roles, may_grant
 from anomalyvfm_opt.store.tables import SCHEMA
@@ -111,6 +112,8 @@ def _bring_up(engine: Engine, connection: Connection, *, and_upgrade: bool = Fal
 def _read_versions(connection: Connection) -> Versions:
     ours = _read_version(connection, f"{SCHEMA}.schema_version")
     optuna = _read_version(connection, "alembic_version")
+    if ours is not None and optuna is None and (schemas := connection.scalars(text(FIND_SCHEMAS)).all()):
+        raise EnvironmentMissingError(*explain_misplaced(schemas))
     if optuna is not None and not _has_table(connection, "studies"):
         raise UsageError(
             f"the database has the tables of another program (alembic_version {optuna!r})",

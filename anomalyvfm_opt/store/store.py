@@ -95,4 +95,4 @@ def resolve_url(flag: str | None) -> str:
         return normalise_url(given, "--db" if flag is not None else URL_VARIABLE)
     cluster = EmbeddedCluster(state_folder())
     cluster.up()
-    return cluster.url()
+    return cluster.reach()

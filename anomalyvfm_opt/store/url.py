@@ -134,6 +134,11 @@ def _refuse_unknown(url: URL, source: str) -> None:
             " (not shown: it may be a secret)",
             _SETTINGS,
         )
+    if "search_path" in str(url.query.get("options", "")):
+        raise UsageError(
+            f"{source}: the URL's options set search_path",
+            "leave it out: the study store lies in the schemas public and anomalyvfm_opt",
+        )
     for key, values in url.query.items():
         if key not in _LISTS and not isinstance(values, str):
             raise UsageError(f"{source}: the URL has {key} {len(values)} times", "give it once")

@@ -25,6 +25,7 @@ from anomalyvfm_opt.store.embedded.listen import LOCAL, can_bind, find_addresses
 from anomalyvfm_opt.store.embedded.processes import find_processes, is_alive
 from anomalyvfm_opt.store.embedded.server_user import ServerUser, choose_server_user
 from anomalyvfm_opt.store.home import ROOT_HOME, create_folder
+from anomalyvfm_opt.store.libpq_variables import forget_variables
 from anomalyvfm_opt.store.passfile import format_line
 
 _WAIT_S = 60.0
@@ -138,6 +139,15 @@ class EmbeddedCluster:
             .update_query_dict({"passfile": str(self.passfile)})
             .render_as_string()
         )
+
+    def reach(self) -> str:
+        """Return the same, and forget the environment's settings of libpq, which are meant for another server.
+
+        Raises:
+            EnvironmentMissingError: it is not running.
+        """
+        forget_variables()
+        return self.url()
 
     def urls_for_others(self) -> list[str]:
         """Return the URLs of the running database for other hosts, best first; they need a copy of `passfile`.
