@@ -225,7 +225,7 @@ def show(url: str, heading: str) -> None:
         "study list": (*program, "study", "list"),
         "study show": (*program, "study", "show", LARGE),
         "worker list": (*program, "worker", "list"),
-        "predictions": (*program, "predictions"),
+        "forecast list": (*program, "forecast", "list"),
     }.items():
         measure(url, *command)  # the first one reads the files from the disk
         taken = measure(url, *command)

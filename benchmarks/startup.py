@@ -17,7 +17,7 @@ COMMANDS = (
     ("--help",),
     ("study", "list"),
     ("worker", "list"),
-    ("predictions",),
+    ("forecast", "list"),
     ("db", "url"),
     ("spec", "check", str(STUDIES / "demo.yaml")),
     ("spec", "schema", "-"),

@@ -16,6 +16,7 @@ from anomalyvfm_opt.cli.options import (
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import escape_lines, print_json, say
+from anomalyvfm_opt.cli.studies import spell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,12 @@ def doctor(
     ] = None,
     study: Annotated[
         str | None,
-        typer.Option("--study", metavar="S", help="The same for a study in the store, or a spec's studies."),
+        typer.Option(
+            "--study",
+            metavar="STUDY",
+            callback=spell,
+            help="The same for a study in the store, or a spec's studies.",
+        ),
     ] = None,
     device: DeviceOption = "auto",
     workers: Annotated[

@@ -22,7 +22,8 @@ from anomalyvfm_opt.cli import (
     submission,
     worker,
 )
-from anomalyvfm_opt.cli.judging import confirm, predict, verdict
+from anomalyvfm_opt.cli.examples import add_examples
+from anomalyvfm_opt.cli.judging import confirm, forecast, verdict
 from anomalyvfm_opt.cli.output import LogFormatter, escape_lines
 from anomalyvfm_opt.collector import collected_seldom
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError, UsageError
@@ -32,26 +33,30 @@ app = typer.Typer(
     name="anomalyvfm-opt",
     help="Search LoRA fine-tuning for visual anomaly detection, category by category.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.add_typer(db.app, name="db")
-app.add_typer(data.app, name="data")
-app.add_typer(spec.app, name="spec")
-app.add_typer(study.app, name="study")
-app.add_typer(worker.app, name="worker")
-app.add_typer(model.app, name="model")
-app.command("predict")(predicting.predict)
-app.command("submit")(submission.submit)
-app.add_typer(submission.app, name="submission")
-app.command("dashboard")(dashboard.dashboard)
-app.command("confirm")(confirm.confirm)
-app.command("verdict")(verdict.verdict)
-app.command("predict-gain")(predict.predict_gain)
-app.command("predictions")(predict.predictions)
+_START, _SEARCH, _JUDGE, _USE = "Start", "Search", "Judge", "Use the result"
+app.command("demo", rich_help_panel=_START)(demo.demo)
+app.command("doctor", rich_help_panel=_START)(doctor.doctor)
+app.add_typer(data.app, name="data", rich_help_panel=_START)
+app.add_typer(spec.app, name="spec", rich_help_panel=_START)
+app.add_typer(db.app, name="db", rich_help_panel=_START)
+app.add_typer(study.app, name="study", rich_help_panel=_SEARCH)
+app.add_typer(worker.app, name="worker", rich_help_panel=_SEARCH)
+app.command("dashboard", rich_help_panel=_SEARCH)(dashboard.dashboard)
+app.add_typer(forecast.app, name="forecast", rich_help_panel=_JUDGE)
+app.command("confirm", rich_help_panel=_JUDGE)(confirm.confirm)
+app.command("verdict", rich_help_panel=_JUDGE)(verdict.verdict)
+app.add_typer(model.app, name="model", rich_help_panel=_USE)
+app.command("predict", rich_help_panel=_USE)(predicting.predict)
+app.command("submit", rich_help_panel=_USE)(submission.submit)
+app.add_typer(submission.app, name="submission", rich_help_panel=_USE)
+add_examples(app)
+# names of an earlier version
+app.command("predict-gain", hidden=True, context_settings={"ignore_unknown_options": True})(forecast.add)
+app.command("predictions", hidden=True)(forecast.list_all)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -63,7 +68,7 @@ def _show_version(is_wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
 ) -> None:

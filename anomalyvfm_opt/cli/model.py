@@ -14,6 +14,7 @@ from anomalyvfm_opt.cli.options import (
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import print_json, say
+from anomalyvfm_opt.cli.studies import StudyArgument
 
 app = typer.Typer(no_args_is_help=True, help="Trained detectors: folders that need neither database nor study.")
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a detector.")]
@@ -21,7 +22,7 @@ FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a
 
 @app.command()
 def export(
-    study: Annotated[str, typer.Argument(metavar="S", help="A study, <spec>/<category>.")],
+    study: StudyArgument,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; nothing may be there yet.")],
     trial: Annotated[
         int | None,
@@ -65,8 +66,8 @@ def export(
     from anomalyvfm_opt.inference.thresholds import check_share
     from anomalyvfm_opt.model.device import choose_device
     from anomalyvfm_opt.signals import end_as_interrupted
+    from anomalyvfm_opt.store.selection import select_one
     from anomalyvfm_opt.store.store import open_store
-    from anomalyvfm_opt.store.studies import load_study
 
     check_share(false_positives)
     end_as_interrupted()
@@ -83,7 +84,7 @@ def export(
         device=str(on),
     )
     place = Workplace.here(data, weights, on, cache_gib)
-    done = deliver(store, load_study(store.engine, study), order, place, say)
+    done = deliver(store, select_one(store.engine, study), order, place, say)
     if not done.agreement.is_same_device:
         say(f"the trial ran on {done.choice.record.device}, this is {done.card.device}: scores may differ by 1e-3")
     say(

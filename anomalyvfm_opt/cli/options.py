@@ -7,6 +7,7 @@ import typer
 
 _LONGEST_S = 1e7  # so that `inf` is no time
 _LARGEST_GIB = 1e6
+_MOST_THREADS = 1024
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file, as in studies/.")]
 CategoryOption = Annotated[
@@ -60,7 +61,7 @@ GraceOption = Annotated[
         "--grace-s",
         min=1,
         max=_LONGEST_S,
-        metavar="S",
+        metavar="SECONDS",
         envvar="ANOMALYVFM_OPT_GRACE_S",
         help="A worker that is silent for so long has lost its trial to another.",
     ),
@@ -71,7 +72,7 @@ HangOption = Annotated[
         "--hang-s",
         min=1,
         max=_LONGEST_S,
-        metavar="S",
+        metavar="SECONDS",
         envvar="ANOMALYVFM_OPT_HANG_S",
         help="A trial that takes no step for so long is given back, and its worker ends.",
     ),
@@ -82,7 +83,7 @@ DrainSecondsOption = Annotated[
         "--drain-s",
         min=1,
         max=_LONGEST_S,
-        metavar="S",
+        metavar="SECONDS",
         envvar="ANOMALYVFM_OPT_DRAIN_S",
         help="A worker that is asked to stop has so long to its trial's next step.",
     ),
@@ -93,21 +94,24 @@ OutageOption = Annotated[
         "--outage-s",
         min=0,
         max=_LONGEST_S,
-        metavar="S",
+        metavar="SECONDS",
         envvar="ANOMALYVFM_OPT_OUTAGE_S",
         help="A database that is away is waited for so long.",
     ),
-]
-StudyOption = Annotated[
-    list[str] | None,
-    typer.Option("--study", metavar="S", help="A study, or a spec for all of its studies; else all."),
 ]
 KeepRunningOption = Annotated[bool, typer.Option("--keep-running", help="Wait for new studies instead of ending.")]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, metavar="N", help="CPU threads; else the cores divided by the workers of this host."
+        "--threads",
+        min=1,
+        max=_MOST_THREADS,
+        metavar="N",
+        help="CPU threads; else the cores divided by the workers of this host.",
     ),
+]
+MaxTrialsOption = Annotated[
+    int | None, typer.Option("--max-trials", min=1, metavar="N", help="Each worker stops after N trials.")
 ]
 BatchOption = Annotated[
     int, typer.Option("--batch", min=1, max=65_536, metavar="N", help="Images looked at together.")

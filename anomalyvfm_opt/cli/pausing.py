@@ -6,6 +6,7 @@ import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.studies import StudiesArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from anomalyvfm_opt.store.studies import StudyRecord
     from anomalyvfm_opt.store.study_state import State
 
-StudiesArgument = Annotated[
-    list[str], typer.Argument(metavar="S...", help="Studies, or specs for all of their studies.")
-]
 NowOption = Annotated[
     bool, typer.Option("--now", help="Take the running trials back as well, instead of letting them end.")
 ]

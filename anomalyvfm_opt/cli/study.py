@@ -17,18 +17,12 @@ from anomalyvfm_opt.cli.options import (
 from anomalyvfm_opt.cli.output import print_json, print_table, say
 from anomalyvfm_opt.cli.pausing import pause, resume, stop
 from anomalyvfm_opt.cli.plan import plan
+from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudiesArgument
 from anomalyvfm_opt.cli.transfer import export_one, import_one
 
 app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")
-app.command("plan")(plan)
-for command in (pause, resume, stop):
-    app.command()(command)
-app.command("export")(export_one)
-app.command("import")(import_one)
-StudyArgument = Annotated[str, typer.Argument(metavar="S", help="A study, <spec>/<category>.")]
 
 
-@app.command()
 def create(
     file: SpecArgument,
     data: DataOption = None,
@@ -51,18 +45,17 @@ def create(
     store = open_store(db)
     check_may(store.engine, "create studies")
     create_studies(store, spec, folder, category or [], arrays, weights, say)
-    say(f"next: anomalyvfm-opt worker run --study {spec.name}   (as many workers as you like)")
+    say(f"next: anomalyvfm-opt worker run {spec.name}   (as many workers as you like)")
 
 
-@app.command("list")
-def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
+def list_all(studies: AnyStudiesArgument = None, db: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List the studies with their state."""
     from anomalyvfm_opt.report.overview import list_overviews
     from anomalyvfm_opt.store.selection import select_families
     from anomalyvfm_opt.store.store import open_store
 
     store = open_store(db)
-    records = sorted(select_families(store.engine, []), key=lambda record: record.name)
+    records = sorted(select_families(store.engine, studies or []), key=lambda record: record.name)
     overviews = list_overviews(store, records)
     if as_json:
         print_json({"schema": 1, "studies": [one.to_json() for one in overviews]})
@@ -84,8 +77,7 @@ def list_all(db: DatabaseOption = None, as_json: JsonOption = False) -> None:
     print_table("", ("study", "state", "trials", "running", "best", "noise"), rows, right=(2, 3, 4, 5))
 
 
-@app.command()
-def show(name: StudyArgument, db: DatabaseOption = None, as_json: JsonOption = False) -> None:
+def show(studies: StudiesArgument, db: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Show a study: budget, division, references, best trial, and what its synthetic objective is worth.
 
     A spec's name shows all of its studies.
@@ -98,12 +90,12 @@ def show(name: StudyArgument, db: DatabaseOption = None, as_json: JsonOption = F
     from anomalyvfm_opt.store.store import open_store
 
     store = open_store(db)
-    summaries = [summarise(store, r) for r in select_studies(store.engine, [name])]
+    summaries = [summarise(store, r) for r in select_studies(store.engine, studies)]
     proxies = [proxy.judge_proxy(store, s.record) if s.record.kind == "search" else None for s in summaries]
     if as_json:
         if len(summaries) != 1:
             known = ", ".join(s.record.name for s in summaries)
-            raise UsageError(f"--json shows one study, and {name!r} names {len(summaries)}", f"one of {known}")
+            raise UsageError(f"--json shows one study, and these are {len(summaries)}", f"name one: {known}")
         judged = proxies[0]
         print_json({**to_json(summaries[0]), "proxy": None if judged is None else proxy.to_json(judged)})
         return
@@ -112,23 +104,42 @@ def show(name: StudyArgument, db: DatabaseOption = None, as_json: JsonOption = F
     print_results(summaries)
 
 
-@app.command()
 def delete(
-    name: StudyArgument,
+    studies: StudiesArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete a study with its trials and scores. It cannot be undone."""
+    """Delete studies with their siblings, trials and scores. It cannot be undone."""
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.store.rights import check_may
+    from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.store.store import open_store
-    from anomalyvfm_opt.store.studies import delete_study, list_names, load_study
+    from anomalyvfm_opt.store.studies import delete_study, list_names
 
     store = open_store(db)
-    if name not in list_names(store.engine):
-        load_study(store.engine, name)  # which says what there is instead
+    known = list_names(store.engine)  # also those that cannot be read, which nobody else would find
+    chosen = [name for name in studies if name in known]
+    chosen += [one.name for name in studies if name not in known for one in select_studies(store.engine, [name])]
+    doomed = list(dict.fromkeys(chosen))
     check_may(store.engine, "delete studies")
-    if not yes and not (sys.stdin.isatty() and typer.confirm(f"delete {name} with all of its trials?", err=True)):
-        raise UsageError(f"{name} is not deleted", "give --yes to delete it without being asked")
-    delete_study(store, name)
-    say(f"deleted {name}")
+    names = ", ".join(doomed)
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"delete {names} with all trials?", err=True)):
+        raise UsageError(f"{names}: nothing is deleted", "give --yes to delete without being asked")
+    for name in doomed:
+        delete_study(store, name)
+        say(f"deleted {name}")
+
+
+for _name, _command in (
+    ("plan", plan),
+    ("create", create),
+    ("list", list_all),
+    ("show", show),
+    ("pause", pause),
+    ("resume", resume),
+    ("stop", stop),
+    ("export", export_one),
+    ("import", import_one),
+    ("delete", delete),
+):
+    app.command(_name)(_command)

@@ -15,6 +15,7 @@ from anomalyvfm_opt.cli.options import (
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.studies import spell
 from anomalyvfm_opt.signals import end_as_interrupted
 
 if TYPE_CHECKING:
@@ -41,12 +42,15 @@ def submit(
         Path, typer.Option("--out", metavar="ROOT", help="A new folder; ROOT.tar.gz is made beside it.")
     ],
     spec: Annotated[
-        str | None, typer.Argument(metavar="SPEC", help="A spec, by name or file, with a study of each category.")
+        str | None,
+        typer.Argument(
+            metavar="SPEC", callback=spell, help="A spec, by name or file, with a study of each category."
+        ),
     ] = None,
     detectors: Annotated[
         Path | None,
         typer.Option(
-            "--detectors", metavar="DIR", help="Instead of SPEC: a folder of exported ones, DIR/<category>."
+            "--detectors", metavar="DIR", help="Instead of SPEC: a folder of exported ones, DIR/CATEGORY."
         ),
     ] = None,
     baseline: Annotated[bool, typer.Option("--baseline", help="The baseline of each study instead.")] = False,
@@ -168,13 +172,11 @@ def _find_studies(spec: str, order: "Order", db: str | None) -> "tuple[Store, li
     """Open the store, and return it with a study of each category that has a trial to deliver."""
     from anomalyvfm_opt.delivery.submit import match_studies
     from anomalyvfm_opt.inference.submission.layout import IMAGES
-    from anomalyvfm_opt.spec.load import load_spec
     from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.store.store import open_store
 
-    name = load_spec(Path(spec)).name if Path(spec).suffix in (".yaml", ".yml") else spec
     store = open_store(db)
-    return store, match_studies(store, select_studies(store.engine, [name]), order, IMAGES)
+    return store, match_studies(store, select_studies(store.engine, [spec]), order, IMAGES)
 
 
 def _deliver(

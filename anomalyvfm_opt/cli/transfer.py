@@ -8,19 +8,18 @@ import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.studies import StudyArgument
 
 
 def export_one(
-    name: Annotated[
-        str, typer.Argument(metavar="S", help="A study, <spec>/<category>, or a spec that has one study only.")
-    ],
+    name: StudyArgument,
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Compressed if it ends in .gz; - for stdout; else <spec>-<category>.study.json.gz here.",
+            help="Compressed if it ends in .gz; - for stdout; else SPEC-CATEGORY.study.json.gz here.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
@@ -38,16 +37,12 @@ def export_one(
         check_target(output, may_replace=force)  # before the database is asked for anything
 
     from anomalyvfm_opt.errors import UsageError
-    from anomalyvfm_opt.store.selection import select_studies
+    from anomalyvfm_opt.store.selection import select_one
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.transfer.move import export_study
 
     store = open_store(db)
-    records = select_studies(store.engine, [name])
-    if len(records) != 1:
-        known = ", ".join(record.name for record in records)
-        raise UsageError(f"{name!r} names {len(records)} studies, and a file holds one", f"one of {known}")
-    record = records[0]
+    record = select_one(store.engine, name)
     if record.kind != "search":
         raise UsageError(f"{record.name} is a sibling study", f"it travels with {record.family}: export that")
     target = output or f"{record.spec.name}-{record.category}.study.json.gz"
@@ -82,4 +77,4 @@ def import_one(
         return
     ran = f", {header.requeued} of which ran or were sealed when it was exported" if header.requeued else ""
     say(f"imported {name}: {header.trials} trials{ran}")
-    say(f"next: anomalyvfm-opt worker run --study {name} --data DIR   (the images do not travel)")
+    say(f"next: anomalyvfm-opt worker run {name} --data DIR   (the images do not travel)")

@@ -15,27 +15,22 @@ from anomalyvfm_opt.cli.options import (
     GraceOption,
     HangOption,
     KeepRunningOption,
+    MaxTrialsOption,
     OutageOption,
-    StudyOption,
     ThreadsOption,
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyOption
 
 app = typer.Typer(no_args_is_help=True, help="Workers pull trials from the study store and run them.")
-app.command("launch")(launch)
-app.command("list")(list_all)
-app.command("drain")(drain)
-app.command("reap")(reap_all)
 
 
-@app.command("run")
 def run_worker(
+    studies: AnyStudiesArgument = None,
     study: StudyOption = None,
     data: DataOption = None,
-    max_trials: Annotated[
-        int | None, typer.Option("--max-trials", min=1, metavar="N", help="Stop after N trials.")
-    ] = None,
+    max_trials: MaxTrialsOption = None,
     keep_running: KeepRunningOption = False,
     weights: WeightsOption = None,
     cache_gib: CacheOption = 64.0,
@@ -73,7 +68,7 @@ def run_worker(
     store = open_store(db)
     check_may(store.engine, "run trials")
     _ = store.sampling_storage  # Optuna's tables are looked at before any trial is taken
-    names = study or []
+    names = [*(studies or []), *(study or [])]
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
@@ -92,3 +87,13 @@ def run_worker(
         say(f"worker stopped: {count_outcomes(worker.ended)}")
         raise typer.Exit(interruption.exit_code) from None
     say(f"worker done: {count_outcomes(worker.ended)}")
+
+
+for _name, _command in (
+    ("run", run_worker),
+    ("launch", launch),
+    ("list", list_all),
+    ("drain", drain),
+    ("reap", reap_all),
+):
+    app.command(_name)(_command)

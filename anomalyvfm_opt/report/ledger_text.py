@@ -71,7 +71,7 @@ def judged_to_json(one: Judged) -> dict[str, Any]:
 
 
 def ledger_to_json(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return the `predictions --json` object (schema 1)."""
+    """Return the `forecast list --json` object (schema 1)."""
     return {
         "schema": 1,
         "predictions": [

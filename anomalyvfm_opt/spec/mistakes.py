@@ -15,6 +15,7 @@ from anomalyvfm_opt.spec.model import NO_NUL, Spec
 from anomalyvfm_opt.spec.shown import shorten, show_value
 
 _MOST = 200  # mistakes that are put into words
+_SHORT = 40  # characters of a value that is written out once more
 _KEY = 100  # characters of a word that is compared with the known ones
 
 # What a value should be, by the type of pydantic's error; filled in with the error's context.
@@ -84,7 +85,24 @@ def _say(mistake: _Mistake) -> Problem:
     if isinstance(mistake.value, str) and mistake.choices:
         close = difflib.get_close_matches(mistake.value[:_KEY].lower(), mistake.choices, n=1)
         message += f"; did you mean {close[0]!r}?" if close else ""
-    return Problem(mistake.path, message)
+    return Problem(mistake.path, message + _say_how_to_fix_it(mistake))
+
+
+def _say_how_to_fix_it(mistake: _Mistake) -> str:
+    """Return how a parameter is written that is not to be searched, if the value looks like one; else nothing."""
+    value = mistake.value
+    one = value[0] if isinstance(value, list) and len(value) == 1 else value
+    is_parameter = mistake.path[:-1] == ("search", "space")
+    if (
+        not is_parameter
+        or isinstance(one, bool)
+        or not isinstance(one, int | float | str)
+        or len(f"{one}") > _SHORT
+    ):
+        return ""
+    if any(expected.startswith("a mapping with low") for expected in mistake.expected):
+        return f"; for {show_value(one)} alone: {{low: {one}, high: {one}}}" if not isinstance(one, str) else ""
+    return f"; for {show_value(one)} alone: [{one}]" if "a list" in mistake.expected else ""
 
 
 def _say_expected(path: FieldPath, details: Any) -> str:

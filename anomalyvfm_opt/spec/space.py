@@ -1,9 +1,10 @@
 """The parameters that a spec lets Optuna choose, and their default ranges."""
 
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 LARGEST_IMAGE_PX = 8192
 INTENSITIES = (0.33, 0.67, 1.0, 1.17, 1.5)  # of the pools of synthetic anomalies
@@ -27,10 +28,24 @@ Intensity = Annotated[
 ]
 
 
+def is_misplaced_boolean(value: Any, annotation: Any) -> bool:
+    """Return whether a value of a spec, or an entry of a list, is true or false where something else is wanted."""
+    values = value if isinstance(value, list) else [value]
+    return annotation is not bool and any(isinstance(each, bool) for each in values)
+
+
 class Section(BaseModel):
     """A part of a spec: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is wanted: Python would take them for 1 and 0."""
+        if is_misplaced_boolean(value, cls.model_fields[info.field_name or ""].annotation):
+            raise PydanticCustomError("no_boolean", "something else than true or false")
+        return value
 
 
 class FloatRange(Section):

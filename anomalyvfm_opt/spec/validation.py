@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from anomalyvfm_opt.spec.contradictions import Problem, find_contradictions
 from anomalyvfm_opt.spec.mistakes import describe_mistakes
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.space import is_misplaced_boolean
 
 _PARTS_OF_THE_NETWORK = ("data", "backbone", "search.space")
 
@@ -63,6 +64,8 @@ def _read(document: Mapping[str, Any], path: str) -> Any:
             rest = ".".join(names[position + 1 :])
             return attrgetter(rest)(field.default) if rest else field.default
         node, model = node[name], field.annotation
+    if is_misplaced_boolean(node, model):
+        raise LookupError(path)
     try:
         return _adapter(path).validate_python(node)
     except ValidationError:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine
 
+from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.store.studies import StudyRecord, list_studies, load_study
 
 
@@ -20,6 +21,19 @@ def select_studies(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
         return name == record.name or (record.kind == "search" and name == record.spec.name)
 
     return _select(engine, names, fits, lambda record: record.kind == "search")
+
+
+def select_one(engine: Engine, name: str) -> StudyRecord:
+    """Return the one study that is meant: by its full name, or by its spec's where that has one study only.
+
+    Raises:
+        UsageError: no study, or several.
+    """
+    found = select_studies(engine, [name])
+    if len(found) > 1:
+        names = [record.name for record in found]
+        raise UsageError(f"{name!r} means {len(names)} studies", f"name one: {', '.join(names[:8])}")
+    return found[0]
 
 
 def select_families(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:

@@ -1,9 +1,10 @@
 """Studies in the store: native Optuna studies, with what makes them ours beside them."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.trial_record import TrialRecord
 
+_SHOWN = 8  # names, where one is not known
 _log = logging.getLogger(__name__)
 
 
@@ -148,14 +150,19 @@ def load_study(engine: Engine, name: str) -> StudyRecord:
         found = find_study(connection, name)
     if found is not None:
         return found
-    known = list_names(engine)
+    raise UsageError(f"no study {name!r}", _suggest(name, list_names(engine)))
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    """Return what to do about a name that no study has: one like it, or what there is."""
+    if not known:
+        return "create one: anomalyvfm-opt study create SPEC --data DIR"
+    specs = list(dict.fromkeys(guess_spec(other) for other in known))
+    if close := get_close_matches(name, [*specs, *known], n=2):
+        return f"did you mean {' or '.join(close)}?"
     near = [other for other in known if guess_spec(name) in other] or known
-    raise UsageError(
-        f"no study {name!r}",
-        f"studies here: {', '.join(near[:8])}"
-        if near
-        else "create one: anomalyvfm-opt study create SPEC --data DIR",
-    )
+    more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
+    return f"studies here: {', '.join(near[:_SHOWN])}{more}"
 
 
 def find_study(connection: Connection, name: str) -> StudyRecord | None:

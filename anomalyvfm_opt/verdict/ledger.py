@@ -47,7 +47,7 @@ def number_answer(study: StudyRecord, last_look: int, last_round: int) -> int:
     if last_look:
         raise UsageError(
             f"the locked images of {study.name} have been opened: a prediction now could know the answer",
-            f"what was predicted before: anomalyvfm-opt predictions {study.name}",
+            f"what was predicted before: anomalyvfm-opt forecast list {study.name}",
         )
     return last_round or 1
 

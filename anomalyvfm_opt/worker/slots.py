@@ -9,12 +9,13 @@ from anomalyvfm_opt.worker.cores import share_cores
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-def lay_out(count: int | None, device: str) -> tuple[list[Slot], list[str]]:
+def lay_out(count: int | None, device: str, threads: int | None = None) -> tuple[list[Slot], list[str]]:
     """Return the slots, and what each worker is told of its device and threads.
 
     Args:
         count: of workers; None for one a GPU, or one without a GPU.
         device: as of `worker run`; `auto` and `cuda` deal out the GPUs that this process sees.
+        threads: of each worker; None for a share of the cores, at most what OMP_NUM_THREADS says.
 
     Raises:
         UsageError: not a device's name.
@@ -25,11 +26,18 @@ def lay_out(count: int | None, device: str) -> tuple[list[Slot], list[str]]:
     if not gpus:
         n = count or 1
         slots = [Slot(number, "cpu" if device == "auto" else device) for number in range(1, n + 1)]
-        return slots, ["--device", device, "--threads", str(share_cores(n))]
+        return slots, ["--device", device, "--threads", str(threads or _share_threads(n))]
     n = count or len(gpus)
     chosen = [gpus[number % len(gpus)] for number in range(n)]
     slots = [Slot(number, f"cuda:{gpu}", {_VISIBLE: gpu}) for number, gpu in enumerate(chosen, 1)]
-    return slots, ["--device", "cuda", "--threads", str(share_cores(n))]
+    return slots, ["--device", "cuda", "--threads", str(threads or _share_threads(n))]
+
+
+def _share_threads(workers: int) -> int:
+    """Return the threads of each worker: its share of the cores, at most what torch takes by OMP_NUM_THREADS."""
+    import torch
+
+    return min(share_cores(workers), torch.get_num_threads())
 
 
 def _list_gpus() -> list[str]:

@@ -52,7 +52,7 @@ def test_a_bad_row_is_named_and_the_rest_goes_on(bench: Bench, kind: str, tmp_pa
     for arguments in (
         ["study", "list"],
         ["study", "show", "tiny/tile"],
-        ["predictions"],
+        ["forecast", "list"],
         ["worker", "list"],
     ):
         done = run_in_process(arguments, environment)
@@ -93,7 +93,7 @@ def test_a_round_that_cannot_be_read_is_named(
     environment = {"ANOMALYVFM_OPT_DB_URL": url}
     verdict = run_in_process(["verdict", family.name], environment)
     assert (verdict.returncode, "bug" in verdict.stderr) == (3, False), verdict.stderr
-    predictions = run_in_process(["predictions"], environment)
+    predictions = run_in_process(["forecast", "list"], environment)
     assert (predictions.returncode, "bug" in predictions.stderr) == (0, False), predictions.stderr
     confirm = run_in_process(["confirm", family.name, "--no-wait"], environment)
     expected = 3 if " SET plan = " in statement else 0  # who follows a round reads its plan alone

@@ -1,4 +1,4 @@
-"""`confirm`, `verdict`, `predict-gain` and `predictions` as their users run them."""
+"""`confirm`, `verdict`, `forecast` as their users run them."""
 
 import json
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ TERMS = {"noise_seeds": 3, "finalists": 1, "race_seeds": 2, "seeds": 3}
     [
         (("confirm", "tiny/grass"), 2, ("no study 'tiny/grass'", f"tiny/{CATEGORY}")),
         (("verdict", "nothing"), 2, ("no study 'nothing'",)),
-        (("predict-gain", "nothing/brick", "0.1"), 2, ("no study 'nothing/brick'",)),
-        (("predictions", "nothing"), 2, ("no study 'nothing'",)),
+        (("forecast", "add", "nothing/brick", "0.1"), 2, ("no study 'nothing/brick'",)),
+        (("forecast", "list", "nothing"), 2, ("no study 'nothing'",)),
         (("confirm", "{study}", "--finalist", "99", "--no-wait"), 2, ("trial 99 of {study} has no parameters",)),
         (("confirm", "{study}", "--again"), 2, ("{study} has no confirmation to repeat",)),
-        (("predict-gain", "{study}", "7"), 2, ("a gain of 7 is no difference of two AUROC",)),
-        (("predict-gain", "{study}", "nan"), 2, ("a gain of nan is no difference",)),
+        (("forecast", "add", "{study}", "7"), 2, ("a gain of 7 is no difference of two AUROC",)),
+        (("forecast", "add", "{study}", "nan"), 2, ("a gain of nan is no difference",)),
         (("verdict", "{study}", "--exit-code"), 3, ("{study} is not confirmed yet", "confirm {study}")),
         (("verdict", "{study}", "--round", "2"), 3, ("{study} has no round 2",)),
         (("verdict", "tiny"), 3, ("1 of 1 categories of tiny are not confirmed",)),
@@ -85,14 +85,14 @@ def test_a_finalist_is_of_one_study(program: Program, monkeypatch: pytest.Monkey
 
 def test_predictions_are_kept_and_wait_for_their_answer(program: Program, finished_study: FinishedStudy) -> None:
     study = finished_study.name
-    done = program.run_here("predict-gain", study, "0.02", "--note", "a [feeling]", "--source", "an engineer")
+    done = program.run_here("forecast", "add", study, "0.02", "--note", "a [feeling]", "--source", "an engineer")
     assert done.returncode == 0, done.stderr
     assert "+0.0200 is written down; round 1 of its confirmation will answer" in done.stderr
-    assert program.run_here("predict-gain", study, "--", "-0.01").returncode == 0
-    shown = program.run_here("predictions", study)
+    assert program.run_here("forecast", "add", study, "-0.01").returncode == 0
+    shown = program.run_here("forecast", "list", study)
     assert "a [feeling]" in shown.stdout
     assert "open" in shown.stdout
-    listed = json.loads(program.run_here("predictions", "--json").stdout)
+    listed = json.loads(program.run_here("forecast", "list", "--json").stdout)
     assert listed["schema"] == 1
     first, second = listed["predictions"]
     assert (first["study"], first["source"], first["predicted"]) == (study, "an engineer", 0.02)
@@ -119,7 +119,7 @@ def confirmed(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Con
     assert created.returncode == 0, created.stderr
     name = f"whole/{CATEGORY}"
     assert program.run_here("worker", "run", "--study", "whole", "--threads", "1").returncode == 0
-    assert program.run_here("predict-gain", name, "0.3", "--source", "an optimist").returncode == 0
+    assert program.run_here("forecast", "add", name, "0.3", "--source", "an optimist").returncode == 0
     before = program.run_here("verdict", name)
     planned = program.run_here("confirm", name, "--no-wait")
     done = finish(program.start("confirm", "whole", "--workers", "1"), _NINE_TRAININGS_S)
@@ -173,16 +173,16 @@ def test_a_verdict_is_a_sentence_a_document_and_an_exit_code(program: Program, n
 @pytest.mark.slow
 @pytest.mark.usefixtures("confirmed")
 def test_predictions_are_answered_and_no_more_are_taken(program: Program) -> None:
-    listed = json.loads(program.run_here("predictions", "whole/brick", "--json").stdout)
+    listed = json.loads(program.run_here("forecast", "list", "whole/brick", "--json").stdout)
     answers = {one["source"]: one["answer"] for one in listed["predictions"]}
     assert list(answers) == ["an optimist", "best trial", "race", "smoothed", "v1.2 rule"]
     verdict = json.loads(program.run_here("verdict", "whole/brick", "--json").stdout)
     assert {answer["confirmed"] for answer in answers.values()} == {verdict["gain"]["estimate"]}
     assert answers["an optimist"]["size"] is (verdict["gain"]["estimate"] >= 0.3)
     assert len(listed["sources"]) == 5
-    shown = assert_one_error(program.run_here("predict-gain", "whole/brick", "0.01"), 2)
+    shown = assert_one_error(program.run_here("forecast", "add", "whole/brick", "0.01"), 2)
     assert "the locked images of whole/brick have been opened" in shown
-    assert "How good each source has been" in program.run_here("predictions", "whole").stdout
+    assert "How good each source has been" in program.run_here("forecast", "list", "whole").stdout
 
 
 @pytest.mark.slow

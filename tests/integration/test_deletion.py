@@ -150,7 +150,7 @@ COMMANDS = {
     "resume": ("study", "resume", "{}"),
     "delete": ("study", "delete", "{}", "--yes"),
     "export": ("study", "export", "{}", "--output", "{folder}/study.json", "--force"),
-    "predict": ("predict-gain", "{}", "0.1"),
+    "predict": ("forecast", "add", "{}", "0.1"),
     "reap": ("worker", "reap"),
 }
 

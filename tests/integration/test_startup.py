@@ -25,7 +25,7 @@ ANSWERS = [  # with {study}, {data} and {studies} in them
     ("study", "show", "{study}"),
     ("study", "show", "{study}", "--json"),
     ("verdict", "{study}"),
-    ("predictions",),
+    ("forecast", "list"),
     ("worker", "list"),
     ("db", "url"),
     ("db", "status"),

@@ -17,11 +17,13 @@ from anomalyvfm_opt.cli.options import (
     GraceOption,
     HangOption,
     KeepRunningOption,
+    MaxTrialsOption,
     OutageOption,
-    StudyOption,
+    ThreadsOption,
     WeightsOption,
 )
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyOption
 
 
 class EngineName(StrEnum):
@@ -52,12 +54,15 @@ def launch(
         int | None,
         typer.Option("--count", min=1, max=256, metavar="N", help="Workers; else one a GPU, or a single one."),
     ] = None,
+    studies: AnyStudiesArgument = None,
     study: StudyOption = None,
     data: DataOption = None,
     keep_running: KeepRunningOption = False,
     weights: WeightsOption = None,
     cache_gib: CacheOption = 64.0,
     device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    max_trials: MaxTrialsOption = None,
     grace_s: GraceOption = 60.0,
     hang_s: HangOption = 1800.0,
     drain_s: DrainSecondsOption = 30.0,
@@ -98,7 +103,7 @@ def launch(
     if engine is not EngineName.RAY:  # whose nodes have folders of their own
         _refuse_missing(data, weights)
     store = open_store(db)
-    names = study or []
+    names = [*(studies or []), *(study or [])]
     if not select_families(store.engine, names) and not keep_running:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
@@ -110,10 +115,12 @@ def launch(
     arguments += ["--drain-s", str(drain_s), "--outage-s", str(outage_s)]
     arguments += _list_given(names, db, data, weights)
     arguments += ["--keep-running"] if keep_running else []
+    arguments += ["--max-trials", str(max_trials)] if max_trials else []
     if request is not None:
         on = "cuda" if request.gpus_per_worker and device == "auto" else device  # without its GPU a job is to fail
+        arguments += ["--threads", str(threads)] if threads else []
         raise typer.Exit(launch_on_slurm(request, ["--device", on, *arguments], detach is not False, outage_s))
-    slots, placed = lay_out(count, device)
+    slots, placed = lay_out(count, device, threads)
     arguments = [*placed, *arguments]
     say(f"{len(slots)} workers by engine {engine}: {', '.join(slot.place for slot in slots)}")
     raise typer.Exit(run_fleet(store, lambda: select_left(store.engine, names), slots, arguments))

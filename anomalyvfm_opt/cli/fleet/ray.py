@@ -32,7 +32,7 @@ ElasticOption = Annotated[
     bool, typer.Option("--elastic", help="ray: the cluster grows when asked; do not check its room now.")
 ]
 _PASSED_ON = {
-    *("study", "data", "keep_running", "weights", "cache_gib", "device"),
+    *("study", "data", "keep_running", "weights", "cache_gib", "device", "max_trials"),
     *("grace_s", "hang_s", "drain_s", "outage_s"),
 }
 _PASSFILE = "PGPASSFILE"
@@ -102,7 +102,9 @@ def _lay_out(options: RayOptions, nodes: "list[Node]") -> "list[Slot]":
 
 def _list_arguments(context: typer.Context, store: "Store", needs: "Needs") -> list[str]:
     """Return the arguments for `worker run`: what was typed here; each node's own environment says the rest."""
-    arguments = ["--db", store.url, "--threads", str(max(1, int(needs.cpus)))]
+    threads = context.params["threads"] or max(1, int(needs.cpus))
+    arguments = ["--db", store.url, "--threads", str(threads)]
+    arguments += [part for name in context.params["studies"] or () for part in ("--study", name)]
     for parameter in context.command.params:
         name = parameter.name or ""
         if name not in _PASSED_ON or _find_source(context, name) != "COMMANDLINE":

@@ -7,12 +7,13 @@ import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, DataOption, DeviceOption, WeightsOption
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.studies import SpecOrStudyArgument
 
 _POLL_S = 2.0
 
 
 def confirm(
-    name: Annotated[str, typer.Argument(metavar="SPEC|S", help="A study, or a spec for all of its studies.")],
+    name: SpecOrStudyArgument,
     workers: Annotated[
         int,
         typer.Option(

@@ -7,6 +7,7 @@ import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import escape, print_json, print_table
+from anomalyvfm_opt.cli.studies import SpecOrStudyArgument
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.verdict.judge import CategoryVerdict
@@ -16,9 +17,7 @@ _EXIT_CODES = {"ADOPT": 0, "KEEP_BASELINE": 10, "INCONCLUSIVE": 11}
 
 
 def verdict(
-    name: Annotated[
-        str, typer.Argument(metavar="SPEC|S", help="A spec for the mean over its categories, or a study.")
-    ],
+    name: SpecOrStudyArgument,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with 0 to adopt, 10 to keep the baseline, 11 if inconclusive.")
     ] = False,

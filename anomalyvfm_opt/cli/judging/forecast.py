@@ -1,4 +1,4 @@
-"""`predict-gain` and `predictions`: the ledger of what was promised, and what came of it."""
+"""`forecast add` and `forecast list`: the ledger of what was promised, and what came of it."""
 
 from typing import Annotated
 
@@ -6,15 +6,17 @@ import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyArgument
+
+app = typer.Typer(no_args_is_help=True, help="Forecasts of the gain, written down before the lock is opened.")
 
 
-def predict_gain(
-    study: Annotated[str, typer.Argument(metavar="S", help="A study, <spec>/<category>.")],
+@app.command(context_settings={"ignore_unknown_options": True})  # so that -0.01 is a number
+def add(
+    study: StudyArgument,
     gain: Annotated[
         float,
-        typer.Argument(
-            metavar="GAIN", help="Finalist minus baseline in image AUROC, such as 0.01; a loss: -- -0.01."
-        ),
+        typer.Argument(metavar="GAIN", help="Finalist minus baseline in image AUROC, such as 0.01 or -0.01."),
     ],
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why you think so.")] = "",
     source: Annotated[
@@ -25,20 +27,22 @@ def predict_gain(
     """Write down what gain you expect, before the locked images are opened."""
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.store.rights import check_may
+    from anomalyvfm_opt.store.selection import select_one
     from anomalyvfm_opt.store.store import open_store
-    from anomalyvfm_opt.store.studies import load_study
     from anomalyvfm_opt.verdict.read_ledger import predict
 
     if not -1 <= gain <= 1:
         raise UsageError(f"a gain of {gain:g} is no difference of two AUROC, which are 0 to 1", "such as 0.01")
     store = open_store(db)
     check_may(store.engine, "predict")
-    number = predict(store.engine, load_study(store.engine, study), gain, note, source)
-    say(f"{study}: a gain of {gain:+.4f} is written down; round {number} of its confirmation will answer")
+    record = select_one(store.engine, study)
+    number = predict(store.engine, record, gain, note, source)
+    say(f"{record.name}: a gain of {gain:+.4f} is written down; round {number} of its confirmation will answer")
 
 
-def predictions(
-    study: Annotated[str | None, typer.Argument(metavar="S", help="A study; else all.")] = None,
+@app.command("list")
+def list_all(
+    studies: AnyStudiesArgument = None,
     db: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,12 +53,12 @@ def predictions(
     from anomalyvfm_opt.verdict.read_ledger import read_ledger
 
     store = open_store(db)
-    entries = read_ledger(store, select_studies(store.engine, [study] if study else []))
+    entries = read_ledger(store, select_studies(store.engine, studies or []))
     if as_json:
         print_json(ledger_to_json(entries))
         return
     if not entries:
-        say("no predictions yet; make one: anomalyvfm-opt predict-gain S 0.01 --note TEXT")
+        say("no forecasts yet; make one: anomalyvfm-opt forecast add STUDY 0.01 --note TEXT")
         return
     for grid in (tabulate_ledger(entries), tabulate_records(entries)):
         print_table(grid.title, grid.columns, grid.rows, right=grid.right)
