@@ -102,7 +102,8 @@ def check_folder(root: Path) -> FolderReport:
     """Read every image and mask of every category.
 
     Raises:
-        EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
+        EnvironmentMissingError: the folder is not there, or cannot be read.
+        BadDataError: it holds no category.
         UsageError: the folder is itself a category, or holds the folder of categories.
     """
     names = list_categories(root)

@@ -56,7 +56,8 @@ def list_categories(root: Path) -> list[str]:
     """Return the categories in a folder, sorted; an incomplete one is among them, and an error when it is read.
 
     Raises:
-        EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
+        EnvironmentMissingError: the folder is not there, or cannot be read.
+        BadDataError: it holds no category.
         UsageError: the folder is itself a category, or holds the folder of categories; or no database can keep
             its name.
     """
@@ -71,7 +72,7 @@ def list_categories(root: Path) -> list[str]:
     for folder in filter(_is_readable, folders):
         if any(find_layout(path) is not None for path in list_folders(folder)):
             raise UsageError(f"no category in {root}, but in {folder}", f"give that folder: {folder.absolute()}")
-    raise EnvironmentMissingError(f"no category in {root}", f"expected {_describe_expected()}")
+    raise BadDataError(f"no category in {root}", f"expected {_describe_expected()}")
 
 
 def read_category(root: Path, name: str) -> CategoryImages:
@@ -82,8 +83,8 @@ def read_category(root: Path, name: str) -> CategoryImages:
         name: of the category: its folder's name.
 
     Raises:
-        EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
-        UsageError: the folder has no such category, or is itself a category.
+        EnvironmentMissingError: the folder is not there, or cannot be read.
+        UsageError: the folder has no category, or no such one, or is itself a category.
         BadDataError: the category has no training images, or no good or no bad test images; or a name that
             cannot be kept; or two images that share a mask.
     """
@@ -103,8 +104,8 @@ def read_what_is_there(root: Path, name: str) -> CategoryImages:
     """Return the images of one category, whatever is missing: for who knows what there has to be.
 
     Raises:
-        EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
-        UsageError: the folder has no such category, or is itself a category.
+        EnvironmentMissingError: the folder is not there, or cannot be read.
+        UsageError: the folder has no category, or no such one, or is itself a category.
     """
     return _read(root, name)[1]
 

@@ -15,8 +15,8 @@ def look_at_data(subject: Subject, data: Path | None) -> CheckResult:
     """Look at the categories that the options name, or else all that are in the folder.
 
     Raises:
-        EnvironmentMissingError: the folder is not there, or holds no category.
-        UsageError: the folder is itself a category.
+        EnvironmentMissingError: the folder is not there.
+        UsageError: it holds no category, or is itself one.
     """
     folders = subject.list_folders(data)
     if not folders:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+TOUR = (README, ROOT / "docs" / "first_study.md", ROOT / "docs" / "several_machines.md")  # read in this order
 SPEC_PAGE = ROOT / "docs" / "spec.md"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""The README's commands run, in order, as they stand there."""
+"""The commands of the README and of the tours after it run, in order, as they stand there."""
 
 import os
 import shutil
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
-from tests.docs.pages import README, ROOT, list_blocks
+from tests.docs.pages import README, ROOT, TOUR, list_blocks
 from tests.integration.external_server import DATABASE, ExternalServer
 from tests.integration.program import CATEGORY, FinishedStudy, Program
 
-SHELL_BLOCKS = [block for block in list_blocks(README) if block.language == "sh"]
+SHELL_BLOCKS = [block for page in TOUR for block in list_blocks(page) if block.language == "sh"]
 SIBLINGS = ("", "#replicates")  # of a study that is not confirmed
 
 
@@ -25,8 +25,12 @@ def test_every_command_block_says_how_it_is_tested() -> None:
     assert any(block.mark == "run" for block in SHELL_BLOCKS)
 
 
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 200
+
+
 def test_every_block_names_its_language() -> None:
-    assert [block.line for block in list_blocks(README) if not block.language] == []
+    assert [(page.name, block.line) for page in TOUR for block in list_blocks(page) if not block.language] == []
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The README's section on several machines: its three commands run, each on a host of its own."""
+"""Several machines: the page's three commands run, each on a host of its own."""
 
 import shlex
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.hosts import NEEDS_NAMESPACES, Site, network_of
-from tests.docs.pages import README, list_blocks
+from tests.docs.pages import TOUR, list_blocks
 from tests.integration.program import CATEGORY, Program, finish, write_spec
 
 pytestmark = [pytest.mark.slow, NEEDS_NAMESPACES]
 
 
 def test_the_three_commands_run(open_folder: Path, program: Program) -> None:
-    (block,) = (block for block in list_blocks(README) if block.mark == "run on several hosts")
+    (block,) = (block for page in TOUR for block in list_blocks(page) if block.mark == "run on several hosts")
     lines = [line.partition("#")[0] for line in block.text.strip().splitlines()]
     assert len(lines) == 3
     closing, opening, looking, launching = (shlex.split(one)[1:] for line in lines for one in line.split("&&"))

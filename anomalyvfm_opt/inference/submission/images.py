@@ -43,8 +43,8 @@ def find_private_images(root: Path, images: Mapping[str, int] = IMAGES) -> list[
 
     Raises:
         BadDataError: a category, a set or an image is missing, is one too many, or cannot be opened; the first
-            eight of such faults are named.
-        EnvironmentMissingError: the folder is not there, cannot be read, or holds no category.
+            eight of such faults are named. Or the folder holds no category.
+        EnvironmentMissingError: the folder is not there, or cannot be read.
     """
     known = list_categories(root)
     faults = [f"{root / category} is missing" for category in images if category not in known]

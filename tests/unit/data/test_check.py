@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from anomalyvfm_opt.data.check import check_folder
-from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.errors import BadDataError
 from tests.unit.data.conftest import MakeCategory, make_pixels, save_image
 from tests.unit.data.folders import write_mvtec_ad, write_plain
 
@@ -156,5 +156,5 @@ def test_what_lies_beside_the_categories_is_named(tmp_path: Path) -> None:
 
 
 def test_nothing_to_check(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentMissingError, match="no category in"):
+    with pytest.raises(BadDataError, match="no category in"):
         check_folder(tmp_path)

@@ -74,7 +74,7 @@ def test_a_missing_root_names_the_folder_and_the_layout(tmp_path: Path) -> None:
 
 def test_a_root_without_categories_names_the_layout(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
-    with pytest.raises(EnvironmentMissingError, match=r"no category in .*test_public"):
+    with pytest.raises(BadDataError, match=r"no category in .*test_public"):
         list_categories(tmp_path)
 
 

@@ -193,7 +193,7 @@ def test_an_image_that_goes_or_changes_meanwhile_is_named(
 
 def test_a_folder_without_categories_is_refused(detectors: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(EnvironmentMissingError, match="no category in"):
+    with pytest.raises(BadDataError, match="no category in"):
         make(tmp_path / "data", tmp_path / "mine", detectors)
 
 
