@@ -13,6 +13,7 @@ from anomalyvfm_opt.errors import SpecError
 from anomalyvfm_opt.files import read_plain
 from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.spec.shipped import find_folder
 from anomalyvfm_opt.spec.shown import shorten
 from anomalyvfm_opt.spec.validation import keep_sound_part, validate
 from anomalyvfm_opt.spec.yaml_limits import FILE_BYTES, TooLargeError, check_size
@@ -77,7 +78,7 @@ def _read_text(path: Path) -> str:
     try:
         return read_plain(path, FILE_BYTES).decode("utf-8")
     except FileNotFoundError:
-        raise SpecError(f"{path}: no such spec file", "shipped specs are in studies/") from None
+        raise SpecError(f"{path}: no such spec file", f"shipped specs are in {find_folder()}") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: cannot be read: {shorten(str(error))}") from None
     except OSError as error:

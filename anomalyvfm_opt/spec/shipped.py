@@ -7,13 +7,19 @@ from anomalyvfm_opt.errors import EnvironmentMissingError
 
 
 def find_shipped(name: str) -> Path:
-    """Path of a shipped spec: beside the package in a checkout, inside it in an installed wheel.
+    """Return the path of a shipped spec.
 
     Raises:
         EnvironmentMissingError: the installation lacks it.
     """
+    path = find_folder() / name
+    if not path.is_file():
+        raise EnvironmentMissingError(f"the spec {name} is not part of this installation", "reinstall the program")
+    return path
+
+
+def find_folder() -> Path:
+    """Return the folder of shipped specs: inside the package in an installed wheel, beside it in a checkout."""
     package = Path(anomalyvfm_opt.__file__).parent
-    for folder in (package / "studies", package.parent / "studies"):
-        if (folder / name).is_file():
-            return folder / name
-    raise EnvironmentMissingError(f"the spec {name} is not part of this installation", "reinstall the program")
+    inside = package / "studies"
+    return inside if inside.is_dir() else package.parent / "studies"
