@@ -50,6 +50,7 @@ def test_kill_at(program: Program, study: str, artifacts: Path, tmp_path: Path, 
         assert retried[0].user_attrs["resumed_from_epoch"] == [{"during checkpoint": 1}.get(point, 3)]
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_the_checkpoints_and_nothing_else(
     program: Program, study: str, artifacts: Path, tmp_path: Path
 ) -> None:

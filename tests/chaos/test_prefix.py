@@ -26,6 +26,8 @@ from tests.chaos.invariants import assert_study_is_whole
 from tests.integration.program import Finished, Program, finish, make_tiny
 from tests.unit.bench.test_linted_trials import Silence
 
+pytestmark = pytest.mark.slow
+
 WORK = ("worker", "run", "--threads", "1", "--grace-s", "2")
 # Notes each output that is kept, in a file of the process.
 NOTE = """
@@ -169,7 +171,6 @@ def test_a_disk_that_is_full(host: Host, small_disk: Path) -> None:
     host.assert_no_score_is_wrong()
 
 
-@pytest.mark.slow
 def test_two_workers_fill_the_store_once(program: Program, tmp_path: Path) -> None:
     """Ten trials; also of what no trial's attributes count, as the benches of both workers look at the images."""
     space = {**make_tiny("any")["search"]["space"], "adapted_blocks": [2, 3]}

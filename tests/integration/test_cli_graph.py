@@ -100,6 +100,7 @@ def test_a_scorer_without_a_graph_is_refused_before_anything_is_computed(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_there_is_no_folder(
     program: Program, finished_study: FinishedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

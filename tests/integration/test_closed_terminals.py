@@ -114,7 +114,9 @@ def study(program: Program, request: pytest.FixtureRequest) -> str:
 
 
 @both
-@pytest.mark.parametrize("command", [("run",), ("launch", "--engine", "local", "--count", "2")])
+@pytest.mark.parametrize(
+    "command", [("run",), pytest.param(("launch", "--engine", "local", "--count", "2"), marks=pytest.mark.slow)]
+)
 def test_workers_give_their_trials_back(
     program: Program, study: str, command: tuple[str, ...], hang_up: Hangup
 ) -> None:
@@ -126,6 +128,7 @@ def test_workers_give_their_trials_back(
     assert usage.waiting >= 1
 
 
+@pytest.mark.slow
 def test_confirm_ends_with_its_workers(program: Program) -> None:
     study = program.create_here("closed-confirm", references=["v1.1"], search={"trials": 3})
     assert program.run_here("worker", "run", "--study", study, "--threads", "1").returncode == 0

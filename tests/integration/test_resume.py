@@ -233,6 +233,7 @@ def main(data: Path, cache: Path, checkpoints: Path, at_step: int) -> None:
     print(json.dumps(answer))
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_was_killed_ends_the_same_in_another(
     program: Program,
     cache: Path,

@@ -269,7 +269,12 @@ def test_heads_that_learn_beside_an_adapter_that_does_not(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("backbone_section", "category", "lock"),
-    [(CNN, "brick", "half"), (CNN, "grass", "all"), (VIT, "brick", "half"), (VIT, "gravel", "all")],
+    [
+        pytest.param(CNN, "brick", "half", marks=pytest.mark.slow),
+        (CNN, "grass", "all"),
+        (VIT, "brick", "half"),
+        pytest.param(VIT, "gravel", "all", marks=pytest.mark.slow),
+    ],
     ids=["cnn-half", "cnn-all", "vit-half", "vit-all"],
 )
 def test_healthy_trials_raise_no_alarm(place: Place, backbone_section: Any, category: str, lock: str) -> None:

@@ -47,6 +47,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "cnn in tiles": {"data": {"image_size_px": 96, "tiles": {"size_px": 64, "overlap_px": 32}}},
 }
+QUICK = ("cnn", "vit")  # the others are gone through by `make test-slow`
 
 
 @dataclass
@@ -87,7 +88,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module", params=[pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
+)
 def place(request: pytest.FixtureRequest, data: Path) -> Place:
     return Place(data, Spec.model_validate(make_tiny("prefixed", **CASES[request.param])))
 

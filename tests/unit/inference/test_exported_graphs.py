@@ -39,7 +39,7 @@ CASES = [
     for scorer in SCORERS
     if scorer == "ensemble" or kind == "lora" or (kind is None and scorer not in ("predictor", "decoder"))
 ]
-QUICK = [("vit", "lora", "ensemble"), ("vit", "lora", "predictor"), ("vit", None, "mahalanobis")]
+QUICK = [("vit", "lora", "ensemble"), ("vit", None, "mahalanobis")]
 PADDED_TILES = Geometry((96, 128), 64, 32, keeps_aspect=True)
 
 
@@ -131,7 +131,9 @@ def test_tiles_and_padding_are_in_the_graph(tmp_path: Path, scorer: str) -> None
     assert check_graph(made.folder, None).problem is None
 
 
-@pytest.mark.parametrize("geometry", [None, Geometry((64, 64), 64, 64, keeps_aspect=True)])
+@pytest.mark.parametrize(
+    "geometry", [None, pytest.param(Geometry((64, 64), 64, 64, keeps_aspect=True), marks=pytest.mark.slow)]
+)
 def test_the_guides_code_gives_the_score_that_predict_gives(tmp_path: Path, geometry: Geometry | None) -> None:
     made = export(tmp_path / "detector", "vit", "lora", geometry=geometry)
     add(made)

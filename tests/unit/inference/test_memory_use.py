@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.unit.inference.folders import export
@@ -26,6 +27,7 @@ with load_detector(folder, device="cpu", batch=16) as detector:
 """
 
 
+@pytest.mark.slow
 def test_eight_times_the_images_take_no_more_memory(tmp_path: Path) -> None:
     made = export(tmp_path / "detector", "vit", None)
     image = tmp_path / "large.png"

@@ -204,6 +204,7 @@ print(*whole, *small, *train(n))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space can be limited on Linux alone")
+@pytest.mark.slow
 def test_a_process_with_too_little_memory_trains_all_the_same() -> None:
     for spare_mib in ("60", "90", "120"):  # with very little, Python itself may be refused what it needs
         command = [sys.executable, "-c", _LITTLE_ADDRESS_SPACE, spare_mib]

@@ -104,6 +104,7 @@ def assert_outputs_are_right(folder: Path, caplog: pytest.LogCaptureFixture) -> 
     assert len(list_files(open_store(folder))) == FILES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 3], ids=["in step", "from other places"])
 def test_two_processes_compute_each_output_once(
     tmp_path: Path, first: int, caplog: pytest.LogCaptureFixture
