@@ -12,6 +12,8 @@ from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
+from anomalyvfm_opt.errors import UsageError
+
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -32,6 +34,35 @@ class TooLargeError(OSError):
 def is_utf8(name: str) -> bool:
     """Return whether a database can keep a name: Python holds bytes of other encodings as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def is_current_folder_gone() -> bool:
+    """Return whether the folder that this process runs in was deleted under it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def expand_home(path: Path) -> Path:
+    """Return a path whose `~` or `~user` at the beginning stands for that user's home, where it has one.
+
+    Raises:
+        UsageError: nobody of that name is known here, or this user has no home: no `HOME` and no entry in passwd.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: this host knows no home folder {path.parts[0]}", "write the path out") from None
+
+
+def place_in_home(name: str) -> Path:
+    """Return a path in this user's home; one that begins with `~`, where nothing is, for a user without a home."""
+    try:
+        return Path.home() / name
+    except RuntimeError:
+        return Path("~", name)
 
 
 def open_plain(path: Path) -> BufferedReader:

@@ -15,7 +15,7 @@ from anomalyvfm_opt.cli.options import (
     JsonOption,
     WeightsOption,
 )
-from anomalyvfm_opt.cli.output import escape_lines, print_json, say
+from anomalyvfm_opt.cli.output import escape_lines, open_console, print_json, say
 from anomalyvfm_opt.cli.studies import spell
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _READ_LIMIT_S = 1800.0  # all images of all studies, or weights, perhaps over a network
 _IMPORT_LIMIT_S = 120.0  # torch's first import from a network disk
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
-_PLAIN_WIDTH = 200
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,6 @@ def _list_worker_checks(subject: "Subject", database: "Database", named: _Named,
 
 def _print_findings(findings: "Mapping[str, CheckResult]") -> None:
     """Print a table on stdout: a line a check, and its fix below; wrapped to a terminal's width."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -217,7 +215,4 @@ def _print_findings(findings: "Mapping[str, CheckResult]") -> None:
         )
         if found.fix:
             table.add_row("", "", Text(escape_lines(f"fix: {found.fix}", sys.stdout.encoding), "cyan"))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PLAIN_WIDTH)
-    console.print(table)
+    open_console().print(table)

@@ -25,9 +25,10 @@ from anomalyvfm_opt.cli import (
 from anomalyvfm_opt.cli.examples import add_examples
 from anomalyvfm_opt.cli.judging import confirm, forecast, verdict
 from anomalyvfm_opt.cli.output import LogFormatter, escape_lines
+from anomalyvfm_opt.cli.streams import ReaderGoneError, prepare_streams
 from anomalyvfm_opt.collector import collected_seldom
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError, UsageError
-from anomalyvfm_opt.files import is_utf8
+from anomalyvfm_opt.files import is_current_folder_gone, is_utf8
 
 app = typer.Typer(
     name="anomalyvfm-opt",
@@ -77,6 +78,7 @@ def _main(
 
 def run() -> None:
     """Entry point: every error becomes one clear message and an exit code, with a traceback only on --debug."""
+    prepare_streams()
     with collected_seldom():
         _run()
 
@@ -89,16 +91,16 @@ def _run() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         _refuse_undecodable(arguments)
-        app(args=arguments, prog_name="anomalyvfm-opt")
+        _refuse_deleted_folder()
+        _call(arguments)
+    except ReaderGoneError as error:
+        sys.exit(error.exit_code)
     except AnomalyVFMOptError as error:
         _show_traceback(is_debug)
         _complain(error.message, error.hint)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away, as `| head` does
-        sys.exit(0)
     except Exception as error:
         _show_traceback(is_debug)
         if (fault := _explain_store(error)) is not None:
@@ -106,6 +108,15 @@ def _run() -> None:
             sys.exit(fault.exit_code)
         _complain(f"bug: {type(error).__name__}: {error}", "repeat with --debug and report what it prints")
         sys.exit(EXIT_BUG)
+
+
+def _call(arguments: list[str]) -> None:
+    """Run the command that the arguments name; to write what it left on stdout is part of it."""
+    try:
+        app(args=arguments, prog_name="anomalyvfm-opt")
+    except SystemExit:  # however it ends without an error
+        sys.stdout.flush()
+        raise
 
 
 def _refuse_undecodable(arguments: list[str]) -> None:
@@ -119,6 +130,16 @@ def _refuse_undecodable(arguments: list[str]) -> None:
         raise UsageError(f"the argument {value!a} is not UTF-8", "rename what it names, or give its parent folder")
     for name in filterfalse(lambda name: is_utf8(variables[name]), variables):
         raise UsageError(f"{name} is not UTF-8", "set it anew")
+
+
+def _refuse_deleted_folder() -> None:
+    """Refuse a current folder that has gone: no relative path leads anywhere, and torch's libraries end us.
+
+    Raises:
+        UsageError: it has.
+    """
+    if is_current_folder_gone():
+        raise UsageError("the current folder was deleted", "cd to one that is there")
 
 
 def _explain_store(error: Exception) -> AnomalyVFMOptError | None:

@@ -4,19 +4,19 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PLAIN_WIDTH = 200
+
 
 def say(message: str) -> None:
-    """Write one line for a person, on stderr.
-
-    Where nobody reads it any more (a closed pipe, a full disk of logs) it is dropped: work goes on without it.
-    """
-    with suppress(OSError):
-        typer.echo(escape(message, sys.stderr.encoding), err=True)
+    """Write one line for a person, on stderr."""
+    typer.echo(escape(message, sys.stderr.encoding), err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -36,7 +36,6 @@ def print_table(
         right: indices of the columns that are aligned to the right.
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -55,10 +54,17 @@ def print_table(
         table.add_column(column, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(show, row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
+    open_console().print(table)
+
+
+def open_console() -> "Console":
+    """Return rich's console on stdout: as wide as its terminal, and 200 columns where it goes elsewhere.
+
+    `FORCE_COLOR` colours it there as well, for which rich takes a pipe for a terminal of 80 columns.
+    """
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
 
 
 def escape(text: str, encoding: str | None = None) -> str:

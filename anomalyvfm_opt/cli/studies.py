@@ -5,6 +5,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from anomalyvfm_opt.files import expand_home
+
 _SUFFIXES = (".yaml", ".yml")
 _MEANS = "by its name (SPEC/CATEGORY), its spec's name, or the spec's file"
 Given = TypeVar("Given", str, list[str], None)
@@ -26,7 +28,7 @@ def _spell_one(name: str) -> str:
         return name
     from anomalyvfm_opt.spec.load import load_spec
 
-    return load_spec(Path(name).expanduser()).name
+    return load_spec(expand_home(Path(name))).name
 
 
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", callback=spell, help=f"A study, {_MEANS}.")]

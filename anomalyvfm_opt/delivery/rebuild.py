@@ -18,6 +18,7 @@ from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.features import extract_features
 from anomalyvfm_opt.evaluation.scorer_bank import CalibratedBank, ScorerBank, Scores
 from anomalyvfm_opt.evaluation.scorers import ENSEMBLE
+from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.inference.card import BestF1, ThresholdsCard
 from anomalyvfm_opt.inference.scoring import MapCells, choose_map_scorer, score_frames
 from anomalyvfm_opt.inference.thresholds import NormalScenes, find_best_f1, set_thresholds
@@ -101,7 +102,7 @@ def prepare_bench(store: Store, study: StudyRecord, choice: Choice, place: Workp
         AnomalyVFMOptError: the images, masks or weights of this host are not those of the study.
     """
     check_joinable(study)
-    root = (place.data or Path(study.data_dir)).expanduser()
+    root = expand_home(place.data or Path(study.data_dir))
     split = find_images(study, list_images(store.engine, study.study_id), root)
     own = study.spec.data.image_size_px
     size = choice.parameters.image_size_px if choice.parameters else own

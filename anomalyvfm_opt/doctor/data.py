@@ -7,6 +7,7 @@ from anomalyvfm_opt.data.layout import list_categories, read_category
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip
 from anomalyvfm_opt.doctor.subject import Subject
 from anomalyvfm_opt.errors import AnomalyVFMOptError
+from anomalyvfm_opt.files import expand_home
 
 _SHOWN = 8
 
@@ -21,7 +22,7 @@ def look_at_data(subject: Subject, data: Path | None) -> CheckResult:
     folders = subject.list_folders(data)
     if not folders:
         return skip("no folder named: give --data DIR, or set ANOMALYVFM_OPT_DATA")
-    findings = [_look_at_folder(folder.expanduser(), needed) for folder, needed in folders.items()]
+    findings = [_look_at_folder(expand_home(folder), needed) for folder, needed in folders.items()]
     failed = [found for found in findings if found.fix]
     return failed[0] if failed else ok("; ".join(found.detail for found in findings))
 

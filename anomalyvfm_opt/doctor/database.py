@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip, warn
+from anomalyvfm_opt.files import place_in_home
 from anomalyvfm_opt.store.probe import ServerProbe
 from anomalyvfm_opt.store.url import URL_VARIABLE, normalise_url, read_variable, shown
 
@@ -84,7 +85,7 @@ def look_at_password(database: Database) -> CheckResult:
 def _look_at_passfile(url: URL) -> CheckResult:
     """Look at the password file that libpq would read: passfile= in the URL, else PGPASSFILE, else ~/.pgpass."""
     named = url.query.get("passfile") or os.environ.get("PGPASSFILE")
-    path = Path(str(named)) if named else Path.home() / ".pgpass"
+    path = Path(str(named)) if named else place_in_home(".pgpass")
     if not path.is_file():
         if named:
             return warn(f"no password file {path}", "write HOST:PORT:DATABASE:USER:PASSWORD into it, mode 0600")

@@ -10,6 +10,7 @@ from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip, warn
 from anomalyvfm_opt.doctor.database import Database
 from anomalyvfm_opt.doctor.subject import Subject, Workload, is_store_empty
 from anomalyvfm_opt.errors import AnomalyVFMOptError
+from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE, locate_artifacts
 from anomalyvfm_opt.store.studies import StudyRecord
 
@@ -63,7 +64,7 @@ def look_at_images(subject: Subject, database: Database, data: Path | None) -> C
     from anomalyvfm_opt.worker.images import find_images
 
     def find(record: StudyRecord) -> None:
-        root = (data or Path(record.data_dir)).expanduser()
+        root = expand_home(data or Path(record.data_dir))
         find_images(record, list_images(database.engine, record.study_id), root)
 
     problems = _collect(subject.joined, find)

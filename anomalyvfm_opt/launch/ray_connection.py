@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.files import read_plain
+from anomalyvfm_opt.files import place_in_home, read_plain
 from anomalyvfm_opt.launch.places import Node
 
 NAMESPACE = "anomalyvfm_opt"
@@ -48,7 +48,7 @@ def prepare_authentication() -> None:
     if os.environ.setdefault(_MODE, "token").lower() != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    file = Path(named) if named else place_in_home(".ray/auth_token")
     try:
         has_token = bool(read_plain(file, _MOST_TOKEN_BYTES).strip())
     except OSError:

@@ -14,6 +14,7 @@ from anomalyvfm_opt.data.decoded import is_decoded
 from anomalyvfm_opt.data.geometry import Geometry, choose_geometry
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import Split, count_scenes
+from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.plan.amounts import count_anomalies, count_bytes, count_tiles
 from anomalyvfm_opt.plan.confirmation import reckon_confirmation
 from anomalyvfm_opt.plan.outputs import OutputTotal, count_outputs
@@ -138,7 +139,7 @@ def plan_studies(
     Raises:
         AnomalyVFMOptError: what `study create` would raise.
     """
-    root = data.expanduser().resolve()
+    root = expand_home(data).resolve()
     splits = divide_categories(spec, root, categories)
     measured_on = next(iter(splits))
     draws = draw_parameters(spec.search.space, spec.data.image_size_px)

@@ -30,13 +30,23 @@ def state_folder() -> Path:
 
 
 def locate_state_folder() -> Path:
-    """Return where the state folder is or would be; nothing is made."""
+    """Return where the state folder is or would be; nothing is made.
+
+    Raises:
+        EnvironmentMissingError: nothing names it, and this user has no home.
+    """
     given = os.environ.get(HOME_VARIABLE, "")
     if given:
         return _expand(HOME_VARIABLE, given)
     if os.geteuid() == 0:
         return ROOT_HOME
-    return platformdirs.user_data_path("anomalyvfm-opt", appauthor=False)
+    try:
+        return platformdirs.user_data_path("anomalyvfm-opt", appauthor=False)
+    except RuntimeError:
+        raise EnvironmentMissingError(
+            f"user {os.geteuid()} has no home folder here: HOME is not set, and passwd has no entry for them",
+            _HINT,
+        ) from None
 
 
 def artifacts_folder() -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.files import place_in_home
 
 _FIELD = re.compile(r"((?:\\.|[^:\\])*)(?::|$)")
 _PASSWORD = 4  # its place in a line; the user stands before it
@@ -24,7 +25,7 @@ def explain_no_password(url: URL | None) -> tuple[str, str]:
         The reason, empty if no file was named, and the hint.
     """
     named = (url.query.get("passfile") if url is not None else None) or os.environ.get("PGPASSFILE")
-    path = Path(str(named)) if named else Path.home() / ".pgpass"
+    path = Path(str(named)) if named else place_in_home(".pgpass")
     if not path.exists():
         return (f"there is no file {path}", _ADVICE) if named else ("", _ADVICE)
     if not path.is_file():

@@ -21,6 +21,7 @@ from anomalyvfm_opt.data.split import (
     masks_hash,
     split_hash,
 )
+from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.offline_weights import find_caveat
@@ -62,7 +63,7 @@ def create_studies(
     Returns:
         The names of the studies.
     """
-    root = data.expanduser().resolve()
+    root = expand_home(data).resolve()
     splits = divide_categories(spec, root, categories)
     backbones = Backbones(torch.device("cpu"), weights)
     backbone = _open_backbone(backbones, spec)

@@ -10,6 +10,7 @@ from pathlib import Path
 from anomalyvfm_opt.data.layout import list_categories, read_category
 from anomalyvfm_opt.data.split import Split, divide
 from anomalyvfm_opt.errors import SpecError, UsageError
+from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.spec.load import load_spec
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.home import locate_outlines
@@ -42,7 +43,7 @@ def read_spec(file: Path, data: Path | None, categories: Sequence[str]) -> tuple
         raise UsageError(
             f"{file} names no images: that is said for each host", "give --data DIR, or set ANOMALYVFM_OPT_DATA"
         )
-    divide_categories(spec, data.expanduser().resolve(), categories)
+    divide_categories(spec, expand_home(data).resolve(), categories)
     return _check_limits(file), data
 
 

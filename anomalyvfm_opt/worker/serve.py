@@ -23,6 +23,7 @@ from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import EXIT_BUG, UsageError
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
+from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.model.device import name_device
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.artifacts import ArtifactFolder
@@ -213,7 +214,7 @@ class Worker:
 
     def _build_benches(self, record: StudyRecord) -> Benches:
         check_joinable(record)
-        root = (self._options.data or Path(record.data_dir)).expanduser()
+        root = expand_home(self._options.data or Path(record.data_dir))
         split = find_images(record, self._store.list_images(record), root)
 
         def build(spec: Spec) -> Workbench:

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from unittest.mock import patch
 
 import optuna
@@ -161,17 +161,20 @@ class FinishedStudy:
     workers: tuple[Finished, ...]
 
 
-def run_in_process(arguments: Sequence[str], environment: dict[str, str]) -> Finished:
-    """Run a command here, with these variables alone."""
+def run_in_process(
+    arguments: Sequence[str], environment: dict[str, str], streams: Mapping[str, TextIO | None] | None = None
+) -> Finished:
+    """Run a command here, with these variables alone; `streams` names what is in the place of stdout or stderr."""
     stdout, stderr = io.StringIO(), io.StringIO()
+    standard = {"stdout": stdout, "stderr": stderr, **(streams or {})}
     with (
         _left_as_it_was(),
         _ended_in_time(),
         _warnings_shown_on(stderr),
         patch.dict(os.environ, environment, clear=True),
         patch.object(sys, "argv", ["anomalyvfm-opt", *arguments]),
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(stderr),
+        contextlib.redirect_stdout(standard["stdout"]),
+        contextlib.redirect_stderr(standard["stderr"]),
         pytest.raises(SystemExit) as ended,
     ):
         run()

@@ -24,6 +24,7 @@ from anomalyvfm_opt.cli.options import (
 )
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyOption
+from anomalyvfm_opt.files import expand_home
 
 
 class EngineName(StrEnum):
@@ -145,7 +146,7 @@ def _list_given(names: list[str], db: str | None, data: Path | None, weights: Pa
     given = [("--study", name) for name in names]
     given += [("--db", db)] if db else []
     given += [
-        (option, str(path.expanduser().absolute()))
+        (option, str(expand_home(path).absolute()))
         for option, path in (("--data", data), ("--weights", weights))
         if path
     ]
@@ -156,7 +157,7 @@ def _refuse_missing(data: Path | None, weights: Path | None) -> None:
     """Refuse once what every worker would be refused for, before any is started."""
     from anomalyvfm_opt.errors import EnvironmentMissingError
 
-    if data is not None and not data.expanduser().is_dir():
+    if data is not None and not expand_home(data).is_dir():
         raise EnvironmentMissingError(f"--data: no folder {data}", "name the folder that holds the categories")
-    if weights is not None and not weights.expanduser().is_file():
+    if weights is not None and not expand_home(weights).is_file():
         raise EnvironmentMissingError(f"--weights: no file {weights}", "name a safetensors file")

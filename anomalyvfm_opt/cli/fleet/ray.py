@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.files import expand_home
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.launch.base import Slot
@@ -111,7 +112,7 @@ def _list_arguments(context: typer.Context, store: "Store", needs: "Needs") -> l
             continue
         value = context.params[name]
         for one in value if isinstance(value, (list, tuple)) else [value]:
-            one = one.expanduser().absolute() if isinstance(one, Path) else one  # an actor has a folder of its own
+            one = expand_home(one).absolute() if isinstance(one, Path) else one  # an actor has a folder of its own
             arguments += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]
     if _find_source(context, "device") == "DEFAULT":
         arguments += ["--device", "cuda" if needs.gpus else "cpu"]  # never a CPU by oversight where a GPU is held

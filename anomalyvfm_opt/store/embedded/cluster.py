@@ -119,8 +119,13 @@ class Cluster:
         """Run initdb and make our database; complete or not there at all.
 
         Raises:
-            EnvironmentMissingError: with what initdb said.
+            EnvironmentMissingError: with what initdb said; or the user has a number and no name, which it refuses.
         """
+        if not user.is_known:
+            raise EnvironmentMissingError(
+                f"user {user.uid} has no entry in passwd, and PostgreSQL makes no database for such a one",
+                "run as a user that this host knows, or set ANOMALYVFM_OPT_DB_URL to another PostgreSQL",
+            )
         self._remove_leftovers()
         fresh = self.folder / f"data.new-{secrets.token_hex(4)}"  # `_FRESH` knows it again
         write_private(self.folder / "password", secrets.token_urlsafe(32) + "\n", user)

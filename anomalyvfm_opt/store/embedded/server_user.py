@@ -22,6 +22,15 @@ class ServerUser:
     name: str
     is_other: bool  # root has to become this user first
 
+    @property
+    def is_known(self) -> bool:
+        """Whether passwd has an entry for this user; a container may be run as any number."""
+        try:
+            pwd.getpwuid(self.uid)
+        except KeyError:
+            return False
+        return True
+
     def run(
         self,
         command: Sequence[str],

@@ -112,18 +112,15 @@ def write_file(target: str, lines: Iterable[bytes]) -> None:
     Raises:
         EnvironmentMissingError: the disk is full, or the folder is not there or not writable.
     """
+    if target == STDOUT:
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.buffer.flush()
+        return
     try:
-        if target == STDOUT:
-            sys.stdout.buffer.writelines(lines)
-            sys.stdout.buffer.flush()
-        else:
-            _publish(Path(target), lines)
-    except BrokenPipeError:  # the reader of our output went away: the command line's affair
-        raise
+        _publish(Path(target), lines)
     except OSError as error:
-        shown = "stdout" if target == STDOUT else target
         raise EnvironmentMissingError(
-            f"cannot write {shown}: {error.strerror or error}", "free space there, or name another place by -o"
+            f"cannot write {target}: {error.strerror or error}", "free space there, or name another place by -o"
         ) from None
 
 
