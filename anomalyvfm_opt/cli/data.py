@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyvfm_opt.cli.options import JsonOption
-from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.output import print_json, say
+from anomalyvfm_opt.cli.tables import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
-from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.output import print_json, say
+from anomalyvfm_opt.cli.tables import print_table
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.store.embedded.server import EmbeddedCluster

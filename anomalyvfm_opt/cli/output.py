@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -22,39 +21,6 @@ def say(message: str) -> None:
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON document on stdout, in ASCII."""
     typer.echo(json.dumps(value, indent=2, default=str))
-
-
-def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
-) -> None:
-    """Print a table on stdout, as wide as it needs to be where stdout is not a terminal.
-
-    Args:
-        title: above the table; may be empty.
-        columns: the heads.
-        rows: one cell a column.
-        right: indices of the columns that are aligned to the right.
-    """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    def show(text: str) -> Text:  # plain: a file name may hold what rich would take for markup
-        return Text(escape(text, sys.stdout.encoding))
-
-    table = Table(
-        title=show(title) if title else None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(show, row))
-    open_console().print(table)
 
 
 def open_console() -> "Console":

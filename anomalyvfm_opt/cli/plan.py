@@ -14,7 +14,8 @@ from anomalyvfm_opt.cli.options import (
     ThreadsOption,
     WeightsOption,
 )
-from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.output import print_json, say
+from anomalyvfm_opt.cli.tables import print_table
 from anomalyvfm_opt.signals import end_as_interrupted
 
 if TYPE_CHECKING:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from anomalyvfm_opt.cli.output import print_table, say
+import typer
+
+from anomalyvfm_opt.cli.tables import print_note, print_table
 from anomalyvfm_opt.model.offline_weights import find_caveat
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load
@@ -33,13 +35,14 @@ def print_results(summaries: Sequence[StudySummary]) -> None:
         return
     rows = [tuple(vars(row).values()) for row in tabulate(summaries)]
     print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))
+    typer.echo()
     backbones = [summary.record.spec.backbone for summary in summaries]
     if any(each.weights == "random" for each in backbones):
-        say("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers only show that it runs.")
+        print_note("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers show that it runs.")
     for caveat in sorted({find_caveat(each.name, each.weights) for each in backbones} - {""}):
-        say(f"OFFLINE WEIGHTS: {caveat}.")
+        print_note(f"OFFLINE WEIGHTS: {caveat}.")
     baselines = sorted({name_baseline(summary.record) for summary in summaries})
-    say(
+    print_note(
         "These are single-seed values on search data, the best of several tries: they prove nothing yet."
         f" change = best - {' or '.join(baselines)}, and the best of many is high by luck alone. noise = how far"
         " one more seed of the baseline lies from the mean of its seeds in 95 % of cases: a smaller change is no"

@@ -14,10 +14,11 @@ from anomalyvfm_opt.cli.options import (
     SpecArgument,
     WeightsOption,
 )
-from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.pausing import pause, resume, stop
 from anomalyvfm_opt.cli.plan import plan
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudiesArgument
+from anomalyvfm_opt.cli.tables import print_table
 from anomalyvfm_opt.cli.transfer import export_one, import_one
 
 app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")

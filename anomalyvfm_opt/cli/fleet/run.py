@@ -15,7 +15,8 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyvfm_opt.cli.fleet.display import Display, open_display
-from anomalyvfm_opt.cli.output import print_table, say
+from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.tables import print_table
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_DONE, AnomalyVFMOptError
 from anomalyvfm_opt.launch.base import Launcher, Slot
 from anomalyvfm_opt.launch.local import LocalLauncher

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
-from anomalyvfm_opt.cli.output import print_json, print_table, say
+from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyArgument
+from anomalyvfm_opt.cli.tables import print_table
 
 app = typer.Typer(no_args_is_help=True, help="Forecasts of the gain, written down before the lock is opened.")
 

@@ -1,13 +1,13 @@
 """`verdict`: was tuning worth it? A sentence first, then the table."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
-from anomalyvfm_opt.cli.output import escape, print_json, print_table
+from anomalyvfm_opt.cli.output import print_json
 from anomalyvfm_opt.cli.studies import SpecOrStudyArgument
+from anomalyvfm_opt.cli.tables import print_note, print_table
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.verdict.judge import CategoryVerdict
@@ -48,7 +48,7 @@ def print_verdict(found: "CategoryVerdict | SpecVerdict") -> None:
         if isinstance(part, Grid):
             print_table(part.title, part.columns, part.rows, right=part.right)
         else:
-            typer.echo(escape(part, sys.stdout.encoding))
+            print_note(part)
         typer.echo()
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.cli.output import LogFormatter, escape, print_table, say
+from anomalyvfm_opt.cli.output import LogFormatter, escape, say
+from anomalyvfm_opt.cli.tables import print_table
 
 
 @pytest.mark.parametrize(

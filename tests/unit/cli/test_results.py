@@ -33,8 +33,8 @@ class Printed:
     def results(self, *summaries: StudySummary) -> tuple[list[str], str]:
         """The lines of the table, and what is said below it."""
         print_results(summaries)
-        out, err = self._capsys.readouterr()
-        return out.splitlines(), err
+        table, _, notes = self._capsys.readouterr().out.partition("\n\n")
+        return table.splitlines(), " ".join(notes.split())
 
 
 @pytest.fixture
