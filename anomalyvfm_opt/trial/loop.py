@@ -33,13 +33,13 @@ class WorkerContext:
         pulse: of this worker.
         on_end: told of each trial's end.
         artifacts: where trials' files go.
-        leave: ends the process at once with an exit code, when a trial no longer answers.
+        leave: ends the process at once with an exit code, when a trial takes no step any more; told why, too.
     """
 
     pulse: Pulse
     on_end: Callable[[Ended], None]
     artifacts: ArtifactFolder
-    leave: Callable[[int], NoReturn]
+    leave: Callable[[int, str], NoReturn]
 
 
 @dataclass
@@ -162,4 +162,4 @@ class TrialLoop:
         """
         if self._settler.give_up(trial, outcome, message):
             stop = self._pulse.stop
-            self._context.leave(EXIT_ENVIRONMENT if outcome is Outcome.HUNG else stop.exit_code)
+            self._context.leave(EXIT_ENVIRONMENT if outcome is Outcome.HUNG else stop.exit_code, message)

@@ -224,9 +224,9 @@ class Worker:
 
         return Benches(record.spec, build, self._options.device)
 
-    def _leave(self, exit_code: int) -> NoReturn:
-        """End the process although its trial hangs; called from another thread than the trial's."""
-        self._end_at_once(exit_code, "its trial no longer answers", "its trial no longer answered")
+    def _leave(self, exit_code: int, message: str) -> NoReturn:
+        """End the process although its trial takes no step; called from another thread than the trial's."""
+        self._end_at_once(exit_code, f"its trial: {message}", f"its trial: {message}")
 
     def _die(self) -> NoReturn:
         """End the process because its heartbeat stopped; its trial is found by a later reaper."""

@@ -73,8 +73,8 @@ def run_quickly(request: TrialRequest, progress: Progress) -> TrialResult:
     )
 
 
-def stay(exit_code: int) -> NoReturn:
-    raise AssertionError(f"the worker would end at once with exit {exit_code}")
+def stay(exit_code: int, message: str) -> NoReturn:
+    raise AssertionError(f"the worker would end at once with exit {exit_code}: {message}")
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Bench:
         stop: StopRequest | None = None,
         ended: list[Ended] | None = None,
         times: Times = TIMES,
-        leave: Callable[[int], NoReturn] = stay,
+        leave: Callable[[int, str], NoReturn] = stay,
     ) -> TrialLoop:
         study = optuna.load_study(
             study_name=self.record.name,

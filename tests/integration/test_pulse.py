@@ -38,6 +38,7 @@ class Hanging:
 
     def __init__(self, bench: Bench, times: Times, stop: StopRequest | None = None) -> None:
         self.codes: list[int] = []
+        self.reasons: list[str] = []
         self.ended: list[Ended] = []
         self._free = threading.Event()
         self.started = threading.Event()
@@ -49,8 +50,9 @@ class Hanging:
         self._free.wait(30)
         return run_quickly(request, progress)
 
-    def _leave(self, exit_code: int) -> NoReturn:
+    def _leave(self, exit_code: int, message: str) -> NoReturn:
         self.codes.append(exit_code)
+        self.reasons.append(message)
         self._free.set()
         raise Left
 
@@ -135,6 +137,7 @@ def test_a_trial_that_does_not_hear_the_signal_is_given_back_all_the_same(bench:
     threading.Timer(0.5, stop.give_back, (143,)).start()
     hanging.run()
     assert hanging.codes == [143]
+    assert hanging.reasons[0].startswith("asked back, no step within")
     assert hanging.ended[0].outcome is Outcome.PREEMPTED
     assert states(bench) == ["FAIL", "WAITING"]
 
