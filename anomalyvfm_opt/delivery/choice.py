@@ -73,7 +73,7 @@ def choose_trial(store: Store, study: StudyRecord, wanted: Wanted, scorer: str |
     if best is None:
         raise UsageError(
             f"{study.name} has no complete trial whose value can be trusted",
-            f"run some: anomalyvfm-opt worker run --study {study.name}",
+            f"run some: anomalyvfm-opt worker run {study.name}",
         )
     return _pick(study, trials, best.number, scorer, "the best trial, which no confirmation has judged")
 
@@ -113,7 +113,7 @@ def _find_reference(study: StudyRecord, trials: dict[int, StoredTrial], name: st
     if not found:
         raise UsageError(
             f"{study.name} has no complete trial of {name}",
-            f"run it: anomalyvfm-opt worker run --study {study.name}",
+            f"run it: anomalyvfm-opt worker run {study.name}",
         )
     return max(found)
 

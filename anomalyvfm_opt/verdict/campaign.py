@@ -67,6 +67,12 @@ class Campaign:
         """Whether trainings were still to be done after the last step."""
         return any(stage.open for stage in self._stages.values())
 
+    def list_verdicts(self) -> list[str]:
+        """Return what a verdict can be asked for: the spec, if all of its categories have a study; else each study."""
+        names = [study.name for study in self._studies]
+        is_whole = len(names) >= max(study.judged or 0 for study in self._studies)
+        return [self._name] if is_whole and self._name not in names else names
+
     def list_siblings(self) -> list[StudyRecord]:
         """Studies that have planned trainings, done or not."""
         found = [
@@ -104,7 +110,7 @@ class Campaign:
             )
             yield (
                 f"{sibling}: {stage.open} training{'' if stage.open == 1 else 's'} to do ({what}):"
-                f" anomalyvfm-opt worker run --study {self._name}"
+                f" anomalyvfm-opt worker run {self._name}"
             )
         else:
             yield f"{sibling}: {stage.open} to go"

@@ -136,7 +136,7 @@ def test_confirm_goes_from_a_finished_search_to_a_verdict(program: Program, conf
     assert "then: anomalyvfm-opt confirm" in confirmed.planned.stderr
     assert confirmed.done.returncode == 0, confirmed.done.stderr
     assert f"{name}#confirm: 7 trainings to do (round 1, on the locked images)" in confirmed.done.stderr
-    assert "confirmed; next: anomalyvfm-opt verdict whole" in confirmed.done.stderr
+    assert "confirmed; next:\n  anomalyvfm-opt verdict whole" in confirmed.done.stderr
     assert confirmed.repeated.returncode == 0, confirmed.repeated.stderr
     assert f"{name}: round 1 of its confirmation is done" in confirmed.repeated.stderr
     assert program.usage(f"{name}#confirm").complete == 7

@@ -62,4 +62,6 @@ def confirm(
             return
         else:
             time.sleep(_POLL_S)
-    say(f"confirmed; next: anomalyvfm-opt verdict {name}")
+    say("confirmed; next:")
+    for judged in campaign.list_verdicts():
+        say(f"  anomalyvfm-opt verdict {judged}")
