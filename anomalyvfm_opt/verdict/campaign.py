@@ -68,7 +68,7 @@ class Campaign:
         return any(stage.open for stage in self._stages.values())
 
     def list_verdicts(self) -> list[str]:
-        """Return what a verdict can be asked for: the spec, if all of its categories have a study; else each study."""
+        """Return what a verdict can be asked for: the spec where all categories have a study, else each study."""
         names = [study.name for study in self._studies]
         is_whole = len(names) >= max(study.judged or 0 for study in self._studies)
         return [self._name] if is_whole and self._name not in names else names
