@@ -53,7 +53,9 @@ class Script:
         config = LoraConfig(r=p.rank, lora_alpha=p.alpha, target_modules=pattern, bias="none")
         model = get_peft_model(self.network, config)
         model.eval()
-        self.decoder = Decoder(backbone.map_channels).to(memory_format=torch.channels_last)
+        self.decoder = Decoder(backbone.map_channels, self.bench.spec.training.decoder_width).to(
+            memory_format=torch.channels_last
+        )
         self.predictor = Predictor(backbone.pooled_channels)
         heads = [*self.decoder.parameters(), *self.predictor.parameters()]
         adapter = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -37,7 +37,7 @@ from anomalyvfm_opt.inference.memory_file import PATCH_KNN
 from anomalyvfm_opt.inference.opening import open_backbone
 from anomalyvfm_opt.inference.standalone import StandaloneDetector
 from anomalyvfm_opt.inference.tensors import unpack_tensors
-from anomalyvfm_opt.model.heads import Decoder
+from anomalyvfm_opt.model.heads import Decoder, find_decoder_width
 from anomalyvfm_opt.worker.device import limit_threads
 
 CPU = torch.device("cpu")
@@ -64,7 +64,7 @@ class Plain:
         self.decoder = None
         if card.scoring.scorer == "decoder":
             heads = unpack_tensors(read_file(folder, HEADS, card), folder / HEADS)
-            self.decoder = Decoder(self.backbone.map_channels)
+            self.decoder = Decoder(self.backbone.map_channels, find_decoder_width(heads))
             named = {name.partition(".")[2]: t for name, t in heads.items() if name.startswith("decoder.")}
             self.decoder.load_state_dict(named)
         elif card.scoring.scorer != PATCH_KNN:

@@ -125,7 +125,8 @@ class TrialRun:
         schedule = Schedule.of(bench.spec.training, p, seed)
         settings = AdapterSettings.from_parameters(p)
         open_prefix = bench.prefixes.open
-        with build_detector(bench.backbone, settings, seed, schedule.steps, open_prefix) as detector:
+        width = bench.spec.training.decoder_width
+        with build_detector(bench.backbone, settings, seed, schedule.steps, open_prefix, width) as detector:
             losses, answers = self._train_detector(detector, p, schedule, course)
             ranks = detector.allocation.final_ranks()
             findings = bench.linter.lint(answers.deciding, losses)

@@ -15,6 +15,7 @@ from anomalyvfm_opt.inference.tensors import check_shapes, unpack_tensors
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
 from anomalyvfm_opt.model.device_faults import make_on_device
+from anomalyvfm_opt.model.heads import find_decoder_width
 from anomalyvfm_opt.model.prefix import BATCH as PREFIX_BATCH
 from anomalyvfm_opt.model.prefix import Prefix
 
@@ -79,10 +80,11 @@ def opened_detector(folder: Path, card: Card, backbone: Backbone, batch: int) ->
     if adapter is None:
         yield Detector(backbone, prefix=open_prefix(backbone, backbone.n_blocks)).eval()
         return
-    with build_detector(backbone, adapter.settings, 0, adapter.steps, open_prefix) as detector:
+    heads = unpack_tensors(read_file(folder, HEADS, card), folder / HEADS)
+    width = find_decoder_width(heads)
+    with build_detector(backbone, adapter.settings, 0, adapter.steps, open_prefix, width) as detector:
         trained = unpack_tensors(read_file(folder, ADAPTER_MODEL, card), folder / ADAPTER_MODEL)
         fill_adapter(detector, trained, folder / ADAPTER_MODEL)
-        heads = unpack_tensors(read_file(folder, HEADS, card), folder / HEADS)
         own = list_heads(detector)
         check_shapes(heads, dict(own), folder / HEADS)
         for name, parameter in own.items():

@@ -12,7 +12,7 @@ from anomalyvfm_opt.model.adapter import Adapter, adapted
 from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.allocation import Allocation, FixedRanks
 from anomalyvfm_opt.model.backbone import Backbone
-from anomalyvfm_opt.model.heads import Decoder, HeadOutput, Predictor
+from anomalyvfm_opt.model.heads import DECODER_WIDTH, Decoder, HeadOutput, Predictor
 from anomalyvfm_opt.model.prefix import Prefix
 from anomalyvfm_opt.model.seeding import drawn_from
 
@@ -35,9 +35,16 @@ class Detector(nn.Module):
         backbone: that looks at images.
         adapter: inside it; None for the frozen backbone.
         prefix: gives the outputs of blocks that need not run; None to run them all.
+        decoder_width: most channels of the decoder's layers.
     """
 
-    def __init__(self, backbone: Backbone, adapter: Adapter | None = None, prefix: Prefix | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapter: Adapter | None = None,
+        prefix: Prefix | None = None,
+        decoder_width: int = DECODER_WIDTH,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.prefix = prefix
@@ -47,7 +54,7 @@ class Detector(nn.Module):
         self.decoder: Decoder | None = None
         self.predictor: Predictor | None = None
         if adapter is not None:
-            decoder = Decoder(backbone.map_channels).to(memory_format=torch.channels_last)
+            decoder = Decoder(backbone.map_channels, decoder_width).to(memory_format=torch.channels_last)
             self.decoder = decoder.to(backbone.device)
             self.predictor = Predictor(backbone.pooled_channels).to(backbone.device)
 
@@ -106,6 +113,7 @@ def build_detector(
     seed: int,
     steps: int = 0,
     open_prefix: Callable[[Backbone, int], Prefix | None] = lambda _backbone, _blocks: None,
+    decoder_width: int = DECODER_WIDTH,
 ) -> Iterator[Detector]:
     """Return a detector with a fresh adapter and fresh heads, all drawn from `seed`; taken apart at the end.
 
@@ -115,5 +123,5 @@ def build_detector(
     with adapted(backbone, settings, seed, steps) as adapter:
         prefix = open_prefix(backbone, adapter.first_block)
         with drawn_from(seed + 1):
-            detector = Detector(backbone, adapter, prefix)
+            detector = Detector(backbone, adapter, prefix, decoder_width)
         yield detector.eval()

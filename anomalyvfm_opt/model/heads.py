@@ -1,8 +1,13 @@
 """The two heads of AnomalyVFM: a decoder for the anomaly map, a predictor for the image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+DECODER_WIDTH = 256  # most channels of the decoder's layers, where a spec says nothing else
+_LEAST_WIDTH = 64
+_FIRST = "decoder.body.0.weight"  # of the projection, (width, c, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,15 @@ class Decoder(nn.Module):
     time would go into the first 3x3 convolution.
 
     (b, c, gh, gw) -> mask logits (b, 2gh, 2gw) and raw confidence (b, 2gh, 2gw).
+
+    Args:
+        channels: of the feature map.
+        most: channels of the layers behind the projection, which have a quarter of the map's otherwise.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, most: int = DECODER_WIDTH) -> None:
         super().__init__()
-        width = min(256, max(64, channels // 4 // 32 * 32))
+        width = min(most, max(_LEAST_WIDTH, channels // 4 // 32 * 32))
         self.body = nn.Sequential(
             nn.Conv2d(channels, width, 1),
             _block(width, width),
@@ -54,6 +63,12 @@ class Predictor(nn.Module):
         """Logits (b,) of pooled features (b, d)."""
         logits: Tensor = self.linear(self.norm(pooled)).squeeze(1)
         return logits
+
+
+def find_decoder_width(trained: Mapping[str, Tensor]) -> int:
+    """Return the width of a decoder by its tensors, `decoder.<name>`; of tensors of no decoder, the usual one."""
+    first = trained.get(_FIRST)
+    return DECODER_WIDTH if first is None or first.ndim != 4 else len(first)
 
 
 def _block(channels_in: int, channels_out: int) -> nn.Sequential:

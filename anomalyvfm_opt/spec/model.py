@@ -113,6 +113,14 @@ class TrainingSection(Section):
     head_learning_rate: float = Field(
         2e-3, gt=0, lt=1, description="of decoder and predictor; the adapter's is searched"
     )
+    decoder_width: int = Field(
+        256,
+        ge=64,
+        le=1024,
+        multiple_of=32,
+        description="most channels of the decoder's layers; with 256 of them half of a trial of few adapted blocks"
+        " goes into the decoder",
+    )
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's, for adapter and heads")
 
 

@@ -21,6 +21,7 @@ from anomalyvfm_opt.files import open_plain
 from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
+from anomalyvfm_opt.model.heads import find_decoder_width
 
 DETECTOR = "detector"  # the kind of artifact that such a file is
 _KIND = "anomalyvfm-opt detector"
@@ -121,7 +122,8 @@ def open_detector(path: Path, backbone: Backbone) -> Iterator[Detector]:
     """
     identity = read_identity(path)
     _check_same(path, identity, dataclasses.replace(identity, **_identify_backbone(backbone)))
-    with build_detector(backbone, identity.adapter, seed=0, steps=identity.steps) as detector:
+    width = find_decoder_width(_read(path)[1])
+    with build_detector(backbone, identity.adapter, seed=0, steps=identity.steps, decoder_width=width) as detector:
         load_detector(path, detector)
         yield detector
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anomalyvfm_opt.model.heads import Decoder, Predictor
+from anomalyvfm_opt.model.heads import DECODER_WIDTH, Decoder, Predictor, find_decoder_width
 
 
 @pytest.mark.parametrize("channels", [40, 192, 768, 3072])
@@ -12,6 +12,22 @@ def test_maps_are_twice_as_fine_as_the_features(channels: int) -> None:
     mask, confidence = Decoder(channels)(torch.randn(2, channels, 3, 5))
     assert mask.shape == confidence.shape == (2, 6, 10)
     assert mask.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("channels", "most", "width"),
+    [(40, 256, 64), (768, 256, 192), (3072, 256, 256), (3072, 128, 128), (40, 1024, 64)],
+)
+def test_a_decoder_is_as_wide_as_its_map_asks_for_and_no_wider_than_it_may(
+    channels: int, most: int, width: int
+) -> None:
+    decoder = Decoder(channels, most)
+    assert decoder.mask.in_channels == width // 2
+    assert find_decoder_width({f"decoder.{name}": one for name, one in decoder.state_dict().items()}) == width
+
+
+def test_the_width_of_what_is_no_decoder_is_the_usual_one() -> None:
+    assert find_decoder_width({}) == find_decoder_width({"decoder.body.0.weight": torch.ones(3)}) == DECODER_WIDTH
 
 
 @torch.no_grad()
