@@ -61,3 +61,7 @@ class DoesNotFitError(AnomalyVFMOptError):
 
 class DivergedError(AnomalyVFMOptError):
     """A trial whose training ran away; its parameters are to blame, and the sampler is told so."""
+
+
+class OutsideSpaceError(AnomalyVFMOptError):
+    """A trial that somebody enqueued with what its study does not search; the sampler is told so."""

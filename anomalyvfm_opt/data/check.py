@@ -12,6 +12,7 @@ from anomalyvfm_opt.data.images import Form
 from anomalyvfm_opt.data.inspection import inspect
 from anomalyvfm_opt.data.layout import explained, find_layout, list_categories, list_folders
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
+from anomalyvfm_opt.data.repetition import find_repeated
 from anomalyvfm_opt.data.split import count_scenes, divide
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
 
@@ -133,7 +134,12 @@ def _report(layout: str, images: CategoryImages, faults: list[str], warnings: li
         seen = list(pool.map(inspect, records))
     forms = [one.form for one in seen if one.form]
     errors = [*faults, *(line for one in seen for line in one.errors)]
-    warnings = [*(line for one in seen for line in one.warnings), *_find_faint(images.name, forms), *warnings]
+    warnings = [
+        *(line for one in seen for line in one.warnings),
+        *_find_faint(images.name, forms),
+        *find_repeated({record: one.form for record, one in zip(records, seen, strict=True)}, images),
+        *warnings,
+    ]
     information = []
     if not faults:
         try:

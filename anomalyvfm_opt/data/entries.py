@@ -1,9 +1,9 @@
 """What lies in one folder of images: what is read of it, and why the rest is not."""
 
-import unicodedata
 from pathlib import Path
 
 from anomalyvfm_opt.data.images import SUFFIXES
+from anomalyvfm_opt.data.names import to_form
 
 _COPIED_BY_A_MAC = "._"  # it writes one such file beside each image that it copies to a foreign disk
 
@@ -43,7 +43,7 @@ def find_unread(folder: Path) -> list[str]:
 
 def get_stem(path: Path) -> str:
     """Return a file's name without its suffix, in the form (NFC) that names of other systems are compared in."""
-    return unicodedata.normalize("NFC", path.stem)
+    return to_form(path.stem)
 
 
 def _list_hidden(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anomalyvfm_opt.data.entries import (
     find_unread,
+    get_stem,
     is_broken_link,
     is_image,
     list_entries,
@@ -14,6 +15,7 @@ from anomalyvfm_opt.data.entries import (
     list_subfolders,
 )
 from anomalyvfm_opt.data.masks import find_namesakes, find_shared, find_spare, pair
+from anomalyvfm_opt.data.names import find_folder, find_name, to_form
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.data.scenes import parse_name
 from anomalyvfm_opt.files import is_utf8
@@ -83,7 +85,7 @@ class Folders:
         for place in (base / TRAIN / GOOD, base / VALIDATION / GOOD, base / self.test / GOOD, *bad):
             warnings += find_unread(place)
         for place in bad:
-            masks = base / self.masks / place.name
+            masks = find_folder(base / self.masks, place.name)
             warnings += find_unread(masks) + find_spare(list_images(place), list_images(masks))
         records = (*images.train, *images.validation, *images.test)
         if (base / self.masks).is_dir():
@@ -104,7 +106,7 @@ class Folders:
 
     def _read_bad(self, base: Path, place: Path) -> list[ImageRecord]:
         images = list_images(place)
-        masks = pair(images, list_images(base / self.masks / place.name))
+        masks = pair(images, list_images(find_folder(base / self.masks, place.name)))
         return [_describe(path, BAD, base, masks.get(path)) for path in images]
 
     def _find_lost(self, folder: Path, base: Path) -> list[str]:
@@ -124,13 +126,13 @@ class Folders:
             f"{path} is not read: images lie in {places}, their masks in {self.masks}/{self._defect}"
             for place, names in known.items()
             for path in list_entries(place)
-            if (path.is_dir() and path.name not in names) or is_image(path) or is_broken_link(path)
+            if (path.is_dir() and find_name(path.name, names) is None) or is_image(path) or is_broken_link(path)
         ]
 
 
 def unwrap(folder: Path) -> Path:
     """Return the folder that holds the parts: the category's own, or one of the same name inside."""
-    inner = folder / folder.name
+    inner = find_folder(folder, folder.name)
     return inner if not has_part(folder) and has_part(inner) else folder
 
 
@@ -158,7 +160,7 @@ def _sort(records: Iterable[ImageRecord]) -> tuple[ImageRecord, ...]:
 
 
 def _describe(path: Path, label: str, base: Path, mask: Path | None) -> ImageRecord:
-    number, light = parse_name(path.stem)
-    kind = path.parent.name
+    number, light = parse_name(get_stem(path))
+    kind = to_form(path.parent.name)
     scene = number if number is None or kind == label else f"{kind}/{number}"
     return ImageRecord(path, f"{base.name}/{path.relative_to(base).as_posix()}", label, scene, light, mask)

@@ -1,6 +1,7 @@
 """Reads one image or mask file, whatever its format and mode, or says what is wrong with it."""
 
 import contextlib
+import hashlib
 import logging
 import struct
 import warnings
@@ -9,10 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from anomalyvfm_opt.data.complaints import listening
+from anomalyvfm_opt.data.metadata import find_damage, leave_out_metadata
 from anomalyvfm_opt.errors import BadDataError
 from anomalyvfm_opt.files import open_plain
 
@@ -28,7 +32,7 @@ _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 _DEEP_GREY = (*_SIXTEEN_BITS, "I", "F")
 _PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # tags of a TIFF file
 _WHITE_IS_ZERO, _UNSIGNED = 0, 1
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+_UPRIGHT, _TURNED = 1, (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _HALF = 127  # of 8 bits
 
 # What Pillow has to say about a file comes out as an error of ours or not at all, never beside our messages.
@@ -45,12 +49,20 @@ class Form:
         mode: channels, in Pillow's words: `L` is grey, `RGB` colour, `I;16` grey of 16 bits.
         pages: of which the first is read; above 1 in some TIFF files.
         peak: the largest value of grey of 16 bits; None in other modes.
+        colour: that all pixels have, red, green and blue, after decoding; None if there are several.
+        has_transparency: whether some of its pixels could be transparent.
+        sha256: of the decoded pixels, hexadecimal: the same for the same image in another file.
+        notes: what was left out to read it.
     """
 
     size_px: tuple[int, int]
     mode: str
     pages: int
     peak: int | None
+    colour: tuple[int, int, int] | None
+    has_transparency: bool
+    sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def read_image(path: Path) -> Image.Image:
@@ -63,7 +75,7 @@ def read_image(path: Path) -> Image.Image:
         BadDataError: the file cannot be read or decoded, or not without loss.
     """
     with _opened(path) as image:
-        return _to_rgb(ImageOps.exif_transpose(image), str(path))
+        return _to_rgb(_turn(image), str(path))
 
 
 def convert_image(image: Image.Image, name: str) -> Image.Image:
@@ -77,7 +89,7 @@ def convert_image(image: Image.Image, name: str) -> Image.Image:
         BadDataError: it cannot be decoded, or not without loss.
     """
     try:
-        return _to_rgb(ImageOps.exif_transpose(image), name)
+        return _to_rgb(_turn(image), name)
     except _BROKEN as error:
         raise BadDataError(f"cannot decode {name}: {error}", _AGAIN) from None
 
@@ -92,7 +104,7 @@ def read_mask(path: Path) -> np.ndarray:
     """
     with _opened(path) as image:
         is_lossy = image.format in ("JPEG", "MPO")
-        turned = ImageOps.exif_transpose(image)
+        turned = _turn(image)
         pixels = np.atleast_3d(np.asarray(turned if turned.mode in _DEEP_GREY else _flatten(turned)))
     is_marked: np.ndarray = pixels > _HALF if is_lossy else pixels != 0
     is_anomalous: np.ndarray = np.any(is_marked, axis=-1)
@@ -105,11 +117,24 @@ def read_form(path: Path) -> Form:
     Raises:
         BadDataError: the file cannot be read or decoded, or not without loss.
     """
-    with _opened(path) as image:
-        mode = image.mode
+    notes: list[str] = []
+    with _opened(path, notes=notes) as image:
+        mode, has_transparency = image.mode, image.has_transparency_data
         pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a telephone's extra views
         peak = int(np.asarray(image).max()) if mode in _SIXTEEN_BITS else None
-        return Form(_to_rgb(ImageOps.exif_transpose(image), str(path)).size, mode, pages, peak)
+        rgb = _to_rgb(_turn(image), str(path))
+    extrema: Any = rgb.getextrema()
+    is_constant = all(least == greatest for least, greatest in extrema)
+    return Form(
+        size_px=rgb.size,
+        mode=mode,
+        pages=pages,
+        peak=peak,
+        colour=tuple(least for least, _ in extrema) if is_constant else None,
+        has_transparency=has_transparency,
+        sha256=hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest(),
+        notes=tuple(notes),
+    )
 
 
 def read_size_px(path: Path) -> tuple[int, int]:
@@ -119,22 +144,17 @@ def read_size_px(path: Path) -> tuple[int, int]:
         BadDataError: the file or its header cannot be read.
     """
     with _opened(path, is_decoded=False) as image:
-        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED
-        is_turned &= image.format != "TIFF"  # whose size Pillow turns when it opens the file
+        # Pillow turns the size of a TIFF file when it opens it
+        is_turned = image.format != "TIFF" and _read_orientation(image) in _TURNED
         return (image.width, image.height) if is_turned else (image.height, image.width)
 
 
 @contextlib.contextmanager
-def _opened(path: Path, is_decoded: bool = True) -> Iterator[Image.Image]:
+def _opened(path: Path, is_decoded: bool = True, notes: list[str] | None = None) -> Iterator[Image.Image]:
     """Open and decode: Pillow opens lazily, so that a file that is cut off fails only when it is loaded."""
     try:
         # by file and not by name: what Pillow maps into memory by name, it scrambles where a TIFF file is turned
-        with open_plain(path) as file, _identify(file, path) as image:
-            loss = _find_loss(image)
-            if loss:
-                raise BadDataError(f"{path} has {loss}, which cannot be read without loss", _EIGHT_BITS)
-            if is_decoded:
-                image.load()
+        with open_plain(path) as file, _identify(file, path, is_decoded, notes) as image:
             yield image
     except UnidentifiedImageError:
         raise BadDataError(
@@ -157,10 +177,50 @@ def _is_broken_link(path: Path) -> bool:
         return False  # such as a name that is too long
 
 
-def _identify(file: BufferedReader, path: Path) -> Image.Image:
+def _identify(file: BufferedReader, path: Path, is_decoded: bool, notes: list[str] | None) -> Image.Image:
+    """Open and decode a file, without its metadata where that is what Pillow cannot read; `notes` then say so."""
     if not file.peek(1):
         raise BadDataError(f"{path} is an empty file", "copy it again")
-    return Image.open(file, formats=_FORMATS)
+    try:
+        return _decode(file, path, is_decoded)
+    except _BROKEN as error:
+        bare = leave_out_metadata(file)
+        if bare is None:
+            raise
+        try:
+            image = _decode(bare, path, is_decoded)
+        except _BROKEN:
+            raise error from None  # it says what is wrong with the file itself
+        if notes is not None:
+            notes.append("its metadata (texts, profiles) cannot be read and is left out")
+        return image
+
+
+def _decode(file: BinaryIO, path: Path, is_decoded: bool) -> Image.Image:
+    image = Image.open(file, formats=_FORMATS)
+    loss = _find_loss(image)
+    if loss:
+        raise BadDataError(f"{path} has {loss}, which cannot be read without loss", _EIGHT_BITS)
+    if is_decoded:
+        with listening() as complaints:
+            image.load()
+        damage = complaints[0] if complaints else find_damage(file) if image.format == "PNG" else None
+        if damage:
+            raise BadDataError(f"{path} is damaged: {damage}", _AGAIN)
+    return image
+
+
+def _turn(image: Image.Image) -> Image.Image:
+    """Return an image turned as its EXIF orientation says; as it is where that cannot be read."""
+    return image if _read_orientation(image) == _UPRIGHT else ImageOps.exif_transpose(image)
+
+
+def _read_orientation(image: Image.Image) -> int:
+    try:
+        orientation: int = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
+    except _BROKEN:
+        return _UPRIGHT
+    return orientation
 
 
 def _find_loss(image: Image.Image) -> str | None:

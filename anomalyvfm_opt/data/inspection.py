@@ -1,5 +1,6 @@
 """Looks at one image and its mask: what makes them unusable, and what is merely odd."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,8 +32,7 @@ def inspect(record: ImageRecord) -> Inspection:
         form = read_form(record.path)
     except BadDataError as error:
         return Inspection(None, (str(error),))
-    pages = (f"{record.path} has {form.pages} pages, of which the first is read",) if form.pages > 1 else ()
-    seen = Inspection(form, (), pages)
+    seen = Inspection(form, (), tuple(_find_oddities(record.path, form)))
     if record.mask is None:
         return seen
     try:
@@ -40,6 +40,17 @@ def inspect(record: ImageRecord) -> Inspection:
     except BadDataError as error:
         return replace(seen, errors=(str(error),))
     return _compare(seen, form.size_px, record.mask, mask)
+
+
+def _find_oddities(path: Path, form: Form) -> Iterator[str]:
+    """Yield a line for each thing that is odd about an image that can be read."""
+    if form.pages > 1:
+        yield f"{path} has {form.pages} pages, of which the first is read"
+    for note in form.notes:
+        yield f"{path}: {note}"
+    if form.colour is not None:
+        why = ", which is how what is transparent is read" if form.has_transparency else ""
+        yield f"{path} is {form.colour} (red, green, blue) everywhere{why}: there is nothing to see in it"
 
 
 def _compare(seen: Inspection, image_px: tuple[int, int], path: Path, mask: np.ndarray) -> Inspection:

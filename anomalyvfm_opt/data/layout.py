@@ -9,6 +9,7 @@ from typing import Protocol
 
 from anomalyvfm_opt.data.mvtec_ad import MVTEC_AD, PLAIN
 from anomalyvfm_opt.data.mvtec_ad2 import MVTEC_AD2
+from anomalyvfm_opt.data.names import find_name
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.files import is_utf8
@@ -141,9 +142,10 @@ def explained(folder: Path) -> Iterator[None]:
 
 def _read(root: Path, name: str) -> tuple[Layout, CategoryImages]:
     known = list_categories(root)
-    if name not in known:
+    found = find_name(name, known)
+    if found is None:
         raise UsageError(f"no category {name!r} in {root}", _suggest(name, known))
-    folder = root / name
+    folder = root / found
     layout = find_layout(folder)
     if layout is None:
         raise EnvironmentMissingError(f"{folder} has gone", "is the disk still mounted?")

@@ -39,16 +39,21 @@ def find_shared(records: Iterable[ImageRecord]) -> list[str]:
 
 
 def find_namesakes(records: Iterable[ImageRecord]) -> list[str]:
-    """List, a line each, images without mask that differ in their suffix alone: perhaps one photograph."""
+    """List, a line each, images without mask whose names differ in nothing that counts: perhaps one photograph."""
     groups = defaultdict(list)
     for record in records:
         if record.mask is None:
             groups[record.path.parent, get_stem(record.path)].append(record.path)
     return [
-        f"{_enumerate(paths)} differ in their suffix alone: give them different names"
+        f"{_enumerate(paths)} differ in {_name_difference(paths)} alone: give them different names"
         for paths in groups.values()
         if len(paths) > 1
     ]
+
+
+def _name_difference(paths: Sequence[Path]) -> str:
+    is_same_suffix = len({path.suffix for path in paths}) == 1
+    return "the Unicode form of their names" if is_same_suffix else "their suffix"
 
 
 def find_spare(images: Sequence[Path], masks: Sequence[Path]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from anomalyvfm_opt.data.layout import list_categories, read_category
+from anomalyvfm_opt.data.names import find_name
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip
 from anomalyvfm_opt.doctor.subject import Subject
 from anomalyvfm_opt.errors import AnomalyVFMOptError
@@ -29,7 +30,7 @@ def look_at_data(subject: Subject, data: Path | None) -> CheckResult:
 
 def _look_at_folder(folder: Path, needed: set[str]) -> CheckResult:
     known = list_categories(folder)
-    if missing := sorted(needed - set(known)):
+    if missing := sorted(name for name in needed if find_name(name, known) is None):
         return fail(
             f"{folder} lacks {', '.join(missing)} ({len(missing)} of {len(needed)} categories)",
             f"name the folder that holds them by --data; there are {', '.join(known[:_SHOWN])}",

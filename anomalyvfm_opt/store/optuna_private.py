@@ -96,6 +96,12 @@ def replace_state(trial: "optuna.Trial", stored: "FrozenTrial") -> None:
     trial._cached_frozen_trial = stored
 
 
+def read_fixed(trial: "optuna.Trial") -> dict[str, Any]:
+    """Return the values that a trial was enqueued with: `Trial._fixed_params`."""
+    fixed: dict[str, Any] = trial._fixed_params
+    return fixed
+
+
 def is_contained(distribution: "BaseDistribution", value: Any) -> bool:
     """Return whether a distribution could give a value: `BaseDistribution._contains`, of its inner form."""
     return bool(distribution._contains(distribution.to_internal_repr(value)))

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from anomalyvfm_opt.data.layout import list_categories, read_category
+from anomalyvfm_opt.data.names import find_name
 from anomalyvfm_opt.data.split import Split, divide
 from anomalyvfm_opt.errors import SpecError, UsageError
 from anomalyvfm_opt.files import expand_home
@@ -79,7 +80,7 @@ def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list
     listed = known if spec.data.categories == "all" else list(spec.data.categories)
     if spec.data.categories != "all":
         for category in categories:
-            if category not in listed:
+            if find_name(category, listed) is None:
                 raise UsageError(
                     f"category {category!r} is not in spec {spec.name!r}", f"it lists {', '.join(listed)}"
                 )

@@ -11,6 +11,7 @@ from anomalyvfm_opt.errors import (
     DeviceLostError,
     DivergedError,
     DoesNotFitError,
+    OutsideSpaceError,
 )
 from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
 from anomalyvfm_opt.store.leases import LeaseLostError
@@ -34,6 +35,7 @@ class Outcome(StrEnum):
     PRUNED = "pruned"  # its curve was not worth going on with
     DIVERGED = "diverged"  # its parameters are to blame
     OUT_OF_MEMORY = "out_of_memory"  # it did not fit, even one image at a time
+    OUTSIDE_SPACE = "outside_space"  # somebody enqueued it with what its study does not search
     PREEMPTED = "preempted"  # its worker was asked to stop
     ENVIRONMENT = "environment"  # database, weights, disk or GPU are missing where its worker runs
     BAD_DATA = "bad_data"  # images that its worker cannot use
@@ -53,6 +55,7 @@ _POLICIES = {
     Outcome.PRUNED: Policy.KEEP,
     Outcome.DIVERGED: Policy.INFEASIBLE,
     Outcome.OUT_OF_MEMORY: Policy.INFEASIBLE,
+    Outcome.OUTSIDE_SPACE: Policy.INFEASIBLE,
     Outcome.PREEMPTED: Policy.RETRY,
     Outcome.ENVIRONMENT: Policy.RETRY,
     Outcome.BAD_DATA: Policy.RETRY,
@@ -60,6 +63,13 @@ _POLICIES = {
     Outcome.HUNG: Policy.RETRY_FEW,
     Outcome.BUG: Policy.FAIL,
     Outcome.FENCED: Policy.NOTHING,
+}
+
+
+_TO_BLAME: dict[type[Exception], Outcome] = {
+    DivergedError: Outcome.DIVERGED,
+    DoesNotFitError: Outcome.OUT_OF_MEMORY,
+    OutsideSpaceError: Outcome.OUTSIDE_SPACE,
 }
 
 
@@ -124,10 +134,8 @@ def classify(error: Exception) -> Failure:
         return Failure(Outcome.PREEMPTED, str(error), stop=error)
     if isinstance(error, PrunedTrialError):
         return Failure(Outcome.PRUNED, str(error))
-    if isinstance(error, DivergedError):
-        return Failure(Outcome.DIVERGED, str(error))
-    if isinstance(error, DoesNotFitError):
-        return Failure(Outcome.OUT_OF_MEMORY, str(error))
+    if type(error) in _TO_BLAME:
+        return Failure(_TO_BLAME[type(error)], str(error))
     if isinstance(error, AnomalyVFMOptError):
         return Failure(_name_hindrance(error), str(error).splitlines()[0], stop=error)
     if isinstance(error, StorageInternalError) or is_database_fault(error):

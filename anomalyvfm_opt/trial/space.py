@@ -1,5 +1,6 @@
 """From a spec's space to Optuna's distributions, and from an asked trial to the parameters of training."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -13,6 +14,7 @@ from optuna.distributions import (
 from anomalyvfm_opt.spec.dimensions import Dimension, Interval, list_dimensions
 from anomalyvfm_opt.spec.model import SearchSection
 from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.shown import show_value
 from anomalyvfm_opt.spec.space import Space
 from anomalyvfm_opt.store.optuna_private import is_contained
 from anomalyvfm_opt.trial.seeds import derive_seed
@@ -50,10 +52,45 @@ def is_inside(parameters: Parameters, distributions: dict[str, BaseDistribution]
     return all(_contains(distribution, suggested.get(name)) for name, distribution in distributions.items())
 
 
-def _contains(distribution: BaseDistribution, value: object) -> bool:
+def find_outside(fixed: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> list[str]:
+    """Return which of the values that a trial was enqueued with are not searched, a reason each; empty if all are.
+
+    Optuna would pass on a number that is too large with a warning, raise an error at a choice that there is not,
+    and leave out a name that it does not know.
+
+    Args:
+        fixed: by name, as somebody gave them to Optuna's `enqueue_trial`.
+        distributions: of the study.
+    """
+    unknown = [f"{name}, which this study does not search" for name in fixed if name not in distributions]
+    return unknown + [
+        f"{name} = {show_value(value)}, which is {_describe_range(distributions[name])}"
+        for name, value in fixed.items()
+        if name in distributions and not _contains(distributions[name], value)
+    ]
+
+
+def to_own_types(suggested: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """Return values as their distributions give them: rank 4 where somebody enqueued 4.0."""
+    return {
+        name: distributions[name].to_external_repr(distributions[name].to_internal_repr(value))
+        for name, value in suggested.items()
+    }
+
+
+def _describe_range(distribution: BaseDistribution) -> str:
     if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    return is_contained(distribution, value)
+        return f"none of {', '.join(map(str, distribution.choices))}"
+    kind = "whole number " if isinstance(distribution, IntDistribution) else ""
+    low, high = (getattr(distribution, end) for end in ("low", "high"))
+    return f"no {kind or 'number '}from {low:g} to {high:g}"
+
+
+def _contains(distribution: BaseDistribution, value: object) -> bool:
+    try:
+        return is_contained(distribution, value)
+    except (TypeError, ValueError):  # no number, or none of the choices
+        return False
 
 
 def build_sampler(search: SearchSection, study_name: str, worker: str) -> optuna.samplers.BaseSampler:

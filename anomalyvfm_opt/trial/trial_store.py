@@ -10,12 +10,13 @@ import optuna
 from optuna.distributions import BaseDistribution
 from sqlalchemy import Engine
 
+from anomalyvfm_opt.errors import OutsideSpaceError
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.store.batch import reload, set_attributes, suggest_all
 from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.store.leases import Lease, LeaseLostError
 from anomalyvfm_opt.store.looks import write_look
-from anomalyvfm_opt.store.optuna_private import read_trial_id
+from anomalyvfm_opt.store.optuna_private import read_fixed, read_trial_id
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.sealed import unseal
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -24,7 +25,7 @@ from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.trial.reap import reap
 from anomalyvfm_opt.trial.result import TrialRequest
 from anomalyvfm_opt.trial.seeds import derive_seed
-from anomalyvfm_opt.trial.space import is_inside, list_distributions
+from anomalyvfm_opt.trial.space import find_outside, is_inside, list_distributions, to_own_types
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +97,11 @@ class TrialStore:
         return trial, lease
 
     def describe(self, trial: optuna.Trial) -> TrialRequest:
-        """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is."""
+        """Write all parameters before any work, as study.ask(SPACE) does once we know what the trial is.
+
+        Raises:
+            OutsideSpaceError: somebody enqueued it with what the study does not search, or into a sibling study.
+        """
         if self._described == read_trial_id(trial):
             reload(trial)  # an earlier try may have written although it failed
         self._described = read_trial_id(trial)
@@ -117,6 +122,10 @@ class TrialStore:
         write_look(self._engine, self._record.study_id, self._record.name, planned.key, trial.number, self._worker)
 
     def _suggest(self, trial: optuna.Trial) -> TrialRequest:
+        if outside := find_outside(read_fixed(trial), self._distributions):
+            raise OutsideSpaceError(f"it was enqueued with {'; '.join(outside)}")
+        if _read_record(trial).planned is not None:
+            raise OutsideSpaceError("it was enqueued with a plan, which trials of sibling studies alone have")
         if self._is_sampled(trial):
             suggest_all(trial, self._distributions)
         first_number = _read_record(trial).find_first_number(trial.number)
@@ -130,7 +139,7 @@ class TrialStore:
         """Take a sibling's trial as it was planned. Optuna's tools get to see what they can hold."""
         planned = _read_record(trial).read_planned(self._record.spec.data.image_size_px)
         if planned is None or (planned.scorer is not None) != (self._record.kind == "confirm"):
-            raise RuntimeError(f"a trial that was not planned for it is in {self._record.name}")
+            raise OutsideSpaceError(f"it was enqueued by hand, and {self._record.name} has planned trials alone")
         if planned.parameters is not None and is_inside(planned.parameters, dict(self._distributions)):
             suggest_all(trial, self._distributions)
         return TrialRequest(
@@ -149,10 +158,14 @@ class TrialStore:
         reference = _read_record(trial).reference
         if reference is not None:
             return self._read_reference(reference)
-        return Parameters.from_suggested(trial.params, self._record.spec.data.image_size_px)
+        suggested = to_own_types(trial.params, self._distributions)
+        return Parameters.from_suggested(suggested, self._record.spec.data.image_size_px)
 
     def _read_reference(self, name: str) -> Parameters | None:
-        return self._record.spec.reference(name, self._record.category)
+        try:
+            return self._record.spec.reference(name, self._record.category)
+        except KeyError:
+            raise OutsideSpaceError(f"it was enqueued as the reference {name!r}, which there is not") from None
 
 
 def _read_record(trial: optuna.Trial) -> TrialRecord:

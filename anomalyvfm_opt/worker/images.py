@@ -1,8 +1,11 @@
 """A study's images on this host: are they all there, and the same as when it was created?"""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from anomalyvfm_opt.data.layout import ImageRecord, read_what_is_there
+from anomalyvfm_opt.data.names import to_form
 from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
 from anomalyvfm_opt.store.division import StoredImage
@@ -19,8 +22,9 @@ def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path)
         BadDataError: images or masks differ from those that the study was created with.
     """
     images = read_what_is_there(root, record.category)
-    found = {r.key: r for r in (*images.train, *images.validation, *images.test)}
+    here = {r.key: r for r in (*images.train, *images.validation, *images.test)}
     needed = {key: image for key, image in stored.items() if image.role != "locked" or record.kind == "confirm"}
+    found = _find_keys(needed, here)
     missing = sorted(needed.keys() - found.keys())
     if missing:
         raise EnvironmentMissingError(
@@ -42,6 +46,17 @@ def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path)
         return tuple(found[key] for key in sorted(needed) if needed[key].role == role)
 
     return Split(record.lock, pick("fit"), pick("held_out"), pick("search"), pick("locked"))
+
+
+def _find_keys(keys: Iterable[str], here: dict[str, ImageRecord]) -> dict[str, ImageRecord]:
+    """Find images by the keys that the study has for them, also where their names here are in another form.
+
+    Returns:
+        Key -> image with that key, whatever its name here; those that are missing are left out.
+    """
+    by_form = {to_form(key): record for key, record in here.items()}
+    found = {key: here.get(key) or by_form.get(to_form(key)) for key in keys}
+    return {key: replace(record, key=key) for key, record in found.items() if record is not None}
 
 
 def _check_masks(

@@ -86,7 +86,7 @@ def test_check_knows_every_layout(
 def test_odd_names_break_no_line(program: Program, tmp_path: Path) -> None:
     base = write_plain(tmp_path / "data", "[red]a\nb")
     (base / "train/good/line\nbreak \x1b[31m.txt").write_text("x")
-    latin = save_image(base / f"train/good/caf{os.fsdecode(bytes([0xE9]))}.png", make_pixels(0))
+    latin = save_image(base / f"train/good/caf{os.fsdecode(bytes([0xE9]))}.png", make_pixels(900))
     for environment in ({}, {"PYTHONIOENCODING": "ascii"}):
         done = program.run("data", "check", str(tmp_path / "data"), **environment)
         assert done.returncode == 2

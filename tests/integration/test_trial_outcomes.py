@@ -6,7 +6,6 @@ from optuna.trial import TrialState
 from anomalyvfm_opt.errors import AnomalyVFMOptError, DivergedError, DoesNotFitError
 from anomalyvfm_opt.store.budget import count_usage, take_ticket
 from anomalyvfm_opt.trial.loop import Turn
-from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.settle import Ended
 from tests.integration.conftest import Bench
 from tests.integration.trial_states import (
@@ -56,16 +55,6 @@ def test_a_trial_that_was_killed_while_telling_is_taken_up(bench: Bench) -> None
     expire_leases(bench)
     run_to_end(bench.loop())
     assert states(bench).count("COMPLETE") == 6
-
-
-def test_a_trial_enqueued_outside_the_space_fails_without_taking_the_worker_down(bench: Bench) -> None:
-    bench.loop().take_turn()
-    bench.study().enqueue_trial({"rank": 3})
-    ended: list[Ended] = []
-    assert bench.loop(ended=ended).take_turn() is Turn.RAN
-    assert [e.outcome for e in ended] == [Outcome.BUG]
-    run_to_end(bench.loop())
-    assert count_usage(bench.engine, bench.record.study_id).used == 6
 
 
 def test_a_bug_fails_the_trial_and_three_in_a_row_stop_the_worker(bench: Bench) -> None:

@@ -66,9 +66,9 @@ def write_mvtec_ad(
     base = _place(root, category, is_doubled)
     for part, count, seed in (("train", train, 0), ("validation", validation, 100), ("test", good, 200)):
         write_images(base / part / "good", [f"{i:03d}" for i in range(count)], seed, suffix)
-    for kind, count in ({"crack": 2, "dent": 3} if defects is None else defects).items():
+    for seed, (kind, count) in enumerate(({"crack": 2, "dent": 3} if defects is None else defects).items(), 3):
         stems = [f"{i:03d}" for i in range(count)]
-        write_images(base / "test" / kind, stems, 300, suffix)
+        write_images(base / "test" / kind, stems, 100 * seed, suffix)
         if mask_end is not None:
             for stem in stems:
                 save_mask(base / "ground_truth" / kind / f"{stem}{mask_end}")

@@ -132,9 +132,11 @@ def test_what_is_odd_is_told_and_leaves_a_category_usable(tmp_path: Path) -> Non
     assert tile.is_usable
     expected = [
         "100.tif has 2 pages, of which the first is read",
+        "101.png is (16, 16, 16) (red, green, blue) everywhere",
         "000_mask.png marks every pixel",
         "tile: 16-bit images reach 4095 of 65535",
-        "000.bmp and",
+        "are the same image: it counts more than once",
+        "000.png differ in their suffix alone",
     ]
     assert len(tile.warnings) == len(expected)
     assert all(part in warning for part, warning in zip(expected, tile.warnings, strict=True))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalyvfm_opt.data.images import Form, read_form, read_image, read_mask
+from anomalyvfm_opt.data.images import read_form, read_image, read_mask
 from anomalyvfm_opt.errors import BadDataError
 from tests.unit.data.conftest import make_pixels, save_image
 
@@ -26,7 +26,8 @@ def test_grey_is_repeated_in_three_channels(tmp_path: Path) -> None:
 def test_sixteen_bits_become_eight_by_a_fixed_factor(tmp_path: Path) -> None:
     deep = np.array([[0, 257, 25700, 65535]], np.uint16)
     path = save_image(tmp_path / "a.png", deep)
-    assert read_form(path) == Form((4, 1), "I;16", 1, 65535)
+    form = read_form(path)
+    assert (form.size_px, form.mode, form.pages, form.peak, form.colour) == ((4, 1), "I;16", 1, 65535, None)
     assert _pixels(path)[0, :, 0].tolist() == [0, 1, 100, 255]
 
 

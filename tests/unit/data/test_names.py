@@ -114,7 +114,7 @@ def _is_rubbish(name: str) -> bool:
 )
 def test_odd_names_are_read(tmp_path: Path, stem: str) -> None:
     base = write_plain(tmp_path, mask_end="_mask.png")
-    save_image(base / f"test/bad/{stem}.png", make_pixels(0))
+    save_image(base / f"test/bad/{stem}.png", make_pixels(900))
     save_mask(base / f"ground_truth/bad/{stem}_mask.png")
     record = next(r for r in read_category(tmp_path, "tile").test if r.path.stem == stem)
     assert record.key == f"tile/test/bad/{stem}.png"

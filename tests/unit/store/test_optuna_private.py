@@ -98,7 +98,9 @@ def test_a_fixed_parameter_is_suggested_as_it_was_enqueued(study: optuna.Study) 
     """Our own statements write what `enqueue_trial` writes."""
     study.enqueue_trial({"rank": 4})
     assert study.trials[0].system_attrs["fixed_params"] == {"rank": 4}
-    assert private.suggest(study.ask(), "rank", CategoricalDistribution((2, 4))) == 4
+    trial = study.ask()
+    assert private.read_fixed(trial) == {"rank": 4}
+    assert private.suggest(trial, "rank", CategoricalDistribution((2, 4))) == 4
 
 
 def test_a_trial_takes_over_what_was_stored_past_it(storage: RDBStorage, study: optuna.Study) -> None:
