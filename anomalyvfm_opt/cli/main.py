@@ -20,6 +20,7 @@ from anomalyvfm_opt.cli import (
     spec,
     study,
     submission,
+    trial,
     worker,
 )
 from anomalyvfm_opt.cli.judging import confirm, predict, verdict
@@ -42,6 +43,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(data.app, name="data")
 app.add_typer(spec.app, name="spec")
 app.add_typer(study.app, name="study")
+app.add_typer(trial.app, name="trial")
 app.add_typer(worker.app, name="worker")
 app.add_typer(model.app, name="model")
 app.command("predict")(predicting.predict)

@@ -1,9 +1,13 @@
 """The results table, as `demo` and `study show` print it."""
 
+import sys
 from collections.abc import Sequence
 
-from anomalyvfm_opt.cli.output import print_table, say
+import typer
+
+from anomalyvfm_opt.cli.output import escape, print_table, say
 from anomalyvfm_opt.model.offline_weights import find_caveat
+from anomalyvfm_opt.report.outcome_text import describe_outcome
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
@@ -33,6 +37,8 @@ def print_results(summaries: Sequence[StudySummary]) -> None:
         return
     rows = [tuple(vars(row).values()) for row in tabulate(summaries)]
     print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))
+    for sentence in filter(None, map(describe_outcome, summaries)):
+        typer.echo(escape(sentence, sys.stdout.encoding))
     backbones = [summary.record.spec.backbone for summary in summaries]
     if any(each.weights == "random" for each in backbones):
         say("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers only show that it runs.")
