@@ -20,6 +20,7 @@ from anomalyvfm_opt.cli import (
     spec,
     study,
     submission,
+    trial,
     worker,
 )
 from anomalyvfm_opt.cli.examples import add_examples
@@ -45,6 +46,7 @@ app.add_typer(data.app, name="data", rich_help_panel=_START)
 app.add_typer(spec.app, name="spec", rich_help_panel=_START)
 app.add_typer(db.app, name="db", rich_help_panel=_START)
 app.add_typer(study.app, name="study", rich_help_panel=_SEARCH)
+app.add_typer(trial.app, name="trial", rich_help_panel=_SEARCH)
 app.add_typer(worker.app, name="worker", rich_help_panel=_SEARCH)
 app.command("dashboard", rich_help_panel=_SEARCH)(dashboard.dashboard)
 app.add_typer(forecast.app, name="forecast", rich_help_panel=_JUDGE)

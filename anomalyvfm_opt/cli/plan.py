@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     CategoryOption,
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from anomalyvfm_opt.data.arrays import ArrayStore
     from anomalyvfm_opt.plan.reckoning import CategoryPlan, CostPlan
     from anomalyvfm_opt.trial.cost import Range
-    from anomalyvfm_opt.verdict.resolution import Resolution
+    from anomalyvfm_opt.verdict.resolution import Resolution, Resolutions
 
-_COLUMNS = ("study", "images", "trials left", "time", "start", "cache", "locked scenes", "smallest gain")
+_TIMES = ("study", "trials left", "search", "race + confirmation", "total", "low - high")
+_NEEDS = ("study", "images", "start", "cache", "locked g / b", "smallest gain")
 
 
 def plan(
@@ -67,9 +70,23 @@ def plan(
 
 
 def print_plan(found: "CostPlan", unit: str, cache: "ArrayStore") -> None:
-    """Print the plan as a table on stdout, with what it stands on."""
-    rows = [_to_row(study) for study in found.studies]
-    print_table(f"time: of one worker on one {unit}, low - high (expected)", _COLUMNS, rows, right=(2, 5))
+    """Print the plan as tables on stdout, with what it stands on."""
+    from anomalyvfm_opt.report.resolution_text import describe_resolutions
+
+    clock = (60.0, "minutes") if found.total_seconds.high < 7200 else (3600.0, "hours")
+    times = [_list_times(study, clock[0]) for study in found.studies]
+    needs = [_list_needs(study, found.resolutions) for study in found.studies]
+    if len(found.studies) > 1:
+        times.append(
+            ("total", "", *_show_times(found.seconds, found.confirm_seconds, found.total_seconds, clock[0]))
+        )
+        mean = _show_gain(found.resolutions.mean) if found.resolutions.is_whole else "-"
+        needs.append(("mean", "", "", _show_bytes(found.cache_bytes + found.output_bytes), "", mean))
+    print_table(f"Expected {clock[1]} of one worker on one {unit}", _TIMES, times, right=(1, 2, 3, 4, 5))
+    typer.echo()
+    print_table("What it takes, and what it could show", _NEEDS, needs, right=(2, 3, 4, 5))
+    for line in describe_resolutions(found.resolutions):
+        say(line)
     costs = found.probe.costs
     (own, making), *_ = found.probe.making.items()
     say(
@@ -82,13 +99,6 @@ def print_plan(found: "CostPlan", unit: str, cache: "ArrayStore") -> None:
                 f"that is at {own} px; at {size} px a step takes {factors.step:.2f} times as long, and to score"
                 f" {factors.scoring:.2f} times"
             )
-    say(f"noise floor, race and confirmation after the search: {_show_time(found.confirm_seconds)} on one {unit}")
-    if len(found.studies) > 1:
-        say(
-            f"all studies: {_show_time(found.seconds)} on one {unit}, "
-            f" {_show_bytes(found.cache_bytes + found.output_bytes)} of cache"
-        )
-        say(f"smallest gain of the mean over {len(found.studies)} categories: {_show_gain(found.mean_resolution)}")
     say(_describe_disk(found.cache_bytes, found.output_bytes, cache))
 
 
@@ -107,6 +117,7 @@ def to_json(found: "CostPlan", device: str, folder: Path) -> dict[str, Any]:
                 "done": study.done,
                 "seconds": asdict(study.seconds),
                 "confirm_seconds": asdict(study.confirm_seconds),
+                "total_seconds": asdict(study.total_seconds),
                 "start_seconds": study.start_seconds,
                 "cache_bytes": study.cache_bytes,
                 "output_images": study.outputs.images,
@@ -114,16 +125,17 @@ def to_json(found: "CostPlan", device: str, folder: Path) -> dict[str, Any]:
                 "is_decoded": study.is_decoded,
                 "images": _describe_images(study),
                 "locked_scenes": {"good": study.locked_scenes[0], "bad": study.locked_scenes[1]},
-                **_gain_to_json(study.resolution),
+                **_gain_to_json(found.resolutions.each[study.category]),
             }
             for study in found.studies
         ],
         "total": {
             "seconds": asdict(found.seconds),
             "confirm_seconds": asdict(found.confirm_seconds),
+            "total_seconds": asdict(found.total_seconds),
             "cache_bytes": found.cache_bytes,
             "output_bytes": found.output_bytes,
-            **_gain_to_json(found.mean_resolution),
+            **_gain_to_json(found.resolutions.mean),
         },
         "measured": {
             "category": found.measured_on,
@@ -144,31 +156,40 @@ def _gain_to_json(resolution: "Resolution | None") -> dict[str, float | None]:
     }
 
 
-def _to_row(study: "CategoryPlan") -> tuple[str, ...]:
+def _list_times(study: "CategoryPlan", unit_s: float) -> tuple[str, ...]:
     left = f"{max(0, study.trials - study.done)} of {study.trials}"
-    start = f"{study.start_seconds:.0f} s" + (" (images decoded)" if study.is_decoded else "")
+    times = (study.search_seconds, study.confirm_seconds, study.total_seconds)
+    return (study.name, left, *_show_times(*times, unit_s))
+
+
+def _show_times(search: "Range", after: "Range", total: "Range", unit_s: float) -> tuple[str, ...]:
+    """Return what is expected of the search, of what follows it, and of both, and the range of this.
+
+    Args:
+        search: seconds, as are the others.
+        after: of race and confirmation.
+        total: of both.
+        unit_s: what they are shown in.
+    """
+    seconds = (search.expected, after.expected, total.expected, total.low, total.high)
+    one, two, both, low, high = (f"{value / unit_s:.3g}" for value in seconds)
+    return one, two, both, f"{low} - {high}"
+
+
+def _list_needs(study: "CategoryPlan", resolutions: "Resolutions") -> tuple[str, ...]:
     good, bad = study.locked_scenes
     return (
         study.name,
         _describe_images(study),
-        left,
-        _show_time(study.seconds),
-        start,
+        f"{study.start_seconds:.0f} s",
         _show_bytes(study.cache_bytes + study.outputs.n_bytes),
-        f"{good} good, {bad} bad",
-        _show_gain(study.resolution),
+        f"{good} / {bad}",
+        _show_gain(resolutions.each[study.category]),
     )
 
 
 def _describe_images(study: "CategoryPlan") -> str:
     return " or ".join(geometry.describe() for geometry in study.geometries)
-
-
-def _show_time(seconds: "Range") -> str:
-    """Return a time in minutes up to two hours, then in hours."""
-    unit, name = (60, "min") if seconds.high < 7200 else (3600, "h")
-    low, expected, high = (f"{value / unit:.3g}" for value in (seconds.low, seconds.expected, seconds.high))
-    return f"{low} - {high} {name} ({expected})"
 
 
 def _show_bytes(count: int) -> str:

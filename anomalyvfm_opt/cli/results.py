@@ -6,6 +6,7 @@ import typer
 
 from anomalyvfm_opt.cli.tables import print_note, print_table
 from anomalyvfm_opt.model.offline_weights import find_caveat
+from anomalyvfm_opt.report.outcome_text import describe_outcome
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
@@ -36,6 +37,8 @@ def print_results(summaries: Sequence[StudySummary]) -> None:
     rows = [tuple(vars(row).values()) for row in tabulate(summaries)]
     print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))
     typer.echo()
+    for sentence in filter(None, map(describe_outcome, summaries)):
+        print_note(sentence)
     backbones = [summary.record.spec.backbone for summary in summaries]
     if any(each.weights == "random" for each in backbones):
         print_note("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers show that it runs.")

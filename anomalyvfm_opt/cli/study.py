@@ -1,4 +1,4 @@
-"""`study`: plan, create, list, show, pause, resume, stop, export, import, delete."""
+"""`study`: plan, create, list, show, best, pause, resume, stop, export, import, delete."""
 
 import sys
 from typing import Annotated
@@ -17,7 +17,7 @@ from anomalyvfm_opt.cli.options import (
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.pausing import pause, resume, stop
 from anomalyvfm_opt.cli.plan import plan
-from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudiesArgument
+from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudiesArgument, StudyArgument
 from anomalyvfm_opt.cli.tables import print_table
 from anomalyvfm_opt.cli.transfer import export_one, import_one
 
@@ -100,9 +100,55 @@ def show(studies: StudiesArgument, db: DatabaseOption = None, as_json: JsonOptio
         judged = proxies[0]
         print_json({**to_json(summaries[0]), "proxy": None if judged is None else proxy.to_json(judged)})
         return
+    print_results(summaries)
     for summary, found in zip(summaries, proxies, strict=True):
         print_study(summary, found)
-    print_results(summaries)
+
+
+def best(
+    name: StudyArgument,
+    as_spec: Annotated[
+        bool,
+        typer.Option("--spec", help="Print a spec that repeats its parameters, as YAML; with --json as JSON."),
+    ] = False,
+    db: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the best trial of a study whose value can be trusted, or print a spec that repeats it."""
+    from anomalyvfm_opt.cli.trial import print_trial
+    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.report.summary import summarise
+    from anomalyvfm_opt.report.trial_view import find_trial, view_trials
+    from anomalyvfm_opt.spec.repeat import render_spec, repeat_parameters
+    from anomalyvfm_opt.store.selection import select_one
+    from anomalyvfm_opt.store.store import open_store
+
+    store = open_store(db)
+    study = select_one(store.engine, name)
+    found = summarise(store, study).best
+    if found is None:
+        raise UsageError(f"{name} has no best trial yet", f"see: anomalyvfm-opt trial list {name}")
+    if not as_spec:
+        views = view_trials(store, study)
+        view = find_trial(views, study, found.number)
+        if as_json:
+            print_json({"schema": 1, "study": study.name, **view.to_json()})
+        else:
+            print_trial(view, views)
+        return
+    if found.parameters is None:
+        raise UsageError(
+            f"the best trial of {name} is {found.number}, the frozen network, which has no parameters to repeat",
+            f"the trials that were trained: anomalyvfm-opt trial list {name}",
+        )
+    spec = repeat_parameters(study.spec, study.category, found.parameters, found.number)
+    if as_json:
+        print_json(
+            {"schema": 1, "study": study.name, "number": found.number, "spec": spec.model_dump(mode="json")}
+        )
+    else:
+        typer.echo(render_spec(spec), nl=False)
+        say(f"save it as {spec.name}.yaml, then: anomalyvfm-opt study create {spec.name}.yaml")
 
 
 def delete(
@@ -136,6 +182,7 @@ for _name, _command in (
     ("create", create),
     ("list", list_all),
     ("show", show),
+    ("best", best),
     ("pause", pause),
     ("resume", resume),
     ("stop", stop),

@@ -24,7 +24,7 @@ from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.study.preparation import choose_categories, divide_categories
 from anomalyvfm_opt.trial.cost import PartCosts, Range, draw_parameters, expect_seconds
-from anomalyvfm_opt.verdict.resolution import Resolution, resolve, resolve_mean
+from anomalyvfm_opt.verdict.resolution import Resolutions, resolve_studies
 
 _NOTHING = Range(0.0, 0.0, 0.0)
 
@@ -35,6 +35,7 @@ class CategoryPlan:
 
     Args:
         name: of the study.
+        category: of it.
         geometries: of its images, one for each size, that of the references first.
         trials: the budget.
         done: tickets of it that are used already; 0 for a new study.
@@ -46,10 +47,10 @@ class CategoryPlan:
         outputs: what its search keeps of its frozen blocks beside them.
         is_decoded: whether the cache has its images already.
         locked_scenes: good and bad ones.
-        resolution: what these could show; None if they are too few to say.
     """
 
     name: str
+    category: str
     geometries: tuple[Geometry, ...]
     trials: int
     done: int
@@ -60,28 +61,48 @@ class CategoryPlan:
     outputs: OutputTotal
     is_decoded: bool
     locked_scenes: tuple[int, int]
-    resolution: Resolution | None
+
+    @property
+    def search_seconds(self) -> Range:
+        """Of the trials that are left, on one worker, with its start."""
+        return Range(self.start_seconds, self.start_seconds, self.start_seconds) + self.seconds
+
+    @property
+    def total_seconds(self) -> Range:
+        """Of the search with its start, and of what follows it, on one worker."""
+        return self.search_seconds + self.confirm_seconds
 
 
 @dataclass(frozen=True)
 class CostPlan:
-    """The plans of a spec's studies, and what they were reckoned from."""
+    """The plans of a spec's studies, what they were reckoned from, and what their locked images could show.
+
+    Args:
+        studies: a plan each.
+        measured_on: category.
+        probe: what was measured there.
+        resolutions: by the studies' categories.
+    """
 
     studies: tuple[CategoryPlan, ...]
     measured_on: str
     probe: Probe
-    mean_resolution: Resolution | None
+    resolutions: Resolutions
 
     @property
     def seconds(self) -> Range:
         """Of all studies together on one worker, with its start."""
-        start = sum(study.start_seconds for study in self.studies)
-        return sum((study.seconds for study in self.studies), Range(start, start, start))
+        return sum((study.search_seconds for study in self.studies), _NOTHING)
 
     @property
     def confirm_seconds(self) -> Range:
         """Of noise floor, race and confirmation of all studies, on one worker."""
-        return sum((study.confirm_seconds for study in self.studies), Range(0.0, 0.0, 0.0))
+        return sum((study.confirm_seconds for study in self.studies), _NOTHING)
+
+    @property
+    def total_seconds(self) -> Range:
+        """Of all studies from their start to the end of their confirmations, on one worker."""
+        return self.seconds + self.confirm_seconds
 
     @property
     def cache_bytes(self) -> int:
@@ -154,9 +175,9 @@ def plan_studies(
         seconds = _reckon(spec, subject.category, costs, draws, done) if done < spec.search.trials else None
         confirm_seconds = reckon_confirmation(spec, subject.category, costs, draws)
         outputs = _count_outputs(spec, subject, probe, draws)
-        studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), outputs, done, cache, judged))
-    mean = resolve_mean([study.locked_scenes for study in studies], **_read_terms(spec))
-    return CostPlan(tuple(studies), measured_on, probe, mean)
+        studies.append(_plan(spec, subject, probe, (seconds, confirm_seconds), outputs, done, cache))
+    scenes = {study.category: study.locked_scenes for study in studies}
+    return CostPlan(tuple(studies), measured_on, probe, resolve_studies(scenes, judged, **_read_terms(spec)))
 
 
 def _choose_geometries(spec: Spec, split: Split) -> dict[int, Geometry]:
@@ -183,7 +204,6 @@ def _plan(
     outputs: OutputTotal,
     done: int,
     cache: ArrayStore,
-    categories: int,
 ) -> CategoryPlan:
     """Return the plan of one study; the first of its times is None if nothing of the search is left."""
     seconds, confirm_seconds = times
@@ -196,6 +216,7 @@ def _plan(
     scenes = (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD))
     return CategoryPlan(
         name=spec.study_name(subject.category),
+        category=subject.category,
         geometries=tuple(geometries.values()),
         trials=spec.search.trials,
         done=done,
@@ -208,7 +229,6 @@ def _plan(
         outputs=outputs,
         is_decoded=all(there.values()),
         locked_scenes=scenes,
-        resolution=resolve(*scenes, categories=categories, **_read_terms(spec)),
     )
 
 

@@ -250,7 +250,7 @@ def _to_row(summary: StudySummary) -> ResultRow:
     if best and baseline and not baseline.is_unsound:
         gain = best.value - baseline.value
         is_noise = summary.noise is not None and abs(gain) < summary.noise.floor.least_difference
-        change = f"{gain:+.4f}{' (noise)' if is_noise else ''}"
+        change = "none" if gain == 0 else f"{gain:+.4f}{' (noise)' if is_noise else ''}"
     setting = describe_setting(best.parameters, summary.record.spec.search.space) if best else "-"
     mix = describe_mix(best.parameters) if best and best.parameters else "-"
 

@@ -86,7 +86,13 @@ def _ruling_to_json(ruling: Ruling) -> dict[str, Any]:
         "confidence": ruling.confidence,
         "judged": ruling.judged,
         "gain": {"estimate": ruling.estimate, "low": ruling.low, "high": ruling.high},
-        "need": None if need is None else {"seeds": need.seeds, "scene_factor": need.scene_factor},
+        "need": None
+        if need is None
+        else {
+            "seeds": need.seeds,
+            "scene_factor": need.scene_factor,
+            "together": None if need.together is None else vars(need.together),
+        },
     }
 
 

@@ -1,6 +1,6 @@
 """Create the studies of a spec: look at every image first, then write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.offline_weights import find_caveat
+from anomalyvfm_opt.report.resolution_text import describe_resolutions
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.study_name import StudyName
 from anomalyvfm_opt.store.division import StoredImage
@@ -33,7 +34,7 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
 from anomalyvfm_opt.study.preparation import choose_categories, divide_categories
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
-from anomalyvfm_opt.verdict.resolution import resolve_mean
+from anomalyvfm_opt.verdict.resolution import resolve_studies
 from anomalyvfm_opt.verdict.write_plans import plan_references
 
 
@@ -81,7 +82,7 @@ def create_studies(
         if spec.verdict.noise_seeds:
             plan_references(store, study, spec.verdict.noise_seeds)
         _announce(new, split, is_new, say)
-    _announce_resolution(spec, list(splits.values()), say)
+    _announce_resolution(spec, splits, judged, say)
     if backbone.is_random:
         say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
     if caveat := find_caveat(spec.backbone.name, spec.backbone.weights):
@@ -146,13 +147,14 @@ def _announce(new: NewStudy, split: Split, is_new: bool, say: Callable[[str], No
         say(f"{replicates}: {new.spec.verdict.noise_seeds} more seeds of the baseline: the noise floor")
 
 
-def _announce_resolution(spec: Spec, splits: Sequence[Split], say: Callable[[str], None]) -> None:
-    """Before GPU hours are spent: what the locked images could show."""
-    scenes = [(count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD)) for split in splits]
+def _announce_resolution(spec: Spec, splits: Mapping[str, Split], judged: int, say: Callable[[str], None]) -> None:
+    """Before hours are spent: what the locked images could show."""
+    scenes = {
+        name: (count_scenes(split.locked, GOOD), count_scenes(split.locked, BAD)) for name, split in splits.items()
+    }
     terms = spec.verdict
-    resolution = resolve_mean(scenes, seeds=terms.seeds, min_gain=terms.min_gain, confidence=terms.confidence)
-    if resolution is None:
-        say("the locked images are of too few scenes to show any gain: a verdict will be inconclusive")
-        return
-    of = f"the mean over these {len(splits)} categories" if len(splits) > 1 else "this category"
-    say(f"smallest gain that the locked images could show for {of}: about {resolution.smallest_gain:.3f} AUROC")
+    found = resolve_studies(
+        scenes, judged, seeds=terms.seeds, min_gain=terms.min_gain, confidence=terms.confidence
+    )
+    for line in describe_resolutions(found):
+        say(line)

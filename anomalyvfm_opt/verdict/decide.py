@@ -21,10 +21,19 @@ LEAST_SCENES = 4  # locked scenes of each label, for a ruling on one category
 MOST_SEEDS = 1000  # an arm; a projection that needs more names none
 MOST_SCENES = 100  # times those there are
 
+_WORTHWHILE = 0.8  # of the scenes: seeds that spare fewer of them are not named
 _KEEP = "keep the baseline"
 
 Verdict = Literal["ADOPT", "KEEP_BASELINE", "INCONCLUSIVE"]
 Reason = Literal["gain", "no_gain", "cost", "too_few_scenes", "too_few_seeds", "no_models"]
+
+
+@dataclass(frozen=True)
+class Both:
+    """More seeds and more scenes together: so many seeds an arm, and by how much to multiply the scenes."""
+
+    seeds: int
+    scene_factor: float
 
 
 @dataclass(frozen=True)
@@ -34,10 +43,12 @@ class Need:
     Args:
         seeds: the least number an arm; None if not even `MOST_SEEDS`: the scenes alone leave too much in doubt.
         scene_factor: by how much to multiply the scenes, with the seeds there are; None if not even `MOST_SCENES`.
+        together: the least multiple of both at once; None if not even the most of both.
     """
 
     seeds: int | None
     scene_factor: float | None
+    together: Both | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,8 @@ def decide(
         return _rule(difference, terms, "KEEP_BASELINE", "no_gain", action)
     need = project(difference, terms, seeds if seeds is not None else _count_seeds(difference))
     reason: Reason = "too_few_scenes" if need.seeds is None else "too_few_seeds"
-    return _rule(difference, terms, "INCONCLUSIVE", reason, f"{_KEEP}; {_describe_need(need)}", need)
+    action = f"{_KEEP}; {_describe_need(need, terms, smallest_gain(difference, terms))}"
+    return _rule(difference, terms, "INCONCLUSIVE", reason, action, need)
 
 
 def project(difference: Difference, terms: Terms, seeds: int) -> Need:
@@ -125,11 +137,15 @@ def project(difference: Difference, terms: Terms, seeds: int) -> Need:
     """
     more = np.arange(seeds + 1, MOST_SEEDS + 1)
     factors = np.arange(11, 10 * MOST_SCENES + 1) / 10
-    enough = _is_decided(difference, terms, "seeds", more / seeds)
-    wide = _is_decided(difference, terms, "scenes", factors)
+    multiples = np.ceil(np.round(factors * seeds, 6))  # in whole seeds; 1.1 * 10 is a little above 11
+    enough = _is_decided(difference, terms, {"seeds": more / seeds})
+    wide = _is_decided(difference, terms, {"scenes": factors})
+    both = _is_decided(difference, terms, {"seeds": multiples / seeds, "scenes": factors})
+    both &= multiples <= MOST_SEEDS
     return Need(
         seeds=int(more[enough.argmax()]) if enough.any() else None,
         scene_factor=float(factors[wide.argmax()]) if wide.any() else None,
+        together=Both(int(multiples[both.argmax()]), float(factors[both.argmax()])) if both.any() else None,
     )
 
 
@@ -176,15 +192,24 @@ def _rule_on_cost(difference: Difference, terms: Terms, cost_ratio: float | None
     return _rule(difference, terms, "KEEP_BASELINE", "cost", action)
 
 
-def _is_decided(difference: Difference, terms: Terms, source: Source, factors: np.ndarray) -> np.ndarray:
-    """Tell whether `factors` times as much of a source would decide it either way: bool, shaped as they are."""
+def _is_decided(difference: Difference, terms: Terms, factors: Mapping[Source, np.ndarray]) -> np.ndarray:
+    """Tell whether more of one source, or of both, would decide it either way.
 
-    variance, spread = np.zeros_like(factors), np.zeros_like(factors)
+    Args:
+        difference: an inconclusive one.
+        terms: of the ruling.
+        factors: source -> by how much it is multiplied (k,); one that is not named stays as it is.
+
+    Returns:
+        bool (k,).
+    """
+    as_it_is = np.ones_like(next(iter(factors.values())))
+    variance, spread = np.zeros_like(as_it_is), np.zeros_like(as_it_is)
     for part in difference.parts:
-        times = factors if part.source == source else np.ones_like(factors)
+        times = factors.get(part.source, as_it_is)
         variance += part.variance / times
         spread += (part.variance / times) ** 2 / ((part.freedom + 1) * times - 1)
-    freedom = np.divide(variance**2, spread, out=np.full_like(factors, math.inf), where=spread > 0)
+    freedom = np.divide(variance**2, spread, out=np.full_like(as_it_is, math.inf), where=spread > 0)
     quantile = student_quantile(1 - (1 - terms.confidence) / 2 / terms.judged, freedom)
     decided: np.ndarray = abs(difference.estimate - terms.min_gain) > quantile * np.sqrt(variance)
     return decided
@@ -207,9 +232,32 @@ def _describe_scenes(scenes: tuple[int, int] | None) -> str:
     )
 
 
-def _describe_need(need: Need) -> str:
+def _describe_need(need: Need, terms: Terms, smallest: float) -> str:
+    """Say what would decide it; where seeds alone would not, also which gain is within reach.
+
+    Args:
+        need: what was projected.
+        terms: of the ruling.
+        smallest: gain (AUROC) that what there is would show.
+    """
     if need.seeds is not None:
         return f"{need.seeds} seeds an arm could decide it"
-    if need.scene_factor is not None:
-        return f"more seeds cannot decide it, about {need.scene_factor:.1f} times as many scenes could"
-    return f"neither more seeds nor {MOST_SCENES} times as many scenes could decide it"
+    return f"{_describe_scenes_needed(need, terms)}; those there are show a gain of about {smallest:.3f} or more"
+
+
+def _describe_scenes_needed(need: Need, terms: Terms) -> str:
+    both, factor = need.together, need.scene_factor
+    if factor is not None:
+        is_less = both is not None and both.scene_factor <= _WORTHWHILE * factor
+        more = (
+            f", or {both.scene_factor:.1f} times as many with {both.seeds} seeds an arm"
+            if both and is_less
+            else ""
+        )
+        return f"more seeds cannot decide it, about {factor:.1f} times as many scenes could{more}"
+    if both is not None:
+        return (
+            f"about {both.seeds} seeds an arm and {both.scene_factor:.1f} times as many scenes, both together,"
+            " could decide it"
+        )
+    return f"the gain lies too near the {terms.min_gain:g} asked for to be told from it by more seeds and scenes"

@@ -16,7 +16,7 @@ from anomalyvfm_opt.verdict.evidence import ArmEvidence, Case, Evidence
 from anomalyvfm_opt.verdict.noise import expect_luck
 from anomalyvfm_opt.verdict.predictions import Judged, Prediction
 from anomalyvfm_opt.verdict.replicates import Noise, find_noise
-from anomalyvfm_opt.verdict.roi import ArmCost, Roi
+from anomalyvfm_opt.verdict.roi import ArmCost, Roi, name_unit
 
 _DRAWS = 2000
 
@@ -191,6 +191,7 @@ def _reckon_roi(case: Case) -> Roi:
         finalist=cost(evidence.arms[FINALIST]),
         baseline=cost(evidence.arms[BASELINE]),
         price_per_gpu_hour=evidence.study.spec.verdict.price_per_gpu_hour,
+        unit=name_unit(evidence.stored.device),
     )
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from anomalyvfm_opt.verdict.compare import Difference, average
 from anomalyvfm_opt.verdict.decide import Ruling, decide, smallest_gain
 from anomalyvfm_opt.verdict.evidence import Case
 from anomalyvfm_opt.verdict.judge import CategoryVerdict, judge
-from anomalyvfm_opt.verdict.roi import ArmCost, Roi
+from anomalyvfm_opt.verdict.roi import UNIT_OF_MANY, ArmCost, Roi
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class SpecVerdict:
         ruling: on the mean gain over the categories.
         difference: of the mean; None where a category has too few scenes, or no models, to say anything.
         smallest_gain: of the mean, that would have been adopted with a power of 0.8.
-        roi: of all categories together.
+        roi: of all categories together; the time of an image is the mean over them.
         categories: each with its own verdict.
     """
 
@@ -56,12 +57,15 @@ def judge_spec(cases: Sequence[Case]) -> SpecVerdict:
 
 
 def _add(rois: Sequence[Roi]) -> Roi:
-    """Add up the costs of all categories: retraining each once, and an image of each."""
+    """Add up the costs of all categories: retraining each once; the time of an image is a mean."""
 
     def add(arms: Sequence[ArmCost]) -> ArmCost:
         images = [arm.inference_s for arm in arms]
         known = [seconds for seconds in images if seconds is not None]
-        return ArmCost(sum(arm.training_s for arm in arms), sum(known) if len(known) == len(images) else None)
+        return ArmCost(
+            training_s=sum(arm.training_s for arm in arms),
+            inference_s=fmean(known) if len(known) == len(images) else None,
+        )
 
     return Roi(
         search_s=sum(roi.search_s for roi in rois),
@@ -70,4 +74,5 @@ def _add(rois: Sequence[Roi]) -> Roi:
         finalist=add([roi.finalist for roi in rois]),
         baseline=add([roi.baseline for roi in rois]),
         price_per_gpu_hour=rois[0].price_per_gpu_hour,
+        unit=rois[0].unit if len({roi.unit for roi in rois}) == 1 else UNIT_OF_MANY,
     )

@@ -7,7 +7,7 @@ one. The degrees of freedom are Satterthwaite's.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anomalyvfm_opt.evaluation.clustered import auroc_variance
@@ -38,6 +38,26 @@ class Resolution:
     bad_scenes: int
     half_width: float
     smallest_gain: float
+
+
+@dataclass(frozen=True)
+class Resolutions:
+    """What a verdict on the studies of a spec could show.
+
+    Args:
+        judged: categories that are judged together.
+        each: category -> what its own verdict could show; None where nothing can be said.
+        mean: over all of them, which decides first; None where one has no study, or nothing can be said.
+    """
+
+    judged: int
+    each: Mapping[str, Resolution | None]
+    mean: Resolution | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all categories that are judged are among them, so that there is a mean."""
+        return len(self.each) == self.judged
 
 
 def resolve(
@@ -108,6 +128,36 @@ def resolve_mean(
         bad_scenes=sum(bad for _, bad in scenes),
         half_width=half_width,
         smallest_gain=smallest,
+    )
+
+
+def resolve_studies(
+    scenes: Mapping[str, tuple[int, int]],
+    judged: int,
+    *,
+    seeds: int = SEEDS,
+    min_gain: float = MIN_GAIN,
+    confidence: float = CONFIDENCE,
+) -> Resolutions:
+    """Estimate what a verdict on the studies of a spec could show, as it will be judged.
+
+    Args:
+        scenes: category -> good and bad locked scenes.
+        judged: categories of the spec, also those without a study: a mean over some would be a choice.
+        seeds: retrainings of each arm.
+        min_gain: what the verdict asks for at least (AUROC).
+        confidence: of all intervals together, 0-1.
+    """
+    mean = None
+    if len(scenes) == judged:
+        mean = resolve_mean(list(scenes.values()), seeds=seeds, min_gain=min_gain, confidence=confidence)
+    return Resolutions(
+        judged=judged,
+        each={
+            category: resolve(*counts, judged, seeds=seeds, min_gain=min_gain, confidence=confidence)
+            for category, counts in scenes.items()
+        },
+        mean=mean,
     )
 
 

@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass
 
+UNIT_OF_MANY = "worker"  # of seconds that were spent on several kinds of device, or on one that is not known
 _HOUR_S = 3600.0
+
+
+def name_unit(device: str) -> str:
+    """Return whose seconds a confirmation on this kind of device counts: `CPU`, `GPU` or `worker`.
+
+    Args:
+        device: as `name_device` has it; empty where it is not known.
+    """
+    if not device:
+        return UNIT_OF_MANY
+    return "CPU" if device.startswith("cpu") else "GPU"
 
 
 @dataclass(frozen=True)
@@ -10,7 +22,7 @@ class ArmCost:
     """What one arm takes.
 
     Args:
-        training_s: GPU-seconds of one retraining, the mean over seeds.
+        training_s: device-seconds of one retraining, the mean over seeds.
         inference_s: seconds of one image; None where it was not measured.
     """
 
@@ -23,12 +35,13 @@ class Roi:
     """What was spent to find the finalist, and what it costs to use beside the baseline.
 
     Args:
-        search_s: GPU-seconds of the search, all trials.
+        search_s: device-seconds of the search, all trials.
         race_s: of the replicates that chose the finalist.
         confirmation_s: of all arms and seeds on the locked images.
         finalist: the arm that the search offers.
         baseline: the arm that it would replace.
         price_per_gpu_hour: in whatever currency; None: not said.
+        unit: whose seconds these are, see `name_unit`.
     """
 
     search_s: float
@@ -37,6 +50,7 @@ class Roi:
     finalist: ArmCost
     baseline: ArmCost
     price_per_gpu_hour: float | None = None
+    unit: str = "GPU"
 
     @property
     def cost_ratio(self) -> float | None:
@@ -59,15 +73,15 @@ class Roi:
 
     @property
     def spent_s(self) -> float:
-        """Return the GPU-seconds of search, race and confirmation."""
+        """Return the device-seconds of search, race and confirmation."""
         return self.search_s + self.race_s + self.confirmation_s
 
     def gain_per_gpu_hour(self, gain: float) -> float | None:
-        """Return the AUROC gained for each GPU-hour spent; None where nothing was spent."""
+        """Return the AUROC gained for each hour of a device spent; None where nothing was spent."""
         return _divide(gain, self.spent_s / _HOUR_S)
 
     def money(self, seconds: float) -> float | None:
-        """Return the price of so many GPU-seconds; None without a price of the hour."""
+        """Return the price of so many device-seconds; None without a price of the hour."""
         return None if self.price_per_gpu_hour is None else seconds / _HOUR_S * self.price_per_gpu_hour
 
 
@@ -83,7 +97,7 @@ def describe_roi(roi: Roi, gain: float | None, currency: str, *, is_shown: bool 
     return [
         _describe_ratio(roi, gain),
         *_describe_inference(roi),
-        f"spent {_hours(roi.spent_s)} GPU-hours {_describe_yield(roi, gain, is_shown)}",
+        f"spent {_hours(roi.spent_s)} {roi.unit}-hours {_describe_yield(roi, gain, is_shown)}",
         f"of these {_hours(roi.search_s)} on the search, {_hours(roi.race_s)} on choosing the finalist,"
         f" {_hours(roi.confirmation_s)} on the confirmation",
         *_describe_money(roi, currency),
@@ -94,7 +108,8 @@ def _describe_ratio(roi: Roi, gain: float | None) -> str:
     shown = "a gain that is not known" if gain is None else f"{_auroc(gain)} AUROC"
     if roi.cost_ratio is None:
         return (
-            f"{roi.finalist.training_s:.1f} GPU-seconds of training for {shown}, where the baseline trains nothing"
+            f"{roi.finalist.training_s:.1f} {roi.unit}-seconds of training for {shown}, where the baseline trains"
+            " nothing"
         )
     return f"{roi.cost_ratio:.2f}x the time for {shown}"
 
@@ -119,7 +134,7 @@ def _describe_money(roi: Roi, currency: str) -> list[str]:
     if spent is None or ours is None or others is None:
         return []
     return [
-        f"at {roi.price_per_gpu_hour:.2f} {currency} a GPU-hour that is {spent:.2f} {currency};"
+        f"at {roi.price_per_gpu_hour:.2f} {currency} a {roi.unit}-hour that is {spent:.2f} {currency};"
         f" each retraining is {ours:.3f} {currency} instead of {others:.3f} {currency}"
     ]
 

@@ -98,14 +98,38 @@ def test_the_table_says_what_it_stands_on(program: Program, tmp_path: Path) -> N
     assert "4 of 4" in done.stdout
     assert "one CPU" in done.stdout
     assert "measured on brick" in done.stderr
-    assert "smallest gain of the mean over 3 categories" in done.stderr
+    assert "could show for the mean over these 3 categories: about 0." in done.stderr
+    (total,) = (line for line in done.stdout.splitlines() if line.startswith("total"))
+    search, after, both = map(float, total.split()[1:4])
+    assert both == pytest.approx(search + after, rel=0.02)  # what follows the search is in the total
+    assert after > 0
 
 
-def test_creation_says_what_the_locked_images_could_show(finished_study: FinishedStudy) -> None:
-    assert (
-        "smallest gain that the locked images could show for this category: about 0."
-        in finished_study.created.stderr
-    )
+def test_the_tables_fit_eighty_columns(program: Program, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, "narrow", data={"lock": "half"})
+    done = program.run_here("study", "plan", str(spec), "--data", str(program.data), "--threads", "1")
+    assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 80, done.stdout
+
+
+@pytest.mark.parametrize("chosen", [(), ("--category", "brick"), ("--category", "brick", "--category", "grass")])
+def test_creation_and_plan_name_the_same_smallest_gain(
+    program: Program, tmp_path: Path, chosen: tuple[str, ...]
+) -> None:
+    """Of all categories that of their mean; of some of them each one's, since there is no mean over some."""
+    spec = write_spec(tmp_path, f"resolved{len(chosen)}")
+    where = (str(spec), "--data", str(program.data), *chosen)
+    planned = program.run_here("study", "plan", *where, "--threads", "1")
+    created = program.run_here("study", "create", *where)
+    said = [
+        [line for line in done.stderr.splitlines() if line.startswith("smallest gain")]
+        for done in (planned, created)
+    ]
+    assert said[0] == said[1]
+    assert len(said[0]) == max(1, len(chosen) // 2)
+    assert ("the mean over these 3 categories" in said[0][0]) == (not chosen)
+    of_one = resolve(12, 12, categories=3)
+    assert of_one is not None
+    assert not chosen or f"about {of_one.smallest_gain:.3f} AUROC" in said[0][0]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def with_spec(**changes: Any) -> Any:
 def test_siblings_have_no_row_and_without_a_search_nothing_is_printed(printed: Printed) -> None:
     assert printed.results(make_summary(record=REPLICATES), make_summary(record=CONFIRM)) == ([], "")
     lines, said = printed.results(make_summary(record=REPLICATES), make_summary())
-    assert [line.split()[0] for line in lines if line.startswith(("tile", "x"))] == ["tile"]
+    assert [line.split()[0] for line in lines if line.startswith(("tile ", "x"))] == ["tile"]
     assert "change = best - v1.1, and" in said
     assert "RANDOM WEIGHTS" not in said
 

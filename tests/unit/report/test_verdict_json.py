@@ -11,7 +11,7 @@ from anomalyvfm_opt.report.verdict_json import category_to_json, spec_to_json, t
 from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST
 from anomalyvfm_opt.store.looks import Opening
 from anomalyvfm_opt.store.trial_record import TrialRecord
-from anomalyvfm_opt.verdict.decide import Need
+from anomalyvfm_opt.verdict.decide import Both, Need
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
 from anomalyvfm_opt.verdict.roi import ArmCost
 from tests.unit.report.verdicts import ADOPTED, make_verdict
@@ -42,12 +42,15 @@ def test_the_ruling_and_the_round_are_as_they_were_decided() -> None:
     ("need", "shown"),
     [
         (None, None),
-        (Need(9, None), {"seeds": 9, "scene_factor": None}),
-        (Need(None, 1.5), {"seeds": None, "scene_factor": 1.5}),
+        (Need(9, None), {"seeds": 9, "scene_factor": None, "together": None}),
+        (
+            Need(None, 1.5, Both(7, 1.4)),
+            {"seeds": None, "scene_factor": 1.5, "together": {"seeds": 7, "scene_factor": 1.4}},
+        ),
     ],
 )
 def test_what_would_decide_it_is_named_where_it_was_projected(
-    need: Need | None, shown: dict[str, float | None] | None
+    need: Need | None, shown: dict[str, object] | None
 ) -> None:
     assert category_to_json(replace(FOUND, ruling=replace(ADOPTED, need=need)))["need"] == shown
 

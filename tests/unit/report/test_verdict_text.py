@@ -98,7 +98,7 @@ def test_what_was_paid_for_is_a_gain_whose_interval_lies_above_nought(low: float
         if isinstance(part, str) and part.startswith("Cost: ")
     )
     assert line.startswith("Cost: 1.50x the time for +0.1500 AUROC; ")
-    assert f"spent 0.0053 GPU-hours {words}" in line  # 19 seconds
+    assert f"spent 0.0053 CPU-hours {words}" in line  # 19 seconds
     assert line.endswith(" on the confirmation.")
 
 

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from anomalyvfm_opt.store.confirmation_plan import Terms
 from anomalyvfm_opt.verdict.compare import Difference, Part, average
-from anomalyvfm_opt.verdict.decide import LEAST_SCENES, MOST_SEEDS, Need, decide, project, smallest_gain
+from anomalyvfm_opt.verdict.decide import (
+    LEAST_SCENES,
+    MOST_SCENES,
+    MOST_SEEDS,
+    Need,
+    decide,
+    project,
+    smallest_gain,
+)
 from anomalyvfm_opt.verdict.resolution import assume_difference, resolve
 
 TERMS = Terms(min_gain=0.01, confidence=0.95, max_cost_ratio=None, judged=1)
@@ -170,25 +178,81 @@ def test_the_scenes_that_are_named_decide_and_a_tenth_fewer_do_not(
     assert decide(grow(need.scene_factor - 0.1), TERMS, 1.0, SCENES).need is not None
 
 
+@given(_ESTIMATES, _SDS, _SDS, st.integers(2, 12), st.integers(4, 60))
+def test_the_seeds_and_scenes_that_are_named_together_decide_and_a_tenth_fewer_do_not(
+    estimate: float, scene_sd: float, seed_sd: float, seeds: int, scenes: int
+) -> None:
+    def grow(factor: float, count: int) -> Difference:
+        return make_difference(estimate, scene_sd / math.sqrt(factor), seed_sd, count, scenes * factor)
+
+    def count(factor: float) -> int:
+        return math.ceil(round(factor * seeds, 6))
+
+    need = decide(grow(1.0, seeds), TERMS, 1.0, SCENES).need
+    assume(need is not None)
+    assert need is not None
+    if need.together is None:
+        most = min(float(MOST_SCENES), MOST_SEEDS / seeds)
+        assert decide(grow(most, count(most)), TERMS, 1.0, SCENES).need is not None
+        return
+    factor = need.together.scene_factor
+    assert need.together.seeds == count(factor)
+    assert decide(grow(factor, count(factor)), TERMS, 1.0, SCENES).need is None
+    if factor > 1.1:
+        assert decide(grow(factor - 0.1, count(factor - 0.1)), TERMS, 1.0, SCENES).need is not None
+    if need.scene_factor is not None:
+        assert factor <= need.scene_factor  # more seeds never ask for more scenes
+
+
 def test_an_estimate_at_the_very_threshold_is_never_decided() -> None:
-    ruling = decide(make_difference(0.01), TERMS, 1.0, SCENES)
-    assert ruling.need == Need(None, None)
+    difference = make_difference(0.01)
+    ruling = decide(difference, TERMS, 1.0, SCENES)
+    assert ruling.need == Need(None, None, None)
     assert ruling.reason == "too_few_scenes"
-    assert ruling.action == "keep the baseline; neither more seeds nor 100 times as many scenes could decide it"
+    assert ruling.action == (
+        "keep the baseline; the gain lies too near the 0.01 asked for to be told from it by more seeds and scenes;"
+        f" those there are show a gain of about {smallest_gain(difference, TERMS):.3f} or more"
+    )
 
 
 def test_sentences_name_what_is_missing() -> None:
     seeds = decide(make_difference(0.045, 0.005, 0.05), TERMS, 1.0, SCENES)
     assert seeds.need is not None
     assert seeds.action == f"keep the baseline; {seeds.need.seeds} seeds an arm could decide it"
-    scenes = decide(make_difference(0.045, 0.03, 0.005), TERMS, 1.0, SCENES)
+    difference = make_difference(0.045, 0.03, 0.005)
+    scenes = decide(difference, TERMS, 1.0, SCENES)
     assert scenes.need is not None
     assert scenes.need.seeds is None
     factor = scenes.need.scene_factor
     assert factor is not None
     assert 2 < factor < 4
-    expected = f"keep the baseline; more seeds cannot decide it, about {factor:.1f} times as many scenes could"
-    assert scenes.action == expected
+    assert f"; more seeds cannot decide it, about {factor:.1f} times as many scenes could" in scenes.action
+    assert scenes.action.endswith(f"a gain of about {smallest_gain(difference, TERMS):.3f} or more")
+
+
+def test_where_neither_alone_decides_both_together_are_named() -> None:
+    """A gain of a third of a percent, as in the README's example, with as much doubt from seeds as from scenes."""
+    ruling = decide(make_difference(0.0037, 0.008, 0.014), TERMS, 1.0, SCENES)
+    need = ruling.need
+    assert need is not None
+    assert (need.seeds, need.scene_factor) == (None, None)
+    assert need.together is not None
+    assert 10 < need.together.scene_factor < 30
+    assert need.together.seeds == pytest.approx(5 * need.together.scene_factor, abs=1)
+    assert ruling.action.startswith(
+        f"keep the baseline; about {need.together.seeds} seeds an arm and {need.together.scene_factor:.1f} times"
+        " as many scenes, both together, could decide it; those there are show a gain of about 0.0"
+    )
+
+
+def test_fewer_scenes_are_asked_for_where_seeds_help() -> None:
+    ruling = decide(make_difference(0.045, 0.03, 0.015), TERMS, 1.0, SCENES)
+    assert ruling.need is not None
+    both = ruling.need.together
+    assert both is not None
+    assert ruling.need.scene_factor is not None
+    assert both.scene_factor < ruling.need.scene_factor
+    assert f", or {both.scene_factor:.1f} times as many with {both.seeds} seeds an arm;" in ruling.action
 
 
 def test_a_mean_is_projected_by_the_parts_of_all_its_categories() -> None:
@@ -212,7 +276,7 @@ def test_a_known_sd_needs_the_number_of_seeds() -> None:
 def test_no_doubt_at_all_decides() -> None:
     certain = Difference(0.02, (Part(0.0, 5, "scenes"), Part(0.0, 4, "seeds")))
     assert decide(certain, TERMS, 1.0, SCENES).verdict == "ADOPT"
-    assert project(dataclasses.replace(certain, estimate=0.01), TERMS, 5) == Need(None, None)
+    assert project(dataclasses.replace(certain, estimate=0.01), TERMS, 5) == Need(None, None, None)
 
 
 @given(_ESTIMATES, st.integers(1, 8), st.floats(0, 0.1))

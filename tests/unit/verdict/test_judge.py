@@ -156,3 +156,30 @@ def test_the_order_of_categories_decides_nothing(
     ours, others = judge_spec(cases).ruling, judge_spec(mixed).ruling
     assert (ours.verdict, ours.reason) == (others.verdict, others.reason)
     assert ours.estimate == pytest.approx(others.estimate, abs=1e-12)
+
+
+def test_a_spec_adds_up_trainings_and_takes_the_mean_of_an_image() -> None:
+    """Each category is retrained; an image is of one category."""
+    one = draw_case((1.0, 0.5), 3, 1)
+    slow = {name: slow_down(arm, 0.05) for name, arm in one.evidence.arms.items()}
+    found = judge_spec([one, change(one, slow), one]).roi
+    assert (found.finalist.training_s, found.baseline.training_s) == (9.0, 6.0)
+    assert found.finalist.inference_s == pytest.approx((0.01 + 0.05 + 0.01) / 3)
+    assert found.inference_ratio == pytest.approx(1.0)
+    assert found.unit == "CPU"
+
+
+def test_hours_on_several_kinds_of_device_are_those_of_workers() -> None:
+    one = draw_case((1.0, 0.5), 3, 1)
+    stored = dataclasses.replace(one.evidence.stored, device="NVIDIA H200")
+    other = dataclasses.replace(one, evidence=dataclasses.replace(one.evidence, stored=stored))
+    assert judge_spec([one, other]).roi.unit == "worker"
+    assert judge_spec([other, other]).roi.unit == "GPU"
+
+
+def slow_down(arm: ArmEvidence, seconds: float) -> ArmEvidence:
+    runs = tuple(
+        dataclasses.replace(run, record=dataclasses.replace(run.record, inference_s_per_image=seconds))
+        for run in arm.runs.runs
+    )
+    return dataclasses.replace(arm, runs=dataclasses.replace(arm.runs, runs=runs))

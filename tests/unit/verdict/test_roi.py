@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.verdict.roi import ArmCost, Roi, describe_roi
+from anomalyvfm_opt.verdict.roi import ArmCost, Roi, describe_roi, name_unit
 
 ROI = Roi(1440.0, 72.0, 360.0, ArmCost(145.0, 0.012), ArmCost(100.0, 0.010))
 _SECONDS = st.floats(1e-3, 1e6)
@@ -83,3 +83,16 @@ def test_small_figures_stay_readable() -> None:
     assert "spent 0.00028 GPU-hours for no gain that could be shown" in lines
     assert lines[0] == "1.45x the time for +0.0000 AUROC"
     assert describe_roi(small, None, "EUR")[0] == "1.45x the time for a gain that is not known"
+
+
+@pytest.mark.parametrize(
+    ("device", "unit"), [("cpu (x86_64)", "CPU"), ("cpu", "CPU"), ("NVIDIA A100", "GPU"), ("", "worker")]
+)
+def test_hours_are_those_of_the_device(device: str, unit: str) -> None:
+    assert name_unit(device) == unit
+    roi = dataclasses.replace(ROI, unit=unit, price_per_gpu_hour=2.5, baseline=ArmCost(0.0, 0.01))
+    text = "; ".join(describe_roi(roi, 0.02, "EUR"))
+    assert f"145.0 {unit}-seconds of training" in text
+    assert f"spent 0.52 {unit}-hours" in text
+    assert f"EUR a {unit}-hour" in text
+    assert ("GPU" in text) == (unit == "GPU")
