@@ -22,7 +22,7 @@ EXAMPLES = {
     "study create": ("study create mine.yaml --data DIR", "study create mine.yaml --data DIR --category screw"),
     "study list": ("study list", "study list mine.yaml"),
     "study show": ("study show mine", "study show mine/screw --json"),
-    "study best": ("study best mine/screw", "study best mine/screw --spec > best.yaml"),
+    "study best": ("study best mine/screw", "study best mine/screw --spec"),
     "trial list": ("trial list mine/screw",),
     "trial show": ("trial show mine/screw 7",),
     "study pause": ("study pause mine", "study pause mine/screw --now"),

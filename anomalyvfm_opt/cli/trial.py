@@ -63,4 +63,4 @@ def print_trial(view: "TrialView", others: "Sequence[TrialView]") -> None:
     from anomalyvfm_opt.report.trial_view import describe_trial
 
     references = {one.record.reference: one for one in others if one.record.reference and one.value is not None}
-    print_table("", (f"{view.study.name} trial {view.trial.number}", ""), describe_trial(view, references))
+    print_table("", (f"{view.study.name} trial {view.trial.number}", ""), list(describe_trial(view, references)))
