@@ -13,7 +13,7 @@ To add a scorer, add its name to `spec.model.ScorerName` and its entry to `SCORE
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -77,6 +77,19 @@ class Gaussian:
     shrinkage: float  # 0-1, 0 for a plain sample covariance
 
 
+@dataclass(frozen=True)
+class PatchMemory:
+    """Remembered patches: (m, c), and the square of each one's length, (m,)."""
+
+    patches: Tensor
+    squared: Tensor
+
+    @classmethod
+    def of(cls, patches: Tensor) -> Self:
+        """Return the memory of some patches, (m, c)."""
+        return cls(patches, patches.square().sum(dim=1))
+
+
 def _read_image_logit(_fitted: None, batch: Features) -> Tensor:
     return batch.require_heads().image_logit.double()
 
@@ -104,30 +117,25 @@ def _measure_pooled(gaussian: Gaussian, batch: Features) -> Tensor:
     return torch.einsum("nd,de,ne->n", centred, gaussian.precision, centred).clamp_min(0).sqrt()
 
 
-def _measure_patches(remembered: Tensor, batch: Features) -> Tensor:
-    return _nearest_distance(batch.patches, remembered)
-
-
-def _nearest_distance(patches: Tensor, remembered: Tensor) -> Tensor:
-    """Return how far each patch (b, gh, gw, c) is from the nearest remembered one (m, c): float32 (b, gh, gw)."""
-    remembered_squared = remembered.square().sum(dim=1)  # (m,)
-    rows = []
+def _measure_patches(memory: PatchMemory, batch: Features) -> Tensor:
+    """Return how far each patch is from the nearest remembered one: float32 (b, gh, gw)."""
+    patches, rows = batch.patches, []
     for one_tile in patches.flatten(1, 2):
-        cross = one_tile @ remembered.T  # (p, m)
-        nearest = (remembered_squared - 2 * cross).min(dim=1).values
+        cross = one_tile @ memory.patches.T  # (p, m)
+        nearest = (memory.squared - 2 * cross).min(dim=1).values
         rows.append((nearest + one_tile.square().sum(dim=1)).clamp_min(0).sqrt())
     return torch.stack(rows).reshape(patches.shape[:3])
 
 
-def _trace_patches(remembered: Tensor, batch: Features) -> Tensor:
-    """Return the distances of `_nearest_distance` of all tiles at once, a part of the remembered after another.
+def _trace_patches(memory: PatchMemory, batch: Features) -> Tensor:
+    """Return the distances of `_measure_patches` of all tiles at once, a part of the remembered after another.
 
     So it needs the memory for distances to one part: float32 (b, gh, gw, 512).
     """
     patches = batch.patches
     by_part = [
         (part.square().sum(dim=1) - 2 * (patches @ part.T)).amin(dim=-1)  # (b, gh, gw)
-        for part in torch.split(remembered, _TRACED_AT_ONCE)
+        for part in torch.split(memory.patches, _TRACED_AT_ONCE)
     ]
     nearest = reduce(torch.minimum, by_part)
     return (nearest + patches.square().sum(dim=-1)).clamp_min(0).sqrt()
@@ -149,7 +157,7 @@ SCORERS = (
         name="patch_knn",
         needs_heads=False,
         has_map=True,
-        fit=lambda normal: normal.patches,
+        fit=lambda normal: PatchMemory.of(normal.patches),
         compute=_measure_patches,
         trace=_trace_patches,
     ),

@@ -1,13 +1,14 @@
 """`memory.safetensors`: what the scorers remember of normal images, and the scores of held-out normal scenes."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.evaluation.scorer_bank import CalibratedBank, ScorerBank
-from anomalyvfm_opt.evaluation.scorers import MAHALANOBIS, SCORERS, Gaussian
+from anomalyvfm_opt.evaluation.scorers import MAHALANOBIS, SCORERS, Gaussian, PatchMemory
 from anomalyvfm_opt.inference.card import Scale, ScoringCard
 from anomalyvfm_opt.inference.folder import AGAIN
 from anomalyvfm_opt.inference.tensors import check_shapes, pack_tensors, unpack_tensors
@@ -24,7 +25,7 @@ _SCORES, _PEAKS = "normal.scores", "normal.peaks"
 
 def pack_memory(bank: ScorerBank, normal: NormalScenes) -> bytes:
     """Pack what a bank's scorers were fitted to, and the held-out normal scenes."""
-    gaussian, patches = bank.gaussian, bank.fitted[PATCH_KNN]
+    gaussian, patches = bank.gaussian, bank.fitted[PATCH_KNN].patches
     tensors = {
         _PATCHES: patches,
         _CENTER: gaussian.center,
@@ -86,7 +87,10 @@ def unpack_memory(
         images=scoring.gaussian_images,
         shrinkage=scoring.gaussian_shrinkage,
     )
-    known = {PATCH_KNN: tensors[_PATCHES].to(device), MAHALANOBIS.name: gaussian}
+    known: dict[str, Any] = {
+        PATCH_KNN: PatchMemory.of(tensors[_PATCHES].to(device)),
+        MAHALANOBIS.name: gaussian,
+    }
     bank = ScorerBank({scorer.name: known.get(scorer.name) for scorer in SCORERS})
     calibrated = CalibratedBank(
         bank=bank,
