@@ -11,7 +11,7 @@ from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.evaluation.coreset import choose_coreset
 from anomalyvfm_opt.evaluation.features import TileFeatures, extract_features
 from anomalyvfm_opt.evaluation.scorer_bank import CalibratedBank, ScorerBank
-from anomalyvfm_opt.evaluation.scorers import SCORERS, Features, list_parts
+from anomalyvfm_opt.evaluation.scorers import SCORERS, Features, PatchMemory, list_parts
 from anomalyvfm_opt.evaluation.stitching import mark_content
 from anomalyvfm_opt.inference.graph import Graph
 from anomalyvfm_opt.inference.scoring import choose_map_scorer, score_frames
@@ -81,7 +81,7 @@ def test_patches_are_compared_with_all_that_are_remembered_part_by_part() -> Non
     batch = Features(patches=patches, pooled=torch.zeros(3, 1))
     assert scorer.trace is not None
     for remembered in (1, 511, 512, 513, 1300):
-        memory = torch.rand(remembered, 16, generator=generator)
+        memory = PatchMemory.of(torch.rand(remembered, 16, generator=generator))
         torch.testing.assert_close(scorer.trace(memory, batch), scorer.compute(memory, batch))
 
 
