@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,14 @@ def print_json(value: dict[str, Any]) -> None:
 def open_console() -> "Console":
     """Return rich's console on stdout: as wide as its terminal, and 200 columns where it goes elsewhere.
 
-    `FORCE_COLOR` colours it there as well, for which rich takes a pipe for a terminal of 80 columns.
+    `FORCE_COLOR` colours it there as well, for which rich takes a pipe for a terminal: of 80 columns, where
+    `COLUMNS` does not say how wide whoever shows the colours is.
     """
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
+    console = Console()
+    is_told = console.is_terminal and os.environ.get("COLUMNS", "").isdigit()
+    return console if sys.stdout.isatty() or is_told else Console(width=_PLAIN_WIDTH)
 
 
 def escape(text: str, encoding: str | None = None) -> str:

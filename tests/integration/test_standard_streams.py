@@ -209,7 +209,10 @@ def test_a_pipe_that_does_not_block_gets_all_of_it(program: Program) -> None:
 
 
 def test_colours_that_are_forced_into_a_pipe_break_no_line(program: Program) -> None:
-    plain, coloured = program.run_here("doctor").stdout, program.run_here("doctor", FORCE_COLOR="1").stdout
+    plain, coloured = (
+        program.run_here("doctor").stdout,
+        program.run_here("doctor", FORCE_COLOR="1", COLUMNS="").stdout,
+    )
     assert "\x1b[" in coloured
     assert len(coloured.splitlines()) == len(plain.splitlines())
     assert max(map(len, plain.splitlines())) > 80
