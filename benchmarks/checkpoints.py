@@ -46,6 +46,9 @@ class Clock:
     def begin_step(self) -> None:
         pass
 
+    def finish_epoch(self, epoch: int, loss: float) -> None:
+        pass
+
     def report(self, epoch: int, value: float) -> None:
         self.times.append(time.perf_counter())
 

@@ -175,8 +175,9 @@ class TrialRun:
         anomalous, masks = self._bench.pools.draw(Mixture.of(p), seed)
         return TrainingSet(self._bench.normal, anomalous, masks)
 
-    def _finish_epoch(self, detector: Detector, course: Course, last: int, epoch: int, _loss: float) -> None:
+    def _finish_epoch(self, detector: Detector, course: Course, last: int, epoch: int, loss: float) -> None:
         """Score the detector after the last epoch, and before it where somebody watches."""
+        self._progress.finish_epoch(epoch, loss)
         if epoch == last:
             self.answers = self._score_last(detector, course, epoch)
         elif self._request.is_watched and epoch % self._bench.spec.scoring.every_epochs == 0:

@@ -11,6 +11,7 @@ from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.workers import WorkerRow
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.verdict.replicates import name_baseline
 
@@ -65,6 +66,7 @@ def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
             f"{usage.complete} complete, {usage.pruned} pruned, {usage.failed} failed,"
             f" {usage.running} running, {usage.waiting} waiting",
         ),
+        *[(f"trial {w.trial}", _describe_worker(w)) for w in summary.workers],
         ("backbone", f"{spec.backbone.name}, {spec.backbone.weights} weights, {_describe_size(spec)}"),
         *([("weights", caveat)] if (caveat := find_caveat(spec.backbone.name, spec.backbone.weights)) else []),
         ("data", record.data_dir),
@@ -88,6 +90,13 @@ def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
         numbers = ", ".join(map(str, unsound))
         rows.append(("unsound", f"trial {numbers}: neither the best trial nor the sampler builds on its value"))
     print_table("", (record.name, ""), rows)
+
+
+def _describe_worker(worker: WorkerRow) -> str:
+    """Say who runs a trial, and how far that is."""
+    if worker.epoch is None or worker.epochs is None:
+        return f"{worker.state} on {worker.name}"
+    return f"epoch {worker.epoch}/{worker.epochs}, {worker.state} on {worker.name}"
 
 
 def _describe_best(summary: StudySummary) -> list[tuple[str, str]]:

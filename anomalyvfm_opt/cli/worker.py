@@ -1,5 +1,6 @@
 """`worker`: processes that pull trials."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -51,9 +52,11 @@ def run_worker(
     Ctrl-C, SIGTERM, SIGUSR2 and a closed terminal (SIGHUP) give the running trial back (exit 130 or 143); another
     worker takes it up from its last epoch. A second Ctrl-C ends at once.
     """
+    from anomalyvfm_opt.cli.progress_line import ProgressLine
     from anomalyvfm_opt.collector import collect_as_usual
     from anomalyvfm_opt.data.arrays import open_arrays
     from anomalyvfm_opt.model.device import choose_device
+    from anomalyvfm_opt.store.budget import count_usages
     from anomalyvfm_opt.store.home import state_folder
     from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.store.selection import select_families, select_left
@@ -61,8 +64,10 @@ def run_worker(
     from anomalyvfm_opt.trial.outcome import InterruptedTrialError
     from anomalyvfm_opt.trial.pulse import StopRequest, Times
     from anomalyvfm_opt.worker.device import limit_threads
-    from anomalyvfm_opt.worker.serve import Worker, WorkerOptions, count_outcomes, invent_name
+    from anomalyvfm_opt.worker.next_step import name_next_step
+    from anomalyvfm_opt.worker.serve import Worker, WorkerOptions, invent_name
     from anomalyvfm_opt.worker.signals import heed_signals
+    from anomalyvfm_opt.worker.telling import count_outcomes
 
     collect_as_usual()
     store = open_store(db)
@@ -75,18 +80,24 @@ def run_worker(
     n_threads = limit_threads(threads)
     arrays = open_arrays(state_folder(), cache_gib)
     times = Times(grace_s, hang_s, drain_s, outage_s)
+    is_placed = name is not None  # by an engine, which goes on itself
     on, name = choose_device(device), name or invent_name()
     options = WorkerOptions(data, weights, arrays, max_trials, keep_running, on, times, name, bool(names))
     say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
     stop = StopRequest()
     heed_signals(stop)
-    worker = Worker(store, options, lambda: select_left(store.engine, names), stop, say)
+    line = ProgressLine(is_in_place=sys.stderr.isatty())
+    worker = Worker(store, options, lambda: select_left(store.engine, names), stop, line.say, line.show)
     try:
         worker.run()
     except InterruptedTrialError as interruption:
         say(f"worker stopped: {count_outcomes(worker.ended)}")
         raise typer.Exit(interruption.exit_code) from None
+    finally:
+        line.close()
     say(f"worker done: {count_outcomes(worker.ended)}")
+    if not is_placed and (step := name_next_step(select_left(store.engine, names), count_usages(store.engine))):
+        say(f"next: {step}")
 
 
 for _name, _command in (

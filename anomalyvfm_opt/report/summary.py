@@ -17,6 +17,7 @@ from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.store.trials import StoredTrial, TrialState, is_auroc, list_notable
+from anomalyvfm_opt.store.workers import WorkerRow, list_workers
 from anomalyvfm_opt.verdict.read_trials import list_runs, list_sibling_runs
 from anomalyvfm_opt.verdict.replicates import Noise, find_noise, name_baseline
 from anomalyvfm_opt.verdict.resolution import resolve
@@ -76,6 +77,7 @@ class StudySummary:
     scenes: tuple[int, int] | None = None  # good and bad ones that are locked
     noise: Noise | None = None  # None until two of the baseline's replicates are done
     arms: tuple[Arm, ...] = ()  # of a sibling study
+    workers: tuple[WorkerRow, ...] = ()  # that run a trial of it
 
     @property
     def state(self) -> str:
@@ -137,6 +139,7 @@ def summarise(store: Store, record: StudyRecord) -> StudySummary:
         scenes=count_locked_scenes(store.engine, record.study_id),
         noise=find_noise(record, list_sibling_runs(store, record, "replicates")) if is_search else None,
         arms=() if is_search else tuple(group_arms(list_runs(store, record)).values()),
+        workers=tuple(worker for worker in list_workers(store.engine) if worker.study == record.name),
     )
 
 

@@ -6,12 +6,14 @@ All times are the database's. A worker that is gone without a word is found by t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.exc import IntegrityError
 
 from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.store.trial_record import TrialRecord
+from anomalyvfm_opt.store.trial_sql import FIND_ATTRIBUTE, load_attributes
 
 Drain = Literal["", "now", "finish"]
 
@@ -32,17 +34,19 @@ _END = text("""
     UPDATE anomalyvfm_opt.worker SET ended_at = now(), end_reason = :reason WHERE name = :name AND ended_at IS NULL
 """)
 _EXPIRE = text("UPDATE anomalyvfm_opt.lease SET expires_at = '-infinity' WHERE worker = :name")
-_LIST = text("""
+_LIST = text(f"""
     SELECT w.name, w.host, w.pid, w.device, w.version, w.started_at, w.heartbeat_at, w.drain, w.ended_at,
            w.end_reason, now() - w.heartbeat_at > make_interval(secs => w.grace_s) AS is_silent,
            extract(epoch FROM now() - w.heartbeat_at)::float AS silent_s,
-           s.study_name AS study, t.number AS trial
+           s.study_name AS study, t.number AS trial,
+           (SELECT max(i.step) FROM trial_intermediate_values i WHERE i.trial_id = t.trial_id) AS epoch,
+           {FIND_ATTRIBUTE.format("parameters")} AS parameters
       FROM anomalyvfm_opt.worker w
       LEFT JOIN anomalyvfm_opt.lease l ON l.worker = w.name AND l.trial_id IS NOT NULL
       LEFT JOIN trials t ON t.trial_id = l.trial_id LEFT JOIN studies s ON s.study_id = t.study_id
      WHERE :with_ended OR (w.ended_at IS NULL AND w.heartbeat_at > now() - make_interval(hours => 24))
      ORDER BY w.started_at, w.name
-""")
+""")  # noqa: S608
 _DRAIN = text("""
     UPDATE anomalyvfm_opt.worker SET drain = :drain WHERE name IN :names AND ended_at IS NULL
 """).bindparams(bindparam("names", expanding=True))
@@ -64,7 +68,7 @@ class WorkerIdentity:
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """A worker as the store knows it; `study` and `trial` are what it has a lease for."""
+    """A worker as the store knows it; `study` and `trial` are what it has a lease for, `epoch` how far that is."""
 
     name: str
     host: str
@@ -80,6 +84,16 @@ class WorkerRow:
     silent_s: float
     study: str | None
     trial: int | None
+    epoch: int | None = None  # the last one that a value was reported of; None before the first
+    epochs: int | None = None  # that the trial has; None where it trains nothing
+
+    @property
+    def at_work(self) -> str:
+        """What it runs and how far that is: `demo/brick 4, epoch 3/10`; empty without a trial."""
+        if self.study is None:
+            return ""
+        how_far = "" if self.epoch is None or self.epochs is None else f", epoch {self.epoch}/{self.epochs}"
+        return f"{self.study} {self.trial}{how_far}"
 
     @property
     def state(self) -> str:
@@ -149,7 +163,15 @@ def bury_worker(engine: Engine, name: str, reason: str) -> None:
 def list_workers(engine: Engine, *, with_ended: bool = False) -> list[WorkerRow]:
     """Return workers that live, and those that went silent within a day; or all that there is a row of."""
     with engine.connect() as connection:
-        return [WorkerRow(**row._asdict()) for row in connection.execute(_LIST, {"with_ended": with_ended})]
+        return [_to_row(row._asdict()) for row in connection.execute(_LIST, {"with_ended": with_ended})]
+
+
+def _to_row(values: dict[str, Any]) -> WorkerRow:
+    stored = values.pop("parameters")
+    attributes = load_attributes([] if stored is None else [("parameters", stored)])
+    parameters = TrialRecord.from_attributes(attributes).parameters or {}
+    epochs = parameters.get("epochs")
+    return WorkerRow(**values, epochs=epochs if isinstance(epochs, int) else None)
 
 
 def request_drain(engine: Engine, names: Sequence[str], drain: Drain) -> None:

@@ -17,8 +17,9 @@ from anomalyvfm_opt.store.artifacts import ArtifactFolder
 from anomalyvfm_opt.store.leases import Lease, LeaseLostError
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.trial_record import TrialRecord
-from anomalyvfm_opt.trial.outcome import Outcome, PrunedTrialError, catch
+from anomalyvfm_opt.trial.outcome import Outcome, catch
 from anomalyvfm_opt.trial.patience import wait_out
+from anomalyvfm_opt.trial.progress import LoopProgress, Underway
 from anomalyvfm_opt.trial.pulse import Hold, Pulse
 from anomalyvfm_opt.trial.result import Look, RunTrial
 from anomalyvfm_opt.trial.settle import Ended, Settler
@@ -34,34 +35,14 @@ class WorkerContext:
         on_end: told of each trial's end.
         artifacts: where trials' files go.
         leave: ends the process at once with an exit code, when a trial takes no step any more; told why, too.
+        watch: told how far the running trial is, whenever it moves.
     """
 
     pulse: Pulse
     on_end: Callable[[Ended], None]
     artifacts: ArtifactFolder
     leave: Callable[[int, str], NoReturn]
-
-
-@dataclass
-class _Progress:
-    """The running trial's line to the loop."""
-
-    trial: optuna.Trial
-    hold: Hold
-    store: TrialStore
-    may_be_pruned: bool
-
-    def check(self) -> None:
-        self.hold.check()
-
-    def begin_step(self) -> None:
-        self.hold.check()
-
-    def report(self, epoch: int, value: float) -> None:
-        self.store.report(self.trial, epoch, value)
-        self.check()
-        if self.may_be_pruned and self.store.should_prune(self.trial):
-            raise PrunedTrialError(epoch, value)
+    watch: Callable[[Underway], None] = lambda _underway: None
 
 
 class TrialLoop:
@@ -149,7 +130,14 @@ class TrialLoop:
         if planned is not None and planned.scorer is not None:
             look = Look(planned.scorer, partial(store.write_look, trial, planned))
             request = replace(request, look=look)
-        result = self._prepare()(request, _Progress(trial, hold, store, may_be_pruned))
+        underway = Underway(
+            number=trial.number,
+            what=_name_kind(self._record, record.reference, None if planned is None else planned.arm),
+            epochs=0 if request.parameters is None else request.parameters.epochs,
+        )
+        progress = LoopProgress(trial, hold, store, may_be_pruned, underway, self._context.watch)
+        progress.check()
+        result = self._prepare()(request, progress)
         if hold.is_lost:
             raise LeaseLostError
         # a signal no longer costs a trial that has its result
@@ -163,3 +151,10 @@ class TrialLoop:
         if self._settler.give_up(trial, outcome, message):
             stop = self._pulse.stop
             self._context.leave(EXIT_ENVIRONMENT if outcome is Outcome.HUNG else stop.exit_code, message)
+
+
+def _name_kind(study: StudyRecord, reference: str | None, arm: str | None) -> str:
+    """Return what a trial is of: `reference v1.1`, `search`, `replicate v1.1` or `confirm finalist`."""
+    if study.kind == "search":
+        return "search" if reference is None else f"reference {reference}"
+    return f"{'replicate' if study.kind == 'replicates' else 'confirm'} {arm}"

@@ -69,6 +69,9 @@ class Progress(Protocol):
     def begin_step(self) -> None:
         """Called before each optimiser step; raises as `check` does."""
 
+    def finish_epoch(self, epoch: int, loss: float) -> None:
+        """Called after each epoch, from 1, with its mean training loss, before anything is scored."""
+
     def report(self, epoch: int, value: float) -> None:
         """Report the value after an epoch, from 1; epoch 0 is before training."""
 

@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -22,7 +22,6 @@ from anomalyvfm_opt.bench.benches import Benches
 from anomalyvfm_opt.bench.workbench import Workbench
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import EXIT_BUG, UsageError
-from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.model.device import name_device
 from anomalyvfm_opt.spec.model import Spec
@@ -35,11 +34,14 @@ from anomalyvfm_opt.training.checkpoint_folder import CheckpointFolder
 from anomalyvfm_opt.trial.loop import TrialLoop, WorkerContext
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.trial.patience import wait_out
+from anomalyvfm_opt.trial.progress import Underway
 from anomalyvfm_opt.trial.pulse import Pulse, StopRequest, Times
 from anomalyvfm_opt.trial.settle import Ended
 from anomalyvfm_opt.trial.trial_store import Turn
 from anomalyvfm_opt.worker.images import find_images
 from anomalyvfm_opt.worker.joining import check_joinable
+from anomalyvfm_opt.worker.standing import read_standing
+from anomalyvfm_opt.worker.telling import describe_end, describe_underway
 from anomalyvfm_opt.worker.worker_store import WorkerStore
 
 _log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Worker:
         select: Callable[[], list[StudyRecord]],
         stop: StopRequest,
         say: Callable[[str], None],
+        show: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._engine = store.engine
         self._options = options
@@ -90,6 +93,7 @@ class Worker:
         self._store = wait_out(operations, options.times.outage_s, stop.check_between_trials)
         self._stop = stop
         self._say = say
+        self._show = show
         self._loops: dict[int, TrialLoop] = {}
         self._paused: set[str] = set()
         self._left_alone: set[str] = set()
@@ -118,7 +122,7 @@ class Worker:
         self._options.checkpoints.sweep()
         while True:
             records = self._in_turn(self._list_studies())
-            turns = [self._take_turn_if_there(record) for record in records if not self._is_full()]
+            turns = self._go_round(records)
             if self._is_full():
                 return
             if all(turn is Turn.DONE for turn in turns) and not self._options.keep_running:
@@ -127,6 +131,17 @@ class Worker:
             if Turn.RAN not in turns:
                 self._stop.check_between_trials()
                 time.sleep(_POLL_S)
+
+    def _go_round(self, records: Sequence[StudyRecord]) -> list[Turn]:
+        """Take a turn with each study; replicates come when their own search has nothing to run."""
+        turns, searched = [], set()
+        for record in sorted(records, key=lambda one: one.kind == "replicates"):
+            if self._is_full() or (record.kind == "replicates" and record.family in searched):
+                continue
+            turns.append(self._take_turn_if_there(record))
+            if turns[-1] is Turn.RAN and record.kind == "search":
+                searched.add(record.name)
+        return turns
 
     def _list_studies(self) -> list[StudyRecord]:
         """Return what is to be served now, and be done with what was deleted since."""
@@ -202,15 +217,24 @@ class Worker:
     def _build_loop(self, record: StudyRecord) -> TrialLoop:
         def announce(ended: Ended) -> None:
             self.ended.append(ended)
-            is_shown = ended.value is not None and record.kind != "confirm"  # half a confirmation says nothing
-            value = f" {ended.value:.4f}" if is_shown else ""
-            reason = f": {ended.message.strip().splitlines()[-1]}" if ended.message else ""
-            findings = f" ({name_checks(ended.findings)})" if ended.findings else ""
-            self._say(f"{record.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}")
+            self._say(f"{describe_end(record, ended)}{self._describe_standing(record, ended)}")
+
+        def watch(underway: Underway) -> None:
+            self._show(describe_underway(record, underway))
 
         study = self._store.open_study(record)
-        context = WorkerContext(self._pulse, announce, self._options.artifacts, self._leave)
+        context = WorkerContext(self._pulse, announce, self._options.artifacts, self._leave, watch)
         return TrialLoop(study, self._engine, record, lambda: self._build_benches(record).run, context)
+
+    def _describe_standing(self, record: StudyRecord, ended: Ended) -> str:
+        """Return where the study stands after a trial that completed; it is no reason to wait for the database."""
+        if ended.outcome is not Outcome.COMPLETED:
+            return ""
+        try:
+            return f"; {read_standing(self._engine, record).describe()}"
+        except SQLAlchemyError as error:
+            _log.warning("how %s stands could not be read: %s", record.name, str(error).splitlines()[0])
+            return ""
 
     def _build_benches(self, record: StudyRecord) -> Benches:
         check_joinable(record)
@@ -249,9 +273,3 @@ class Worker:
 def invent_name() -> str:
     """Return a worker's name that no other has."""
     return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
-
-
-def count_outcomes(ended: list[Ended]) -> str:
-    """Return a line such as `5 completed, 1 diverged`."""
-    counts = {outcome: sum(e.outcome is outcome for e in ended) for outcome in Outcome}
-    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "no trial"

@@ -122,7 +122,7 @@ def test_a_worker_names_what_it_found_and_study_show_tells_more(program: Program
     worked = program.run_here("worker", "run", "--study", name, "--threads", "1")
     assert worked.returncode == 0, worked.stderr
     (line,) = [line for line in worked.stderr.splitlines() if "trial 1 completed" in line]
-    assert line.endswith("(idle_adapter)")
+    assert "(idle_adapter); best 0." in line
     assert "trial 0 completed" in worked.stderr
     shown = program.run_here("study", "show", name)
     assert "doubtful: the largest update of an adapted layer" in shown.stdout

@@ -55,6 +55,9 @@ class Interruption(Silence):
             self.stop()
         self.steps += 1
 
+    def finish_epoch(self, epoch: int, loss: float) -> None:
+        pass
+
     def report(self, epoch: int, value: float) -> None:
         if epoch == self.at_report:
             self.stop()

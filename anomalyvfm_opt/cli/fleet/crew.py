@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from anomalyvfm_opt.store.workers import WorkerRow
 
 _FORGET_DAYS = 7
-_KEYS = ("name", "state", "host", "pid", "device", "version", "study", "trial", "drain", "end_reason")
+_WORK = ("study", "trial", "epoch", "epochs")
+_KEYS = ("name", "state", "host", "pid", "device", "version", *_WORK, "drain", "end_reason")
 _TIMES = ("started_at", "heartbeat_at", "ended_at")
 
 
@@ -36,7 +37,7 @@ def list_all(
         (
             worker.name,
             worker.state,
-            f"{worker.study} {worker.trial}" if worker.study else worker.end_reason or "-",
+            worker.at_work or worker.end_reason or "-",
             worker.host,
             worker.device,
             worker.version,

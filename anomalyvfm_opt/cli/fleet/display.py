@@ -1,5 +1,6 @@
 """What a person sees of several workers at once: lines with the slot's number, or one table in a terminal."""
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from rich.text import Text
 from anomalyvfm_opt.cli.output import escape, say
 from anomalyvfm_opt.launch.base import Slot
 from anomalyvfm_opt.launch.supervise import SlotState
+
+_UNDER_WAY = re.compile(r" trial \d+, ")  # how far one is, see `describe_underway`: it stays in its slot's row
 
 
 class Display(Protocol):
@@ -69,7 +72,7 @@ class LiveTable:
         """Show the line in its slot's row; ends of trials, warnings and errors also stay above the table."""
         with self._lock:
             self._last[slot.number] = line
-        if " trial " in line or line.startswith(("error", "warning", "hint")):
+        if (" trial " in line and not _UNDER_WAY.search(line)) or line.startswith(("error", "warning", "hint")):
             self._print(f"[{slot.number}] {line}")
 
     def show_note(self, state: SlotState) -> None:

@@ -43,6 +43,9 @@ class Silence:
     def begin_step(self) -> None:
         pass
 
+    def finish_epoch(self, epoch: int, loss: float) -> None:
+        pass
+
     def report(self, epoch: int, value: float) -> None:
         pass
 
