@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError, UsageError
@@ -65,7 +66,7 @@ def score_frames(
     parts = [part for name in wanted or () for part in list_parts(name, has_heads=True)]
     needs_heads = wanted is None or any(part.needs_heads for part in parts)
     try:
-        with explained_device(detector.backbone.device):
+        with explained_device(detector.backbone.device), torch.inference_mode():
             return bank.score(extract_features(detector, frames, batch, needs_heads), wanted)
     except DivergedError as error:
         raise UsageError(f"this detector cannot be used: {error.message}", AGAIN) from None
