@@ -34,7 +34,7 @@ class DemoCategory:
 DEMO_CATEGORIES = {
     "brick": DemoCategory(strength=1.3, scenes=24),
     "gravel": DemoCategory(strength=2.4, scenes=24),
-    "grass": DemoCategory(strength=2.6, scenes=64),
+    "grass": DemoCategory(strength=2.6, scenes=96),
 }
 
 _MARKER = "demo.json"
@@ -52,7 +52,7 @@ _JITTER, _NOISE_SD = 0.06, 1.5
 def write_demo(folder: Path, seed: int = 0, image_size_px: int = 128) -> list[str]:
     """Write the demo's categories; to call it again with the same seed and size changes nothing.
 
-    A category has 48 images for training, 16 for validation and 24 test scenes per label, grass 64, every third of
+    A category has 48 images for training, 16 for validation and 24 test scenes per label, grass 96, every third of
     them under two lights. The folder gets its name when it is complete.
 
     Args:

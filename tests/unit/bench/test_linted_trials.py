@@ -237,8 +237,8 @@ def test_scores_that_are_turned_over(place: Place, monkeypatch: pytest.MonkeyPat
     bench = place.bench(load(spec), spec)
     score = ScorerBank.score
 
-    def turn(self: ScorerBank, features: Any) -> Scores:
-        scores = score(self, features)
+    def turn(self: ScorerBank, features: Any, wanted: Any = None) -> Scores:
+        scores = score(self, features, wanted)
         return replace(scores, image={name: -values for name, values in scores.image.items()})
 
     monkeypatch.setattr(ScorerBank, "score", turn)
