@@ -46,6 +46,9 @@ class Clock:
     def begin_step(self) -> None:
         pass
 
+    def resume(self, epoch: int) -> None:
+        pass
+
     def finish_epoch(self, epoch: int, loss: float) -> None:
         pass
 

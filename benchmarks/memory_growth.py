@@ -48,6 +48,9 @@ class Silent:
     def begin_step(self) -> None:
         pass
 
+    def resume(self, epoch: int) -> None:
+        pass
+
     def finish_epoch(self, epoch: int, loss: float) -> None:
         pass
 

@@ -97,6 +97,7 @@ class Course:
             return None
         self.earlier_s = found.seconds
         self._memory.scoring_batch.size = found.scoring_batch
+        self._progress.resume(from_epoch)
         for epoch, value in sorted(found.values.items()):
             self.report(epoch, value)
         return found.state

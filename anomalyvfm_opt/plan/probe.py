@@ -54,6 +54,9 @@ class _Stopwatch:
         if self.most_steps is not None and len(self.begun) > self.most_steps:
             raise _ProbeDoneError
 
+    def resume(self, epoch: int) -> None:
+        """No probe is taken up again."""
+
     def finish_epoch(self, epoch: int, loss: float) -> None:
         """Nobody watches a probe."""
 

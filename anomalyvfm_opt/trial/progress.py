@@ -20,6 +20,7 @@ class Underway:
         what: it is of: `search`, or which reference, replicate or arm of a confirmation.
         epochs: that it has; 0 for the frozen network.
         epoch: the last one that is over; 0 before the first.
+        resumed_from: the epoch of an earlier run that it goes on after; None from the start.
         loss: mean training loss of that epoch; None before the first.
         seconds: since this worker began with it.
     """
@@ -28,6 +29,7 @@ class Underway:
     what: str
     epochs: int
     epoch: int = 0
+    resumed_from: int | None = None
     loss: float | None = None
     seconds: float = 0.0
 
@@ -61,6 +63,11 @@ class LoopProgress:
 
     def begin_step(self) -> None:
         """Do as `check` does."""
+        self.check()
+
+    def resume(self, epoch: int) -> None:
+        """Note that the trial goes on after an epoch of an earlier run."""
+        self.underway = replace(self.underway, epoch=epoch, resumed_from=epoch)
         self.check()
 
     def finish_epoch(self, epoch: int, loss: float) -> None:

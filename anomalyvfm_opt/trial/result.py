@@ -69,6 +69,9 @@ class Progress(Protocol):
     def begin_step(self) -> None:
         """Called before each optimiser step; raises as `check` does."""
 
+    def resume(self, epoch: int) -> None:
+        """Called once, before any step, by a trial that goes on after this epoch of an earlier run."""
+
     def finish_epoch(self, epoch: int, loss: float) -> None:
         """Called after each epoch, from 1, with its mean training loss, before anything is scored."""
 

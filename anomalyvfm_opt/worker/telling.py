@@ -25,7 +25,8 @@ def describe_underway(study: StudyRecord, underway: Underway) -> str:
         how_far = f"epoch {underway.epoch}/{underway.epochs} done{loss}, scoring"
     else:
         how_far = f"epoch {underway.epoch + 1}/{underway.epochs}{loss}"
-    return f"{study.name} trial {underway.number}, {underway.what}: {how_far}, {underway.seconds:.0f} s"
+    resumed = "" if underway.resumed_from is None else f", goes on after epoch {underway.resumed_from}"
+    return f"{study.name} trial {underway.number}, {underway.what}{resumed}: {how_far}, {underway.seconds:.0f} s"
 
 
 def count_outcomes(ended: list[Ended]) -> str:

@@ -45,6 +45,7 @@ class Interruption(Silence):
     def __init__(self, at_report: int | None = None, at_step: int | None = None) -> None:
         self.at_report, self.at_step = at_report, at_step
         self.steps = 0
+        self.resumed: int | None = None
         self.reported: list[tuple[int, float]] = []
 
     def check(self) -> None:
@@ -54,6 +55,9 @@ class Interruption(Silence):
         if self.steps == self.at_step:
             self.stop()
         self.steps += 1
+
+    def resume(self, epoch: int) -> None:
+        self.resumed = epoch
 
     def finish_epoch(self, epoch: int, loss: float) -> None:
         pass
@@ -143,6 +147,7 @@ def test_an_interrupted_trial_ends_with_the_same_numbers(
         )  # a retry is another trial to the study
     assert are_equal(result, whole[0])
     assert progress.reported == whole[1]
+    assert progress.resumed == epoch
     assert progress.steps == (PARAMETERS.epochs - (epoch or 0)) * STEPS
     for name in ("epoch_losses", "final_ranks", "scorer", "objectives"):
         assert result.attributes[name] == whole[0].attributes[name]

@@ -43,6 +43,9 @@ class Silence:
     def begin_step(self) -> None:
         pass
 
+    def resume(self, epoch: int) -> None:
+        pass
+
     def finish_epoch(self, epoch: int, loss: float) -> None:
         pass
 

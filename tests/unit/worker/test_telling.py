@@ -27,6 +27,7 @@ BEGUN = Underway(number=4, what="search", epochs=10, seconds=0.4)
         (BEGUN, "search: epoch 1/10, 0 s"),
         (replace(BEGUN, epoch=2, loss=0.12344, seconds=35.2), "search: epoch 3/10, loss 0.1234, 35 s"),
         (replace(BEGUN, epoch=10, loss=0.1, seconds=99), "search: epoch 10/10 done, loss 0.1000, scoring, 99 s"),
+        (replace(BEGUN, epoch=2, resumed_from=2), "search, goes on after epoch 2: epoch 3/10, 0 s"),
         (Underway(number=4, what="reference frozen", epochs=0), "reference frozen: scoring, 0 s"),
     ],
 )
