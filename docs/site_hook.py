@@ -69,8 +69,8 @@ def is_shown(target: Path) -> bool:
 
 
 def is_page(target: Path) -> bool:
-    """Return whether MkDocs itself makes a page of a target: a Markdown file below docs/, or a folder of them."""
-    return target.is_relative_to(DOCS) and target.suffix in ("", ".md")
+    """Return whether MkDocs itself has a target: a Markdown file below docs/, a folder of them, or a picture."""
+    return target.is_relative_to(DOCS) and target.suffix in ("", ".md", ".png")
 
 
 def name_uri(target: Path) -> str:
