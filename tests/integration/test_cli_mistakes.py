@@ -34,14 +34,14 @@ MISTAKES = {
     ),
     "no data": Mistake(CREATE[:-1], 2, ("--data DIR", "ANOMALYVFM_OPT_DATA")),
     "no such folder": Mistake((*CREATE, "{folder}/nowhere"), 3, ("{folder}/nowhere", "No such file")),
-    "empty folder": Mistake((*CREATE, "{folder}/empty"), 3, ("{folder}/empty", "train/good")),
+    "empty folder": Mistake((*CREATE, "{folder}/empty"), 2, ("{folder}/empty", "train/good")),
     "mistaken spec": Mistake(
         ("study", "create", "{folder}/mistaken.yaml", "--data", "{data}"),
         2,
         ("{folder}/mistaken.yaml:4:3: data.image_size: unknown key; did you mean 'image_size_px'?",),
     ),
     "no such spec": Mistake(
-        ("study", "create", "{folder}/none.yaml", "--data", "{data}"), 2, ("{folder}/none.yaml", "studies/")
+        ("study", "create", "{folder}/none.yaml", "--data", "{data}"), 2, ("{folder}/none.yaml", "shipped specs are in")
     ),
     "unreachable database": Mistake(
         ("study", "list", "--db", "postgresql://u@127.0.0.1:1/x"), 3, ("nothing answers at 127.0.0.1, port 1",)
