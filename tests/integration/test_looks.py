@@ -69,7 +69,7 @@ def test_a_trial_in_the_wrong_sibling_is_not_run(store: Families, kind: str, sco
     bench = family.sibling(kind)  # type: ignore[arg-type]
     assert bench.loop(family.trainings.run).take_turn() is Turn.RAN
     (trial,) = bench.study().get_trials()
-    assert (trial.state.name, trial.user_attrs["outcome"]) == ("PRUNED", "outside_space")
+    assert (trial.state.name, trial.constraints) == ("PRUNED", {"outside_space": 1.0})
     assert family.trainings.ran == []
     assert family.look_rows() == []
 
