@@ -41,8 +41,8 @@ def predict(
     """
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.inference.file_predictions import predict_files
-    from anomalyvfm_opt.inference.listing import list_files
-    from anomalyvfm_opt.inference.results import MAPS, MASKS, OVERLAYS, Results
+    from anomalyvfm_opt.inference.listing import MAPS, MASKS, OVERLAYS, list_files
+    from anomalyvfm_opt.inference.results import Results
     from anomalyvfm_opt.inference.standalone import StandaloneDetector
     from anomalyvfm_opt.signals import end_as_interrupted
 
@@ -51,6 +51,8 @@ def predict(
     )
     if wanted and out is None:
         raise UsageError(f"--{min(wanted)} needs a folder to write to", "give one: --out FOLDER")
+    if out is not None and out.resolve() == folder.resolve():
+        raise UsageError(f"--out {out} is the detector's own folder", "give another one")
     end_as_interrupted()
     with StandaloneDetector(
         folder, weights=weights, device=device, batch=batch, false_positives=false_positives
@@ -62,7 +64,7 @@ def predict(
         results = Results(out, wanted, detector.heat_scale)
         counted = _Progress()
         with results.opened():
-            for answered in predict_files(detector, list_files(images, sys.stdin.buffer)):
+            for answered in predict_files(detector, list_files(images, sys.stdin.buffer, out)):
                 if answered.prediction is None:
                     say(f"skipped: {answered.problem}")
                     counted.skip(str(answered.listed.path))

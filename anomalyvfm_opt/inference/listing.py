@@ -10,6 +10,8 @@ from anomalyvfm_opt.data.images import SUFFIXES
 from anomalyvfm_opt.errors import UsageError
 
 STDIN = "-"
+TABLE = "scores.csv"  # of results, beside which their pictures lie
+PICTURES = MAPS, OVERLAYS, MASKS = ("maps", "overlays", "masks")
 _MAGIC = "*?["
 
 
@@ -26,24 +28,31 @@ class Listed:
     name: Path
 
 
-def list_files(given: Iterable[str], lines: Iterable[bytes]) -> Iterator[Listed]:
+def list_files(given: Iterable[str], lines: Iterable[bytes], results: Path | None = None) -> Iterator[Listed]:
     """List files one after the other: they may be more than fit into memory.
 
     Args:
         given: files, folders (all images below them, sorted), patterns such as `*.png`, or `-` for a list.
-        lines: of that list, a path each; empty ones are passed over.
+        lines: of that list, a path each; blank ones are passed over.
+        results: folder that results are written to meanwhile: pictures in it are no images to look at, nor are
+            those of earlier results.
 
     Raises:
-        UsageError: a folder or a pattern without an image.
+        UsageError: an empty name; a folder, a pattern or a list without an image.
     """
     for name in given:
         if name == STDIN:
             stripped = (os.fsdecode(line).rstrip("\r\n") for line in lines)
-            yield from (Listed(Path(line), Path(Path(line).name)) for line in stripped if line)
+            listed = (Listed(Path(line), Path(Path(line).name)) for line in stripped if line.strip())
+            yield from _some(listed, "the list on stdin names no image", "a path a line")
             continue
+        if not name:
+            raise UsageError("an empty name is no image and no folder", "is a variable of the shell not set?")
         path = Path(name)
         if _is_folder(path):
-            yield from _some(_walk(path), f"{name} holds no image", f"images end with {', '.join(SUFFIXES)}")
+            yield from _some(
+                _walk(path, results), f"{name} holds no image", f"images end with {', '.join(SUFFIXES)}"
+            )
         elif any(sign in name for sign in _MAGIC) and not os.path.lexists(name):
             fitting = sorted(glob.iglob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
             found = (Listed(Path(one), Path(Path(one).name)) for one in fitting)
@@ -59,8 +68,11 @@ def _is_folder(path: Path) -> bool:
         return False  # such as a name that is too long: whoever opens it says what is wrong
 
 
-def _walk(folder: Path) -> Iterator[Listed]:
+def _walk(folder: Path, results: Path | None) -> Iterator[Listed]:
+    written = None if results is None else results.resolve()
     for place, folders, files in os.walk(folder, onerror=_refuse):
+        if TABLE in files or Path(place).resolve() == written:
+            folders[:] = [name for name in folders if name not in PICTURES]
         folders.sort()
         for name in sorted(files):
             if name.lower().endswith(SUFFIXES):

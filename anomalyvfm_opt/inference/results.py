@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,10 @@ from anomalyvfm_opt.durable import write_whole, written_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.inference.file_predictions import Answered
 from anomalyvfm_opt.inference.folder import explained_write
+from anomalyvfm_opt.inference.listing import MAPS, MASKS, OVERLAYS, TABLE
 from anomalyvfm_opt.inference.pictures import HeatScale, pack_picture, paint_overlay
 from anomalyvfm_opt.inference.prediction import Prediction
 
-TABLE = "scores.csv"
-MAPS, OVERLAYS, MASKS = "maps", "overlays", "masks"
 _COLUMNS = ("image", "score", "p_normal", "is_anomalous", "map", "overlay", "mask")
 
 
@@ -50,6 +50,8 @@ class Results:
         if self.folder is None:
             yield self
             return
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise UsageError(f"{self.folder} is no folder", "give another one: --out FOLDER")
         with explained_write(self.folder):
             is_taken = (self.folder / TABLE).exists()
         if is_taken:

@@ -19,6 +19,7 @@ from anomalyvfm_opt.inference.card import BestF1, ThresholdsCard
 _DRAWS = 1000
 _DRAWS_SEED = 20263
 _INTERVAL = (0.025, 0.975)
+_OFFERED = 10_000  # a share is offered rounded up to a part of so many, so that it can be promised
 _DIGITS = 9  # that a product of a count and a share is rounded to, so that 20 x 0.95 is 19
 
 
@@ -88,7 +89,8 @@ def set_thresholds(
     if rank is None:
         refused = (
             f"false positives of {false_positives:.3g} at most need {count_needed(false_positives)} held-out"
-            f" normal scenes, and there are {count}, which can promise {1 / (count + 1):.3g}"
+            f" normal scenes, and there are {count}, which can promise"
+            f" {math.ceil(_OFFERED / (count + 1)) / _OFFERED:g} (--false-positives)"
         )
     return ThresholdsCard(
         false_positives=false_positives,

@@ -41,7 +41,9 @@ MISTAKES = {
         ("{folder}/mistaken.yaml:4:3: data.image_size: unknown key; did you mean 'image_size_px'?",),
     ),
     "no such spec": Mistake(
-        ("study", "create", "{folder}/none.yaml", "--data", "{data}"), 2, ("{folder}/none.yaml", "shipped specs are in")
+        ("study", "create", "{folder}/none.yaml", "--data", "{data}"),
+        2,
+        ("{folder}/none.yaml", "shipped specs are in"),
     ),
     "unreachable database": Mistake(
         ("study", "list", "--db", "postgresql://u@127.0.0.1:1/x"), 3, ("nothing answers at 127.0.0.1, port 1",)

@@ -60,7 +60,7 @@ MISTAKES = {
     ),
     "another content": Mistake("import {changed}", 2, (f"study '{NAME}' is in this store", "--db", "delete")),
     "unknown study": Mistake("export nothing", 2, ("no study 'nothing'", NAME)),
-    "a spec of two studies": Mistake("export tiny", 2, ("'tiny' names 2 studies", f"one of {NAME}, tiny/wood")),
+    "a spec of two studies": Mistake("export tiny", 2, ("'tiny' means 2 studies", f"name one: {NAME}, tiny/wood")),
     "file in the way": Mistake(f"export {NAME} -o {{whole}}", 2, ("{whole} is there already", "--force")),
     "folder in the way": Mistake(f"export {NAME} -o {{folder}} --force", 2, ("{folder} is a folder",)),
     "a device": Mistake(f"export {NAME} -o /dev/null --force", 2, ("not a regular file", "-o -")),

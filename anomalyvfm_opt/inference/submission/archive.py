@@ -61,11 +61,15 @@ def compare_archive(archive: Path, root: Path) -> list[str]:
     seen: set[str] = set()
     faults = []
     try:
-        with open_plain(archive) as file, tarfile.open(fileobj=file, mode="r|gz") as tar:
-            for member in tar:
-                if problem := _compare_member(tar, member, wanted, seen):
-                    faults.append(f"{archive.name}: {member.name}: {problem}")
-                seen.add(member.name)
+        with open_plain(archive) as file, gzip.GzipFile(fileobj=file) as unzipped:
+            with tarfile.open(fileobj=unzipped, mode="r|") as tar:
+                for member in tar:
+                    if problem := _compare_member(tar, member, wanted, seen):
+                        faults.append(f"{archive.name}: {member.name}: {problem}")
+                    seen.add(member.name)
+            while rest := unzipped.read(_CHUNK):  # to the end, where the checksum is
+                if rest.strip(b"\0"):
+                    return [*faults, f"{archive.name}: has more behind its end"]
     except _BROKEN as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         return [*faults, f"{archive.name}: cannot be read: {reason}"]

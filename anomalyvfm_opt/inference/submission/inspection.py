@@ -15,6 +15,7 @@ from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.files import open_plain
 from anomalyvfm_opt.inference.submission.archive import compare_archive, name_archive
 from anomalyvfm_opt.inference.submission.layout import Place
+from anomalyvfm_opt.inference.submission.png import find_png_fault
 from anomalyvfm_opt.inference.submission.tiff import BROKEN, WrongMapError, read_map
 
 _MOST_THREADS = 8
@@ -180,6 +181,9 @@ def _check_mask(path: Path, size_px: _Size | None) -> None:
             if size_px is not None and (image.height, image.width) != size_px:
                 raise WrongMapError(f"is {image.width}x{image.height} px, its image {size_px[1]}x{size_px[0]} px")
             pixels = np.asarray(image)
+        with open_plain(path) as file:
+            if fault := find_png_fault(file):
+                raise WrongMapError(fault if fault.startswith("has") else f"cannot be read: {fault}")
     except WrongMapError:
         raise
     except (*BROKEN, Image.DecompressionBombError) as error:

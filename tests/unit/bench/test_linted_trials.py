@@ -230,7 +230,8 @@ def test_a_scorer_that_gives_no_number_ends_the_trial_without_a_value(
 ) -> None:
     spec = place.spec(VIT)
     bench = place.bench(load(spec), spec)
-    monkeypatch.setattr(scorers, "_nearest_distance", lambda patches, _memory: patches[..., 0] * torch.nan)
+    spoilt = classmethod(lambda cls, patches: cls(patches, patches[:, 0] * torch.nan))
+    monkeypatch.setattr(scorers.PatchMemory, "of", spoilt)
     with pytest.raises(DivergedError, match="scores of patch_knn are not finite"):
         run(bench)
 

@@ -1,8 +1,10 @@
 """The inspection of a submission names every fault, and nothing else."""
 
+import gzip
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +61,13 @@ def test_what_is_right_has_no_fault(root: Path) -> None:
     assert not found.has_archive
 
 
+CHUNK = b"\0\0\0\2tRNS\0\0" + zlib.crc32(b"tRNS\0\0").to_bytes(4, "big")  # black is transparent
+
+
+def change_bytes(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    return lambda root: (root / MASK).write_bytes(change((root / MASK).read_bytes()))
+
+
 def two_sets() -> tuple[str, str]:
     return "test_private", "test_private_mixed"
 
@@ -108,6 +117,19 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "mask of bits": (put_mask(np.zeros(SIZE_PX, bool)), f"{MASK}: has pixels of mode 1, wanted"),
     "mask of another size": (put_mask(np.zeros((3, 3), np.uint8)), f"{MASK}: is 3x3 px, its image 9x6 px"),
     "mask that is a JPEG": (put_mask(np.zeros(SIZE_PX, np.uint8), "JPEG"), f"{MASK}: cannot be read: no PNG"),
+    "mask without its last bytes": (
+        lambda root: os.truncate(root / MASK, (root / MASK).stat().st_size - 5),
+        f"{MASK}: cannot be read: cut short",
+    ),
+    "mask with more behind": (change_bytes(lambda content: content + b"x"), f"{MASK}: has more behind its end"),
+    "mask with another checksum": (
+        change_bytes(lambda content: content[:-13] + bytes([content[-13] ^ 1]) + content[-12:]),
+        f"{MASK}: cannot be read: ",
+    ),
+    "mask with transparency": (
+        change_bytes(lambda content: content[:33] + CHUNK + content[33:]),
+        f"{MASK}: has a chunk 'tRNS' that no thresholded map needs",
+    ),
     "cut mask": (lambda root: os.truncate(root / MASK, 60), f"{MASK}: cannot be read: no PNG file, or damaged"),
 }
 
@@ -197,6 +219,14 @@ def pack_a_link(root: Path, archive: Path) -> None:
             tar.addfile(member, path.open("rb") if member.isreg() else None)
 
 
+def pack_and_change(change: Callable[[bytes], bytes]) -> Callable[[Path, Path], object]:
+    def spoil(root: Path, archive: Path) -> None:
+        pack_archive(root, archive)
+        archive.write_bytes(change(archive.read_bytes()))
+
+    return spoil
+
+
 def pack_and_cut(root: Path, archive: Path) -> None:
     pack_archive(root, archive)
     os.truncate(archive, archive.stat().st_size // 2)
@@ -211,6 +241,13 @@ def pack_and_cut(root: Path, archive: Path) -> None:
         (pack_under_another_name, "mine.tar.gz: other: is not in the folder"),
         (pack_a_link, f"mine.tar.gz: mine/{MAP}: is of another kind than in the folder"),
         (pack_and_cut, "mine.tar.gz: cannot be read"),
+        (pack_and_change(lambda content: content[:-4]), "mine.tar.gz: cannot be read"),
+        (pack_and_change(lambda content: content[:-8] + b"1234" + content[-4:]), "mine.tar.gz: cannot be read"),
+        (pack_and_change(lambda content: content + b"junk"), "mine.tar.gz: cannot be read"),
+        (
+            pack_and_change(lambda content: content + gzip.compress(b"junk")),
+            "mine.tar.gz: has more behind its end",
+        ),
         (lambda _root, archive: archive.write_bytes(b"no archive"), "mine.tar.gz: cannot be read"),
         (lambda _root, archive: archive.mkdir(), "mine.tar.gz: cannot be read"),
     ],
