@@ -4,7 +4,6 @@ import shutil
 import sys
 import threading
 import time
-from contextlib import suppress
 
 from anomalyvfm_opt.cli.output import escape, say
 
@@ -54,6 +53,5 @@ class ProgressLine:
 
     @staticmethod
     def _write(text: str) -> None:
-        with suppress(OSError):  # nobody reads it any more: work goes on, as in `say`
-            sys.stderr.write(text)
-            sys.stderr.flush()
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -49,18 +49,6 @@ def test_a_terminal_has_one_line_that_gives_way_to_what_stays(clock: Clock) -> N
     assert screen.getvalue() == "\r\x1b[Kshort\r\x1b[Kmuch longer than th\r\x1b[Ktrial 1 completed\n"
 
 
-def test_a_reader_that_went_away_does_not_end_the_worker(clock: Clock) -> None:
-    class Gone(io.StringIO):
-        def write(self, _text: str) -> int:
-            raise BrokenPipeError
-
-    with patch(_TIME, clock), patch.object(sys, "stderr", Gone()):
-        line = ProgressLine(is_in_place=True)
-        clock.now += 1
-        line.show("anything")
-        line.say("anything")
-
-
 def test_progress_stays_in_its_row_of_the_fleets_table(capsys: pytest.CaptureFixture[str]) -> None:
     table = LiveTable(list)
     try:
