@@ -53,5 +53,5 @@ def test_the_wheel_runs_the_demo(installed: Path, open_folder: Path) -> None:
     finally:
         EmbeddedCluster(open_folder / "home").down()
     assert "Image AUROC on search data" in shown
-    assert any(verdict in shown for verdict in ("ADOPT", "KEEP_BASELINE", "INCONCLUSIVE"))
+    assert any(verdict in shown for verdict in ("ADOPT", "KEEP THE BASELINE", "INCONCLUSIVE"))
     assert "gravel" not in shown
