@@ -101,7 +101,7 @@ def test_without_either_the_embedded_one_is_started(monkeypatch, tmp_path, value
         def up(self):
             self.is_up = True
 
-        def url(self):
+        def reach(self):
             assert self.is_up
             return f"embedded in {self.home}"
 
