@@ -157,7 +157,7 @@ def make_bad_images(folder: Path) -> list[Path]:
         (("DETECTOR", "EMPTY/*.png"), 2, "no file fits"),
         (("DETECTOR", "IMAGE", "--maps"), 2, "--maps needs a folder"),
         (("DETECTOR", "IMAGE", "--overlays"), 2, "--overlays needs a folder"),
-        (("DETECTOR", "IMAGE", "--out", "IMAGE"), 3, "cannot write"),
+        (("DETECTOR", "IMAGE", "--out", "IMAGE"), 2, "is no folder"),
         (("DETECTOR", "IMAGE", "--out", "IMAGE/below"), 3, "cannot write"),
         (("DETECTOR", "IMAGE", "--out", "/proc/nowhere"), 3, "cannot write"),
         (("DETECTOR", "IMAGE", "--out", "/" + "x" * 300), 3, "cannot write"),

@@ -86,7 +86,10 @@ def test_a_signal_is_heard_although_nobody_reads_what_is_said() -> None:
 def test_what_nobody_reads_is_dropped() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    program = "from anomalyvfm_opt.cli.output import say\nsay('into the void')\nprint('goes on')"
+    program = (
+        "from anomalyvfm_opt.cli.output import say\nfrom anomalyvfm_opt.cli.streams import prepare_streams\n"
+        "prepare_streams()\nsay('into the void')\nprint('goes on')"
+    )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writing, check=False)
     os.close(writing)
     assert (done.returncode, done.stdout) == (0, b"goes on\n")
