@@ -26,10 +26,10 @@ from anomalyvfm_opt.cli import (
 from anomalyvfm_opt.cli.examples import add_examples
 from anomalyvfm_opt.cli.judging import confirm, forecast, verdict
 from anomalyvfm_opt.cli.output import LogFormatter, escape_lines
-from anomalyvfm_opt.cli.streams import ReaderGoneError, prepare_streams
 from anomalyvfm_opt.collector import collected_seldom
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError, UsageError
 from anomalyvfm_opt.files import is_current_folder_gone, is_utf8
+from anomalyvfm_opt.streams import ReaderGoneError, prepare_streams
 
 app = typer.Typer(
     name="anomalyvfm-opt",

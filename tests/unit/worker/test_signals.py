@@ -87,7 +87,7 @@ def test_what_nobody_reads_is_dropped() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     program = (
-        "from anomalyvfm_opt.cli.output import say\nfrom anomalyvfm_opt.cli.streams import prepare_streams\n"
+        "from anomalyvfm_opt.cli.output import say\nfrom anomalyvfm_opt.streams import prepare_streams\n"
         "prepare_streams()\nsay('into the void')\nprint('goes on')"
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writing, check=False)
