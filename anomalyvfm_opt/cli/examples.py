@@ -6,6 +6,7 @@ PROGRAM = "anomalyvfm-opt"
 EXAMPLES = {
     "demo": ("demo", "demo --fresh"),
     "doctor": ("doctor", "doctor --worker --spec mine.yaml --data DIR"),
+    "glossary": ("glossary noise", "glossary flat_loss"),
     "data demo": ("data demo images",),
     "data check": ("data check DIR",),
     "data split": ("data split DIR screw --lock half",),

@@ -15,6 +15,7 @@ from anomalyvfm_opt.cli import (
     db,
     demo,
     doctor,
+    glossary,
     model,
     predicting,
     spec,
@@ -42,6 +43,7 @@ app = typer.Typer(
 _START, _SEARCH, _JUDGE, _USE = "Start", "Search", "Judge", "Use the result"
 app.command("demo", rich_help_panel=_START)(demo.demo)
 app.command("doctor", rich_help_panel=_START)(doctor.doctor)
+app.command("glossary", rich_help_panel=_START)(glossary.glossary)
 app.add_typer(data.app, name="data", rich_help_panel=_START)
 app.add_typer(spec.app, name="spec", rich_help_panel=_START)
 app.add_typer(db.app, name="db", rich_help_panel=_START)

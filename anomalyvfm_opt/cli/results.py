@@ -50,7 +50,7 @@ def print_results(summaries: Sequence[StudySummary]) -> None:
         "These are single-seed values on search data, the best of several tries: they prove nothing yet."
         f" change = best - {' or '.join(baselines)}, and the best of many is high by luck alone. noise = how far"
         " one more seed of the baseline lies from the mean of its seeds in 95 % of cases: a smaller change is no"
-        " finding."
+        " finding. Other words: anomalyvfm-opt glossary."
     )
 
 

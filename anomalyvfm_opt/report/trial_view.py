@@ -201,7 +201,7 @@ def _describe_findings(record: TrialRecord) -> str:
     if not found:
         return "none"
     what = "its value cannot be trusted" if is_unsound(found) else "its value holds"
-    return f"{len(found)}: {what}; docs/linter.md tells of each by its name"
+    return f"{len(found)}: {what}; anomalyvfm-opt glossary NAME tells of each"
 
 
 def _last_line(message: str) -> str:

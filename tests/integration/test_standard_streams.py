@@ -22,6 +22,7 @@ SPEC = "studies/demo.yaml"
 # The arguments of commands that run in a moment; what they name is there, or is not and that is the answer.
 REAL: dict[str, tuple[str, ...]] = {
     "doctor": ("--json",),
+    "glossary": (),
     "predict": ("{fresh}", "{fresh}.png"),
     "submit": ("--data", "{fresh}", "--out", "{fresh}"),
     "confirm": ("streams",),

@@ -27,6 +27,7 @@ ANSWERS = [  # with {study}, {data} and {studies} in them
     ("verdict", "{study}"),
     ("forecast", "list"),
     ("worker", "list"),
+    ("glossary",),
     ("db", "url"),
     ("db", "status"),
     ("spec", "check", "{studies}/demo.yaml", "{studies}/mvtec_ad2.yaml"),
@@ -35,7 +36,7 @@ ANSWERS = [  # with {study}, {data} and {studies} in them
     ("data", "check", "{data}"),
     ("data", "split", "{data}", "brick"),
 ]
-WITHOUT_STATISTICS = ("worker", "db", "spec", "data")
+WITHOUT_STATISTICS = ("worker", "glossary", "db", "spec", "data")
 
 
 def list_imports(home: Path, *arguments: str) -> set[str]:

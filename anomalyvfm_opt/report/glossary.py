@@ -1,0 +1,73 @@
+"""The words of the tables and the linter's findings, in a sentence each. docs/numbers.md has the same words."""
+
+import difflib
+from collections.abc import Sequence
+
+from anomalyvfm_opt.errors import UsageError
+
+WORDS = {
+    "arm": "one of the three that a confirmation compares: frozen, baseline, finalist",
+    "baseline": "the reference that the finalist has to beat: v1.1 unless the spec says otherwise",
+    "budget": "how many trials a study may run; the references count against it",
+    "confirmation": "finalist and baseline trained with fresh seeds, and scored once on the locked images",
+    "could see": "the smallest true gain that this many scenes and seeds would have adopted in 4 of 5 cases",
+    "counts from": "the least difference of a single trial from the baseline that is more than a seed",
+    "finalist": "the parameters that won the race",
+    "forecast": "a gain that somebody wrote down before the lock was opened",
+    "frozen": "the backbone without an adapter, scored without training",
+    "lock": "the labelled images that no trial of a search sees: half of the scenes, or all",
+    "look": "one scoring of locked images; each is written down, and counted across studies",
+    "luck of the best": "how far the best of so many trials lies above the baseline if none is better",
+    "mix t/s/c": "shares of synthetic anomalies: texture, structural, contextual",
+    "noise": "how far one more seed of the same parameters lies from their mean, in 95 % of cases",
+    "race": "the best parameter sets trained with fresh seeds, on search data",
+    "reference": "parameters that are run because others are compared with them: frozen, v1.1, v1.2",
+    "replicate": "a training of known parameters with another seed (`S#replicates`)",
+    "scene": "what was photographed, in all lights and shots together; scenes are divided, never their images",
+    "scorer": "what makes a score of an image's features: predictor, decoder, mahalanobis, patch_knn, or their"
+    " ensemble",
+    "search value": "a trial's image AUROC on search data",
+    "shrinkage": "search value minus confirmed value: what luck and choosing had added",
+    "v1.1, v1.2": "LoRA of rank 16, alpha 32, 10 epochs; the first experiment's rule for the rank",
+}
+# docs/linter.md has what is measured, and the limits
+FINDINGS = {
+    "inverted": "normal images score above anomalous ones by some scorer: another scorer as `scoring.objective`;"
+    " see whether labels are swapped",
+    "idle_adapter": "the adapter changed nothing to speak of: larger learning rates or alphas, or more epochs",
+    "train_mode": "dropout or statistics were still learning while images were scored: put the whole detector into"
+    " eval mode",
+    "batch_dependence": "an image's score depends on its neighbours in the batch: find what is normalised over it",
+    "prefix_differs": "kept outputs of frozen blocks are not those of the network: remove the folder `prefix` in"
+    " the worker's cache",
+    "constant_scores": "most images have the same score by some scorer: do not choose it as the objective",
+    "unnormalised_input": "the backbone gets pixels in another scale than it was trained on: mend the"
+    " normalisation",
+    "not_finite": "scores or maps are not finite numbers: smaller learning rates",
+    "frozen_moved": "the frozen backbone changed: find what trains it, or puts it into train mode",
+    "singular_covariance": "too few images for the Gaussian of `mahalanobis`: more `scoring.fit_images`",
+    "flat_loss": "the loss hardly fell: larger learning rates, or more steps",
+}
+
+
+def look_up(words: Sequence[str]) -> dict[str, str]:
+    """Return the meaning of some words or findings, or of all of them.
+
+    Args:
+        words: in any case; empty for all.
+
+    Raises:
+        UsageError: a word is none of them.
+    """
+    known = {**WORDS, **FINDINGS}
+    return {word: known[word] for word in map(_find, words)} if words else known
+
+
+def _find(word: str) -> str:
+    parts = {part.strip(): name for name in (*WORDS, *FINDINGS) for part in (name, *name.split(","))}
+    lowered = word.strip().lower()
+    if lowered in parts:
+        return parts[lowered]
+    close = difflib.get_close_matches(lowered, parts, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "all of them: anomalyvfm-opt glossary"
+    raise UsageError(f"no word {word!r} in the glossary", hint)
