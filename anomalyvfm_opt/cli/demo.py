@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.tables import print_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ def demo(
 
     It uses the embedded PostgreSQL in the state folder. Run again, it continues, or says that it is finished.
     """
-    from anomalyvfm_opt.cli.results import print_results
+    from anomalyvfm_opt.report.results_text import describe_results
     from anomalyvfm_opt.report.summary import summarise
     from anomalyvfm_opt.spec.load import load_spec
     from anomalyvfm_opt.spec.shipped import find_shipped
@@ -48,7 +49,7 @@ def demo(
 
     if not all(summary.state == "finished" for summary in collect()):
         _run_workers(store, spec.name, folder, workers)
-    print_results(collect())
+    print_parts(describe_results(collect()))
     _confirm(store, spec.name, workers)
     say(_DASHBOARD)
     if quick:

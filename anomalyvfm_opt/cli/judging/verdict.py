@@ -7,7 +7,7 @@ import typer
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json
 from anomalyvfm_opt.cli.studies import SpecOrStudyArgument
-from anomalyvfm_opt.cli.tables import print_note, print_table
+from anomalyvfm_opt.cli.tables import print_parts
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.verdict.judge import CategoryVerdict
@@ -41,14 +41,10 @@ def verdict(
 
 def print_verdict(found: "CategoryVerdict | SpecVerdict") -> None:
     """Print the sentence, the tables, and what there is to doubt."""
-    from anomalyvfm_opt.report.grid import Grid
     from anomalyvfm_opt.report.verdict_text import describe
 
     for part in describe(found):
-        if isinstance(part, Grid):
-            print_table(part.title, part.columns, part.rows, right=part.right)
-        else:
-            print_note(part)
+        print_parts([part])
         typer.echo()
 
 
