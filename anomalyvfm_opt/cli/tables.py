@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import typer
+
 from anomalyvfm_opt.cli.output import escape, open_console
 from anomalyvfm_opt.report.grid import Grid, Part
 
@@ -53,7 +55,7 @@ def print_parts(parts: Sequence[Part]) -> None:
     """Print tables and notes in turn; below a table that something follows stands a blank line."""
     for number, part in enumerate(parts):
         if number and isinstance(parts[number - 1], Grid):
-            print()
+            typer.echo()
         if isinstance(part, Grid):
             print_grid(part)
         else:
