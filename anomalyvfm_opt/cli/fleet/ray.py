@@ -63,10 +63,11 @@ def launch_on_ray(
         UsageError: options that cannot be.
         EnvironmentMissingError: no Ray, no cluster, no token, no room.
     """
-    from anomalyvfm_opt.cli.fleet.run import invent_family, run_fleet
+    from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.launch.places import lay_out_places
     from anomalyvfm_opt.launch.ray_cluster import RayLauncher
     from anomalyvfm_opt.launch.ray_connection import connect
+    from anomalyvfm_opt.worker.fleet import invent_family
 
     options.needs.check()
     nodes = connect(options.address)
