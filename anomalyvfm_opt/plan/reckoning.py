@@ -168,7 +168,7 @@ def plan_studies(
     splits = divide_categories(spec, root, categories)
     measured_on = next(iter(splits))
     draws = draw_parameters(spec.search.space, spec.data.image_size_px)
-    probe = measure(spec, splits[measured_on], device, weights)
+    probe = measure(spec, splits[measured_on], device, weights, say)
     subjects = [_Subject(name, split, _choose_geometries(spec, split)) for name, split in splits.items()]
     tiles = [_count_scored(spec, subject) for subject in subjects]
     judged = len(choose_categories(spec, root, []))  # as `study create` counts them, whichever are chosen

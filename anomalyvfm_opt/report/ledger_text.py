@@ -1,4 +1,4 @@
-"""Predictions beside what was confirmed, in the shape of the first experiment's table."""
+"""Forecasts beside what was confirmed, in the shape of the first experiment's table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,17 +8,17 @@ from anomalyvfm_opt.report.grid import Grid, signed
 from anomalyvfm_opt.verdict.ledger import Entry
 from anomalyvfm_opt.verdict.predictions import Judged, calibrate
 
-_JUDGED = ("predicted by", "predicted", "confirmed", "direction", "size", "inside interval")
+_JUDGED = ("forecast by", "forecast", "confirmed", "direction", "size", "inside interval")
 
 
 def tabulate_judged(judged: Mapping[str, Sequence[Judged]]) -> Grid:
-    """Category -> its predictions."""
+    """Return the forecasts of some categories and what came of them."""
     rows = [(category, *_judged_row(one)) for category, ours in judged.items() for one in ours]
-    return Grid("Predicted before, confirmed after", ("category", *_JUDGED), rows, right=(2, 3))
+    return Grid("Forecast before, confirmed after", ("category", *_JUDGED), rows, right=(2, 3))
 
 
 def tabulate_ledger(entries: Sequence[Entry]) -> Grid:
-    """Return all predictions, also those that wait for an answer."""
+    """Return all forecasts, also those that wait for an answer."""
     rows = []
     for entry in entries:
         made = entry.made
@@ -26,7 +26,7 @@ def tabulate_ledger(entries: Sequence[Entry]) -> Grid:
         if entry.judged is not None:
             answer = _judged_row(entry.judged)
         rows.append((made.study_name, str(made.round), *answer, f"{made.made_at:%Y-%m-%d %H:%M}", made.note))
-    return Grid("Predictions", ("study", "round", *_JUDGED, "made at (UTC)", "note"), rows, right=(1, 3, 4))
+    return Grid("Forecasts", ("study", "round", *_JUDGED, "made at (UTC)", "note"), rows, right=(1, 3, 4))
 
 
 def tabulate_records(entries: Sequence[Entry]) -> Grid:
@@ -38,7 +38,7 @@ def tabulate_records(entries: Sequence[Entry]) -> Grid:
         "size",
         "held",
         "inside",
-        "mean predicted",
+        "mean forecast",
         "confirmed",
         "too much by",
     )
@@ -58,7 +58,7 @@ def tabulate_records(entries: Sequence[Entry]) -> Grid:
 
 
 def judged_to_json(one: Judged) -> dict[str, Any]:
-    """Return a prediction and its answer."""
+    """Return a forecast and its answer."""
     return {
         "source": one.prediction.source,
         "predicted": one.prediction.gain,

@@ -89,20 +89,23 @@ def _say(mistake: _Mistake) -> Problem:
 
 
 def _say_how_to_fix_it(mistake: _Mistake) -> str:
-    """Return how a parameter is written that is not to be searched, if the value looks like one; else nothing."""
-    value = mistake.value
-    one = value[0] if isinstance(value, list) and len(value) == 1 else value
-    is_parameter = mistake.path[:-1] == ("search", "space")
+    """Return how a parameter is written, of one value or of a range, if the value looks like one; else nothing."""
+    values = mistake.value if isinstance(mistake.value, list) else [mistake.value]
+    is_range = any(expected.startswith("a mapping with low") for expected in mistake.expected)
+    allowed = int | float if is_range else int | float | str
     if (
-        not is_parameter
-        or isinstance(one, bool)
-        or not isinstance(one, int | float | str)
-        or len(f"{one}") > _SHORT
+        mistake.path[:-1] != ("search", "space")
+        or not values
+        or any(isinstance(value, bool) or not isinstance(value, allowed) for value in values)
+        or any(len(f"{value}") > _SHORT for value in values)
     ):
         return ""
-    if any(expected.startswith("a mapping with low") for expected in mistake.expected):
-        return f"; for {show_value(one)} alone: {{low: {one}, high: {one}}}" if not isinstance(one, str) else ""
-    return f"; for {show_value(one)} alone: [{one}]" if "a list" in mistake.expected else ""
+    if is_range:
+        low, high = min(values), max(values)
+        what = f"{show_value(low)} alone" if low == high else f"{show_value(low)} to {show_value(high)}"
+        return f"; for {what}: {{low: {low}, high: {high}}}"
+    one = values[0]
+    return f"; for {show_value(one)} alone: [{one}]" if len(values) == 1 and "a list" in mistake.expected else ""
 
 
 def _say_expected(path: FieldPath, details: Any) -> str:

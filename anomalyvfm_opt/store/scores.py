@@ -41,6 +41,16 @@ _STUDY_AUROCS = text("""
       JOIN trials t ON t.trial_id = m.trial_id
      WHERE t.study_id = ANY(:study_ids)
 """)
+# all trials of a study are scored on the same images, so those of one tell
+_STUDY_LABELS = text("""
+    SELECT s.study_id, i.label, count(*) AS images FROM unnest(CAST(:study_ids AS integer[])) AS s (study_id)
+     CROSS JOIN LATERAL (
+           SELECT m.trial_id, m.scorer FROM anomalyvfm_opt.trial_metric m
+             JOIN trials t ON t.trial_id = m.trial_id
+            WHERE t.study_id = s.study_id LIMIT 1) one
+      JOIN anomalyvfm_opt.image_score i ON i.trial_id = one.trial_id AND i.scorer = one.scorer
+     GROUP BY s.study_id, i.label
+""")
 
 
 def write_scores(
@@ -117,6 +127,18 @@ def read_aurocs(engine: Engine, study_ids: Sequence[int]) -> dict[int, dict[str,
         for trial_id, scorer, value in connection.execute(_STUDY_AUROCS, {"study_ids": list(study_ids)}):
             aurocs[trial_id][scorer] = value
     return dict(aurocs)
+
+
+def count_pairs(engine: Engine, study_ids: Sequence[int]) -> dict[int, int]:
+    """Return how many pairs of a normal and an anomalous image the trials of some studies are scored on.
+
+    An AUROC on n pairs moves in steps of 1 / n. Studies without scores are left out.
+    """
+    counts: dict[int, list[int]] = defaultdict(list)
+    with engine.connect() as connection:
+        for study_id, _, images in connection.execute(_STUDY_LABELS, {"study_ids": list(study_ids)}):
+            counts[study_id].append(images)
+    return {study_id: normal * anomalous for study_id, (normal, anomalous) in counts.items()}
 
 
 def read_all_scores(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:

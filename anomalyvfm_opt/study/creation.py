@@ -1,5 +1,6 @@
 """Create the studies of a spec: look at every image first, then write."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,16 @@ def _announce(new: NewStudy, split: Split, is_new: bool, say: Callable[[str], No
     if is_new and new.spec.verdict.noise_seeds:
         replicates = StudyName(new.spec.name, new.category, "replicates")
         say(f"{replicates}: {new.spec.verdict.noise_seeds} more seeds of the baseline: the noise floor")
+    if copies := _count_copies(new.images):
+        say(
+            f"warning: {new.category} has copies of its own images ({copies}), which count twice, or are trained"
+            f" and judged on; anomalyvfm-opt data check {new.data_dir} names them"
+        )
+
+
+def _count_copies(images: Sequence[StoredImage]) -> int:
+    """Return how many files have the same bytes as another one; `data check` also finds other formats of them."""
+    return sum(count - 1 for count in Counter(image.sha256 for image in images).values())
 
 
 def _announce_resolution(spec: Spec, splits: Mapping[str, Split], judged: int, say: Callable[[str], None]) -> None:

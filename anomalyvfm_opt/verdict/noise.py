@@ -18,9 +18,16 @@ _REACH, _STEP = 40.0, 0.01  # of the integral, in SD
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """Values (AUROC, 0-1) of one set of parameters, by one scorer, under k >= 2 seeds."""
+    """Values of one set of parameters, by one scorer, under k >= 2 seeds.
+
+    Args:
+        values: AUROC, 0-1.
+        step: the least distance of two different AUROC on the same images, 1 / (normal x anomalous images). Seeds
+            that agree exactly are nearer to each other than that, but not without noise.
+    """
 
     values: tuple[float, ...]
+    step: float
 
     @property
     def mean(self) -> float:
@@ -33,20 +40,30 @@ class NoiseFloor:
         return statistics.stdev(self.values)
 
     @property
+    def spread(self) -> float:
+        """Return the SD, but at least that of rounding to a step, step / sqrt(12)."""
+        return max(self.sd, self.step / math.sqrt(12))
+
+    @property
     def least_difference(self) -> float:
         """Return the least difference of a single trial that counts.
 
         One more seed of the same parameters lies no further from their mean in 95 % of cases: t of k - 1 degrees
-        of freedom times SD times sqrt(1 + 1 / k), a prediction interval of a normal value. Few seeds know the SD
-        badly, and the t grows accordingly: 12.7 for two, 2.8 for five.
+        of freedom times the spread times sqrt(1 + 1 / k), a prediction interval of a normal value. Few seeds know
+        the SD badly, and the t grows accordingly: 12.7 for two, 2.8 for five.
         """
         k = len(self.values)
-        return float(student_quantile((1 + _COVERAGE) / 2, k - 1)) * self.sd * math.sqrt(1 + 1 / k)
+        return float(student_quantile((1 + _COVERAGE) / 2, k - 1)) * self.spread * math.sqrt(1 + 1 / k)
 
 
-def measure_noise(values: Sequence[float]) -> NoiseFloor | None:
-    """Measure the noise floor of values under different seeds; None with fewer than 2: one seed has no spread."""
-    return NoiseFloor(tuple(values)) if len(values) > 1 else None
+def measure_noise(values: Sequence[float], step: float) -> NoiseFloor | None:
+    """Measure the noise floor of values under different seeds; None with fewer than 2: one seed has no spread.
+
+    Args:
+        values: AUROC, 0-1.
+        step: see `NoiseFloor`.
+    """
+    return NoiseFloor(tuple(values), step) if len(values) > 1 else None
 
 
 def expected_best(trials: int) -> float:
@@ -72,4 +89,4 @@ def expected_best(trials: int) -> float:
 
 def expect_luck(floor: NoiseFloor, trials: int) -> float:
     """Return what the best of so many trials shows above the mean (AUROC) where no setting has any effect."""
-    return floor.sd * expected_best(trials)
+    return floor.spread * expected_best(trials)

@@ -6,7 +6,7 @@ from anomalyvfm_opt.evaluation.linter.findings import is_unsound
 from anomalyvfm_opt.spec.study_name import Kind
 from anomalyvfm_opt.store.outcomes import read_final_outcomes
 from anomalyvfm_opt.store.planned import Key, Planned
-from anomalyvfm_opt.store.scores import read_aurocs
+from anomalyvfm_opt.store.scores import count_pairs, read_aurocs
 from anomalyvfm_opt.store.siblings import find_sibling
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -21,17 +21,19 @@ def list_runs(store: Store, record: StudyRecord) -> list[Run]:
     outcomes = read_final_outcomes(store.engine, [record.study_id])
     trials = list_trials(store.engine, record.study_id)
     aurocs = read_aurocs(store.engine, [record.study_id])  # last: a trial that was seen complete has its scores
-    return _pair_up(record, trials, outcomes, aurocs)
+    pairs = count_pairs(store.engine, [record.study_id])
+    return _pair_up(record, trials, outcomes, aurocs, pairs)
 
 
 def list_runs_of(store: Store, records: Sequence[StudyRecord]) -> dict[int, list[Run]]:
-    """Read the same of several siblings, by their ids, in three statements; of the records only the plan."""
+    """Read the same of several siblings, by their ids, in four statements; of the records only the plan."""
     ids = [record.study_id for record in records]
     outcomes = read_final_outcomes(store.engine, ids)
     trials = list_noted(store.engine, ids, ("planned",))
-    aurocs = read_aurocs(store.engine, ids)
+    aurocs, pairs = read_aurocs(store.engine, ids), count_pairs(store.engine, ids)
     return {
-        record.study_id: _pair_up(record, trials.get(record.study_id, ()), outcomes, aurocs) for record in records
+        record.study_id: _pair_up(record, trials.get(record.study_id, ()), outcomes, aurocs, pairs)
+        for record in records
     }
 
 
@@ -40,6 +42,7 @@ def _pair_up(
     trials: Sequence[StoredTrial],
     outcomes: Mapping[int, str],
     aurocs: Mapping[int, Mapping[str, float]],
+    pairs: Mapping[int, int],
 ) -> list[Run]:
     """Return the runs of a sibling's trials, which come in the order of their ids."""
     last: dict[Key, tuple[Planned, TrialRecord, StoredTrial]] = {}
@@ -57,6 +60,7 @@ def _pair_up(
             outcome=outcomes.get(trial.trial_id),
             record=stored,
             aurocs=aurocs.get(trial.trial_id, {}),
+            auroc_step=1 / pairs[record.study_id] if record.study_id in pairs else 0.0,
         )
         for planned, stored, trial in last.values()
     ]

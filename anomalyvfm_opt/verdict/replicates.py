@@ -84,5 +84,6 @@ def find_noise(study: StudyRecord, runs: Sequence[Run]) -> Noise | None:
 def judge_noise(study: StudyRecord, reference: str, arm: Arm) -> Noise | None:
     """Return the noise floor out of a reference's replicates; None with fewer than two."""
     scorer = arm.choose_scorer(study.spec.scoring.objective)
-    floor = measure_noise(arm.list_values(scorer)) if scorer else None
+    step = max((run.auroc_step for run in arm.done), default=0.0)
+    floor = measure_noise(arm.list_values(scorer), step) if scorer else None
     return None if floor is None or scorer is None else Noise(reference, scorer, floor)

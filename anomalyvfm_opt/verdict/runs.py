@@ -21,6 +21,8 @@ class Run:
         outcome: how it ended for good; None while it waits, runs, or is about to be tried again.
         record: what is stored with the trial.
         aurocs: scorer -> image AUROC on the images that it was scored on.
+        auroc_step: the least distance of two different AUROC on these, 1 / (normal x anomalous images); 0 where no
+            trial of the study has scores yet.
     """
 
     planned: Planned
@@ -30,6 +32,7 @@ class Run:
     outcome: str | None
     record: TrialRecord
     aurocs: Mapping[str, float]
+    auroc_step: float
 
     @property
     def is_open(self) -> bool:

@@ -97,7 +97,11 @@ def test_the_table_says_what_it_stands_on(program: Program, tmp_path: Path) -> N
         assert f"shown/{category}" in done.stdout
     assert "4 of 4" in done.stdout
     assert "one CPU" in done.stdout
-    assert "measured on brick" in done.stderr
+    said = done.stderr.splitlines()
+    assert said[0].startswith("measuring a few steps of shown on cpu")
+    assert said[1].strip().startswith("at 64 px: decoding")  # it is not silent while it measures
+    assert said[2].strip().startswith("at 64 px: a frozen trial")
+    assert any(line.startswith("measured on brick") for line in said)
     assert "could show for the mean over these 3 categories: about 0." in done.stderr
     (total,) = (line for line in done.stdout.splitlines() if line.startswith("total"))
     search, after, both = map(float, total.split()[1:4])

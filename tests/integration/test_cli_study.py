@@ -1,6 +1,7 @@
 """A study from the command line: created, worked off by two workers side by side, shown, deleted."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,18 @@ def test_the_same_study_again_is_a_no_op(program: Program, finished_study: Finis
     assert again.returncode == 0
     assert "is there already, unchanged" in again.stderr
     assert program.usage(finished_study.name).used == 4
+
+
+def test_creation_warns_of_images_that_are_there_twice(program: Program, tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, "copied")
+    assert "copies of its own" not in program.create(spec).stderr
+    data = tmp_path / "data"
+    shutil.copytree(program.data / CATEGORY, data / CATEGORY)
+    for number, trained in enumerate(sorted((data / CATEGORY).glob("train/good/*.png"))[:2]):
+        shutil.copy(trained, data / CATEGORY / f"test_public/good/{900 + number}_regular.png")
+    created = program.create(write_spec(tmp_path, "copies"), data)
+    assert created.returncode == 0, created.stderr
+    assert f"warning: {CATEGORY} has copies of its own images (2)" in created.stderr
 
 
 def test_a_worker_in_the_tests_own_process_leaves_it_as_it_was(

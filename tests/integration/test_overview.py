@@ -6,10 +6,12 @@ from sqlalchemy import event
 
 from anomalyvfm_opt.report.overview import Overview, list_overviews
 from anomalyvfm_opt.report.summary import summarise, to_json
+from anomalyvfm_opt.store.scores import read_scores
 from anomalyvfm_opt.store.selection import select_families
 from anomalyvfm_opt.store.studies import load_study
+from anomalyvfm_opt.verdict.read_trials import list_sibling_runs
 from tests.integration.conftest import Bench
-from tests.integration.families import Families
+from tests.integration.families import Families, Family
 from tests.integration.test_findings import BROKEN, DOUBTFUL, find_in
 
 
@@ -28,7 +30,16 @@ def test_it_says_what_each_summary_says(store: Families) -> None:
         assert one.to_json().items() <= to_json(summary).items()
         assert one.best == (summary.best.value if summary.best else None)
         assert one.noise == summary.noise
-    assert any(one.noise for one in overviews)
+    (noise,) = [one.noise for one in overviews if one.noise]
+    labels = [label for label, _ in read_first_scores(family).values()]
+    assert noise.floor.step == 1 / (labels.count(0) * labels.count(1))
+
+
+def read_first_scores(family: Family) -> dict[str, tuple[int, float]]:
+    """The labels and scores of the first replicate."""
+    store = family.store
+    first = list_sibling_runs(store, load_study(store.engine, family.name), "replicates")[0]
+    return read_scores(store.engine, first.trial_id, next(iter(first.aurocs)))
 
 
 def test_the_best_value_is_one_that_can_be_trusted(bench: Bench) -> None:

@@ -47,7 +47,7 @@ def list_all(
     db: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was predicted, what was confirmed, and how good each source has been."""
+    """Show what was forecast, what was confirmed, and how good each source has been."""
     from anomalyvfm_opt.report.ledger_text import ledger_to_json, tabulate_ledger, tabulate_records
     from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.store.store import open_store
@@ -61,5 +61,5 @@ def list_all(
     if not entries:
         say("no forecasts yet; make one: anomalyvfm-opt forecast add STUDY 0.01 --note TEXT")
         return
-    for grid in (tabulate_ledger(entries), tabulate_records(entries)):
+    for grid in filter(lambda grid: grid.rows, (tabulate_ledger(entries), tabulate_records(entries))):
         print_grid(grid)

@@ -15,7 +15,7 @@ from tests.unit.verdict.cases import V1_1, make_study
 BROKEN = Finding("train_mode", Severity.BROKEN, "in train mode")
 DOUBTFUL = Finding("flat_loss", Severity.DOUBTFUL, "flat")
 # SD 0.01; one more seed lies within 4.3027 * 0.01 * sqrt(4 / 3) = 0.0497 of the mean in 95 % of cases
-NOISE = Noise("v1.1", "ensemble", NoiseFloor((0.79, 0.80, 0.81)))
+NOISE = Noise("v1.1", "ensemble", NoiseFloor((0.79, 0.80, 0.81), 0.0001))
 
 
 def make_trial(
