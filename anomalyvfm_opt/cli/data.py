@@ -1,20 +1,13 @@
 """`data`: demo images, and a look at your own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from anomalyvfm_opt.cli.options import JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
-from anomalyvfm_opt.cli.tables import print_table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from anomalyvfm_opt.data.check import CategoryReport, FolderReport
-
-_CHECK_COLUMNS = ("category", "part", "images", "scenes", "lights", "masks", "sizes px", "modes")
+from anomalyvfm_opt.cli.tables import print_grid
 
 app = typer.Typer(no_args_is_help=True, help="Folders of images: MVTec AD 2, MVTec AD, or plain.")
 
@@ -39,14 +32,15 @@ def check(
     """Count the images of every category, name every file that is wrong; exit 2 if a category cannot be used."""
     from anomalyvfm_opt.data.check import check_folder
     from anomalyvfm_opt.errors import EXIT_USAGE
+    from anomalyvfm_opt.report.data_text import check_to_json, describe_check, tabulate_check
 
     report = check_folder(folder)
     if as_json:
-        print_json(_to_json(report))
+        print_json(check_to_json(report))
     else:
-        rows = [row for category in report.categories for row in _describe(category)]
-        print_table(str(report.root), _CHECK_COLUMNS, rows, right=(2, 3, 4, 5))
-    _say_what_was_found(report)
+        print_grid(tabulate_check(report))
+    for line in describe_check(report):
+        say(line)
     if not all(category.is_usable for category in report.categories):
         raise typer.Exit(EXIT_USAGE)
 
@@ -61,6 +55,7 @@ def split(
     """Show how a category's images are divided: to train on, held out, to search on, locked."""
     from anomalyvfm_opt.data.layout import read_category
     from anomalyvfm_opt.data.split import content_hashes, divide, split_hash
+    from anomalyvfm_opt.report.data_text import tabulate_split
 
     parts = divide(read_category(folder, category), lock)
     roles = parts.roles
@@ -69,74 +64,5 @@ def split(
         keys = {role: [record.key for record in records] for role, records in roles.items()}
         print_json({"schema": 1, "category": category, "lock": lock, "hash": split_hash(parts, hashes), **keys})
         return
-    rows = []
-    for role, records in roles.items():
-        for label in ("good", "bad"):
-            chosen = [record for record in records if record.label == label]
-            if chosen:
-                rows.append((role, label, str(len(chosen)), str(len({r.scene_id for r in chosen}))))
-    print_table(f"{category}, lock: {lock}", ("role", "label", "images", "scenes"), rows, right=(2, 3))
+    print_grid(tabulate_split(f"{category}, lock: {lock}", parts))
     say(f"hash {split_hash(parts, hashes)}")
-
-
-def _to_json(report: "FolderReport") -> dict[str, object]:
-    from dataclasses import asdict
-
-    categories = [
-        {**asdict(c), "problems": c.problems, "is_usable": c.is_usable, "usable": c.is_usable}
-        for c in report.categories
-    ]
-    return {
-        "schema": 1,
-        "folder": str(report.root),
-        "categories": categories,
-        "ignored": report.ignored,
-        "warnings": report.warnings,
-    }
-
-
-def _say_what_was_found(report: "FolderReport") -> None:
-    """Say notes first, then warnings; what keeps a category from use comes last, where it is seen."""
-    for name in report.ignored:
-        say(f"note: {report.root / name} is no category: it has no train, validation, test or test_public folder")
-    for category in report.categories:
-        for note in (*_describe_lights(category), *category.information):
-            say(f"note: {note}")
-    for warning in (*report.warnings, *(line for category in report.categories for line in category.warnings)):
-        say(f"warning: {warning}")
-    for problem in (line for category in report.categories for line in category.errors):
-        say(f"problem: {problem}")
-    unusable = [category.name for category in report.categories if not category.is_usable]
-    if unusable:
-        say(f"{len(unusable)} of {len(report.categories)} categories cannot be used: {', '.join(unusable)}")
-
-
-def _describe_lights(category: "CategoryReport") -> "Iterator[str]":
-    """Return one line with the images of each light, if there are several."""
-    from collections import Counter
-
-    lights: Counter[str] = Counter()
-    for part in category.parts:
-        lights.update(part.lights)
-    if len(lights) > 1:
-        counts = ", ".join(f"{light or '(none)'} {count}" for light, count in sorted(lights.items()))
-        yield f"{category.name} has images under several lights: {counts}"
-
-
-def _describe(category: "CategoryReport") -> "Iterator[tuple[str, ...]]":
-    """Return rows of the check table: one a part; what holds for the whole category stands in the last columns."""
-    sizes = ["-"]
-    if category.smallest_px and category.largest_px:
-        ends = (f"{w}x{h}" for w, h in (category.smallest_px, category.largest_px))
-        sizes = [("" if i == 0 else "to ") + size for i, size in enumerate(dict.fromkeys(ends))]
-    modes = [f"{mode} {count}" for mode, count in category.modes.items()]
-    if not category.parts:
-        yield (category.name, "-", "0", "0", "0", "0", "-", "-")
-    for index, part in enumerate(category.parts):
-        name = (category.name, category.layout or "", "", "")[index]
-        place = f"test {part.label}" if part.part == "test" else part.part
-        lights = sum(light != "" for light in part.lights)
-        masks = str(category.masks) if part.label == "bad" else ""
-        size = sizes[index] if index < len(sizes) else ""
-        mode = ", ".join(modes[index:] if index == len(category.parts) - 1 else modes[index : index + 1])
-        yield (name, place, str(part.images), str(part.scenes), str(lights), masks, size, mode)

@@ -1,6 +1,5 @@
 """`db`: the embedded database, and the address of whichever is in use."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -150,35 +149,23 @@ def roles(
     those of --passfile.
     """
     from anomalyvfm_opt.store.engine import check_connection, make_engine
-    from anomalyvfm_opt.store.passwords import find_passwords, set_passwords
-    from anomalyvfm_opt.store.powers import list_powers
-    from anomalyvfm_opt.store.roles import Roles, apply_roles, find_owner, find_roles
-    from anomalyvfm_opt.store.schema import prepare_database
+    from anomalyvfm_opt.store.role_setup import set_up_roles
     from anomalyvfm_opt.store.store import resolve_url
     from anomalyvfm_opt.store.url import shown
 
     url = resolve_url(db)
     engine = make_engine(url)
     check_connection(engine)
-    prepare_database(engine)
-    with engine.connect() as connection:
-        there = find_roles(connection) or [Roles(find_owner(connection))]
     wished = {"owner": owner, "worker": worker, "viewer": viewer}
-    chosen = replace(there[0], **{kind: name for kind, name in wished.items() if name})
-    passwords = find_passwords(passfiles or (), (chosen.worker, chosen.viewer))
-    apply_roles(engine, chosen)
-    set_passwords(engine, passwords)
+    done = set_up_roles(engine, {kind: name for kind, name in wished.items() if name}, passfiles or ())
     for kind, may in _MAY.items():
-        say(f"{getattr(chosen, kind)}: {may}")
-    with engine.connect() as connection:
-        powers = list_powers(connection, [chosen])
-    if powers:
-        named = ", ".join(f"{power.role} can {power.may}" for power in powers)
+        say(f"{getattr(done.roles, kind)}: {may}")
+    if done.powers:
+        named = ", ".join(f"{power.role} can {power.may}" for power in done.powers)
         say(f"Still open, since a superuser alone takes it away: {named}.")
-    unset = [name for name in (chosen.worker, chosen.viewer) if name not in passwords]
-    if not unset:
+    if not done.without_password:
         return
     plain = shown(url).replace("+psycopg2", "", 1)
     say(f"A role without a password cannot log in. To give it one: psql '{plain}', and there:")
-    for name in unset:
+    for name in done.without_password:
         say(f"  \\password {name}")

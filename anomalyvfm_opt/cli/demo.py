@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyvfm_opt.cli.output import say
+from anomalyvfm_opt.cli.tables import print_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from anomalyvfm_opt.report.summary import StudySummary
-    from anomalyvfm_opt.spec.model import Spec
     from anomalyvfm_opt.store.store import Store
 
 _QUICK = "grass"  # the category that is --quick's
@@ -26,29 +26,30 @@ def demo(
 
     It uses the embedded PostgreSQL in the state folder. Run again, it continues, or says that it is finished.
     """
-    from anomalyvfm_opt.cli.results import print_results
+    from anomalyvfm_opt.report.results_text import describe_results
     from anomalyvfm_opt.report.summary import summarise
     from anomalyvfm_opt.spec.load import load_spec
     from anomalyvfm_opt.spec.shipped import find_shipped
     from anomalyvfm_opt.store.home import state_folder
     from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.store.store import open_store
+    from anomalyvfm_opt.study.demo import choose_category, delete_searches, prepare_demo
 
     spec = load_spec(find_shipped("demo.yaml"))
     if quick:
-        spec = _choose_one(spec)
+        spec = choose_category(spec, _QUICK)
     store = open_store(_use_embedded())
     if fresh:
-        _delete_studies(store, spec.name)
+        delete_searches(store, spec.name)
     folder = state_folder() / "demo"
-    _prepare(store, spec, folder)
+    prepare_demo(store, spec, folder, say)
 
     def collect() -> "list[StudySummary]":
         return [summarise(store, r) for r in select_studies(store.engine, [spec.name])]
 
     if not all(summary.state == "finished" for summary in collect()):
         _run_workers(store, spec.name, folder, workers)
-    print_results(collect())
+    print_parts(describe_results(collect()))
     _confirm(store, spec.name, workers)
     say(_DASHBOARD)
     if quick:
@@ -59,16 +60,14 @@ def _confirm(store: "Store", name: str, workers: int) -> None:
     """Race, confirm and judge; what is done already is not done again."""
     from anomalyvfm_opt.cli.judging.trainings import carry_out, take_steps
     from anomalyvfm_opt.cli.judging.verdict import print_verdict
-    from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.verdict.campaign import Campaign
-    from anomalyvfm_opt.verdict.judge_spec import judge_spec
+    from anomalyvfm_opt.verdict.judge_stored import judge_stored
     from anomalyvfm_opt.verdict.next_step import Wishes
-    from anomalyvfm_opt.verdict.read_case import read_cases
 
     campaign = Campaign(store, name, Wishes())
     for _ in take_steps(campaign):
         carry_out(store, campaign, workers)
-    print_verdict(judge_spec(read_cases(store, select_studies(store.engine, [name]))))
+    print_verdict(judge_stored(store, name))
     say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
 
 
@@ -79,34 +78,6 @@ def _use_embedded() -> str:
     cluster = EmbeddedCluster(state_folder())
     cluster.up()
     return cluster.reach()
-
-
-def _choose_one(spec: "Spec") -> "Spec":
-    """Return a spec of its own for one category, whose mean is not over three."""
-    content = spec.content()
-    content["data"]["categories"] = [_QUICK]
-    return type(spec).model_validate({**content, "name": f"{spec.name}_quick"})
-
-
-def _prepare(store: "Store", spec: "Spec", folder: "Path") -> None:
-    from anomalyvfm_opt.data.demo import write_demo
-    from anomalyvfm_opt.errors import UsageError
-    from anomalyvfm_opt.study.creation import create_studies
-
-    write_demo(folder)
-    try:
-        create_studies(store, spec, folder, [], say=say)
-    except UsageError as error:
-        raise UsageError(error.message, "anomalyvfm-opt demo --fresh starts anew") from None
-
-
-def _delete_studies(store: "Store", name: str) -> None:
-    from anomalyvfm_opt.spec.study_name import is_search_of
-    from anomalyvfm_opt.store.studies import delete_study, list_names
-
-    for study in list_names(store.engine):
-        if is_search_of(study, name):  # siblings go with it
-            delete_study(store, study)
 
 
 def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:

@@ -69,19 +69,14 @@ def _halt(
 
 
 def _take_back(store: "Store", record: "StudyRecord", now: bool, by: str) -> str:
-    """Give all running trials back; their workers notice with the next heartbeat, and drop them."""
-    from optuna.trial import TrialState
+    """Take the running trials back, if now; return what is said of them, empty if there are none."""
+    from anomalyvfm_opt.trial.reap import list_running, take_back
 
-    from anomalyvfm_opt.trial.outcome import Outcome
-    from anomalyvfm_opt.trial.reap import give_back
-
-    study = store.study(record.name)
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    running = list_running(store.study(record.name))
     numbers = ", ".join(str(trial.number) for trial in running)
     if not running:
         return ""
     if not now:
         return f"; its running trials ({numbers}) end first"
-    for trial in running:
-        give_back(store.engine, trial, Outcome.PREEMPTED, "taken back by a person", by)
+    take_back(store.engine, running, by)
     return f"; its running trials ({numbers}) are taken back"

@@ -1,7 +1,6 @@
 """`spec`: check, schema, diff."""
 
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,6 @@ from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from anomalyvfm_opt.spec.load import FindProblems
     from anomalyvfm_opt.spec.model import Spec
 
 app = typer.Typer(no_args_is_help=True, help="Spec files: what to search, on what, for how much.")
@@ -24,13 +22,14 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="S
     from functools import partial
 
     from anomalyvfm_opt.model.limits import find_limits_problems
+    from anomalyvfm_opt.spec.load import load_specs
     from anomalyvfm_opt.store.home import locate_outlines
 
     def announce(file: Path, spec: "Spec") -> None:
         references = ", ".join(spec.references) or "no references"
         say(f"{file}: ok: {spec.name}, {spec.search.trials} trials a category with {references}")
 
-    _load_all(files, partial(find_limits_problems, folder=locate_outlines()), announce)
+    load_specs(files, partial(find_limits_problems, folder=locate_outlines()), announce)
 
 
 @app.command()
@@ -65,8 +64,9 @@ def diff(
 ) -> None:
     """Show where two specs differ, defaults filled in; descriptions, which change no number, are left out."""
     from anomalyvfm_opt.spec.difference import find_differences
+    from anomalyvfm_opt.spec.load import load_specs
 
-    old, new = (spec.content() for spec in _load_all((first, second)))
+    old, new = (spec.content() for spec in load_specs((first, second)))
     found = find_differences(old, new)
     if as_json:
         differences = [{"path": one.path, "a": one.old, "b": one.new} for one in found]
@@ -77,29 +77,3 @@ def diff(
         )
     else:
         typer.echo("no difference")
-
-
-def _load_all(
-    files: Sequence[Path],
-    find_problems: "FindProblems | None" = None,
-    on_sound: Callable[[Path, "Spec"], None] = lambda *_: None,
-) -> list["Spec"]:
-    """Load the specs of files; `on_sound` is told of each that has no mistake.
-
-    Raises:
-        SpecError: the mistakes of all files together.
-    """
-    from anomalyvfm_opt.errors import SpecError
-    from anomalyvfm_opt.spec.load import load_spec
-
-    specs, mistakes = [], []
-    for file in files:
-        try:
-            specs.append(load_spec(file, find_problems))
-        except SpecError as error:
-            mistakes.append(str(error))
-        else:
-            on_sound(file, specs[-1])
-    if mistakes:
-        raise SpecError("\n".join(mistakes))
-    return specs

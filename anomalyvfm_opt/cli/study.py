@@ -18,7 +18,7 @@ from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.pausing import pause, resume, stop
 from anomalyvfm_opt.cli.plan import plan
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudiesArgument, StudyArgument
-from anomalyvfm_opt.cli.tables import print_table
+from anomalyvfm_opt.cli.tables import print_grid, print_parts
 from anomalyvfm_opt.cli.transfer import export_one, import_one
 
 app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")
@@ -51,7 +51,7 @@ def create(
 
 def list_all(studies: AnyStudiesArgument = None, db: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List the studies with their state."""
-    from anomalyvfm_opt.report.overview import list_overviews
+    from anomalyvfm_opt.report.overview import list_overviews, tabulate_overviews
     from anomalyvfm_opt.store.selection import select_families
     from anomalyvfm_opt.store.store import open_store
 
@@ -64,18 +64,7 @@ def list_all(studies: AnyStudiesArgument = None, db: DatabaseOption = None, as_j
     if not overviews:
         say("no studies yet; create one: anomalyvfm-opt study create SPEC --data DIR")
         return
-    rows = [
-        (
-            one.record.name,
-            one.state,
-            f"{one.usage.used}/{one.record.budget}",
-            str(one.usage.running),
-            f"{one.best:.4f}" if one.best is not None else "-",
-            f"±{one.noise.floor.least_difference:.4f}" if one.noise else "-",
-        )
-        for one in overviews
-    ]
-    print_table("", ("study", "state", "trials", "running", "best", "noise"), rows, right=(2, 3, 4, 5))
+    print_grid(tabulate_overviews(overviews))
 
 
 def show(studies: StudiesArgument, db: DatabaseOption = None, as_json: JsonOption = False) -> None:
@@ -83,9 +72,9 @@ def show(studies: StudiesArgument, db: DatabaseOption = None, as_json: JsonOptio
 
     A spec's name shows all of its studies.
     """
-    from anomalyvfm_opt.cli.results import print_results, print_study
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.report import proxy
+    from anomalyvfm_opt.report.results_text import describe_results, describe_study
     from anomalyvfm_opt.report.summary import summarise, to_json
     from anomalyvfm_opt.store.selection import select_studies
     from anomalyvfm_opt.store.store import open_store
@@ -100,9 +89,9 @@ def show(studies: StudiesArgument, db: DatabaseOption = None, as_json: JsonOptio
         judged = proxies[0]
         print_json({**to_json(summaries[0]), "proxy": None if judged is None else proxy.to_json(judged)})
         return
-    print_results(summaries)
+    print_parts(describe_results(summaries))
     for summary, found in zip(summaries, proxies, strict=True):
-        print_study(summary, found)
+        print_grid(describe_study(summary, found))
 
 
 def best(

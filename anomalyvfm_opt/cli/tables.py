@@ -4,7 +4,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import typer
+
 from anomalyvfm_opt.cli.output import escape, open_console
+from anomalyvfm_opt.report.grid import Grid, Part
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,6 +44,22 @@ def print_table(
         with console.capture() as captured:
             console.print(table, width=max(console.width, least), no_wrap=True, crop=False)
         print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def print_grid(grid: Grid) -> None:
+    """Print a table that a room made, as by `print_table`."""
+    print_table(grid.title, grid.columns, grid.rows, grid.right)
+
+
+def print_parts(parts: Sequence[Part]) -> None:
+    """Print tables and notes in turn; below a table that something follows stands a blank line."""
+    for number, part in enumerate(parts):
+        if number and isinstance(parts[number - 1], Grid):
+            typer.echo()
+        if isinstance(part, Grid):
+            print_grid(part)
+        else:
+            print_note(part)
 
 
 def print_note(text: str) -> None:

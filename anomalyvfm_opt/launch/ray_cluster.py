@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.launch.base import Exit, Exits, Slot
 from anomalyvfm_opt.launch.places import Needs
 from anomalyvfm_opt.launch.ray_actor import DetachedWorker, HeldWorker
@@ -133,9 +134,10 @@ def detach_workers(
         For each slot where its actor is; None if it waits for room.
 
     Raises:
-        RayError: an actor cannot start at all.
+        EnvironmentMissingError: an actor cannot start at all.
     """
     import ray
+    from ray.exceptions import RayError
 
     options = {"namespace": NAMESPACE, "lifetime": "detached", "max_restarts": -1, **_place(needs)}
     maker = ray.remote(DetachedWorker)
@@ -145,7 +147,12 @@ def detach_workers(
     ]
     answers = [actor.place.remote() for actor in actors]
     placed, _ = ray.wait(answers, num_returns=len(answers), timeout=patience_s)
-    return [ray.get(answer) if answer in placed else None for answer in answers]
+    try:
+        return [ray.get(answer) if answer in placed else None for answer in answers]
+    except RayError as error:
+        raise EnvironmentMissingError(
+            f"the workers cannot start: {describe_loss(error)}", "is anomalyvfm-opt installed on every node?"
+        ) from None
 
 
 def describe_loss(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
@@ -109,6 +110,14 @@ def _silence() -> None:
     import ray._private.worker
 
     ray._private.worker._worker_logs_enabled = False
+
+
+def list_elsewhere(nodes: Sequence[Node]) -> list[str]:
+    """Return the addresses of those nodes that are not on this host."""
+    import ray.util
+
+    here = (ray.util.get_node_ip_address(), "127.0.0.1")
+    return [node.address for node in nodes if node.address not in here]
 
 
 def list_nodes() -> list[Node]:

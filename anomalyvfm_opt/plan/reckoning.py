@@ -72,6 +72,10 @@ class CategoryPlan:
         """Of the search with its start, and of what follows it, on one worker."""
         return self.search_seconds + self.confirm_seconds
 
+    def describe_images(self) -> str:
+        """Return how its images are read, size by size."""
+        return " or ".join(geometry.describe() for geometry in self.geometries)
+
 
 @dataclass(frozen=True)
 class CostPlan:

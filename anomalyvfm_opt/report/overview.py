@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anomalyvfm_opt.report.grid import Grid
 from anomalyvfm_opt.store.budget import Usage, count_usages
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
@@ -59,6 +60,22 @@ def list_overviews(store: Store, records: Sequence[StudyRecord]) -> list[Overvie
         )
 
     return [look_at(record) for record in records if record.study_id in usages and record.study_id in states]
+
+
+def tabulate_overviews(overviews: Sequence[Overview]) -> Grid:
+    """Return a table with a row for each study: its state, its trials, its best value and its noise floor."""
+    rows = [
+        (
+            one.record.name,
+            one.state,
+            f"{one.usage.used}/{one.record.budget}",
+            str(one.usage.running),
+            f"{one.best:.4f}" if one.best is not None else "-",
+            f"±{one.noise.floor.least_difference:.4f}" if one.noise else "-",
+        )
+        for one in overviews
+    ]
+    return Grid("", ("study", "state", "trials", "running", "best", "noise"), rows, right=(2, 3, 4, 5))
 
 
 def name_state(usage: Usage, set_state: StudyState) -> str:

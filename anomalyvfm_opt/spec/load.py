@@ -1,6 +1,6 @@
 """Read a spec file; every mistake is reported at once as `file:line:col: path: message`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,34 @@ def load_spec(path: Path, find_problems: FindProblems | None = None) -> Spec:
         more = [f"{path}: and more"] if len(unique) > _MOST_LINES else []
         raise SpecError("\n".join([*unique[:_MOST_LINES], *more]))
     return spec
+
+
+def load_specs(
+    files: Sequence[Path],
+    find_problems: FindProblems | None = None,
+    on_sound: Callable[[Path, Spec], None] = lambda *_: None,
+) -> list[Spec]:
+    """Read and check several specs.
+
+    Args:
+        files: a spec each.
+        find_problems: as of `load_spec`.
+        on_sound: told of each that has no mistake, at once.
+
+    Raises:
+        SpecError: the mistakes of all files together.
+    """
+    specs, mistakes = [], []
+    for file in files:
+        try:
+            specs.append(load_spec(file, find_problems))
+        except SpecError as error:
+            mistakes.append(str(error))
+        else:
+            on_sound(file, specs[-1])
+    if mistakes:
+        raise SpecError("\n".join(mistakes))
+    return specs
 
 
 def _parse(path: Path) -> Any:

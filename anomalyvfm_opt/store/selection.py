@@ -1,4 +1,4 @@
-"""Which studies a command means."""
+"""Which studies and workers a command means."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.store.studies import StudyRecord, list_studies, load_study
+from anomalyvfm_opt.store.workers import WorkerRow, list_workers
 
 
 def select_studies(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
@@ -49,6 +50,26 @@ def select_left(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
     """Return what is left of these families: a name that fits no study, as after `study delete`, gives none."""
     studies = list_studies(engine)
     return [record for record in studies if not names or any(_is_of_family(record, name) for name in names)]
+
+
+def select_workers(engine: Engine, names: Sequence[str]) -> list[WorkerRow]:
+    """Return workers that live: by name, by the first letters of one name, or all of them by the word `all`.
+
+    Raises:
+        UsageError: a name that fits none, or several.
+    """
+    workers = [worker for worker in list_workers(engine) if not worker.is_silent]
+    if list(names) == ["all"]:
+        return workers
+    chosen = {}
+    for name in names:
+        matching = [w for w in workers if w.name == name] or [w for w in workers if w.name.startswith(name)]
+        if len(matching) != 1:
+            known = ", ".join(w.name for w in matching or workers) or "none"
+            what = "no worker that lives" if not matching else f"{len(matching)} workers"
+            raise UsageError(f"{what}: {name!r}", f"workers: {known}")
+        chosen[matching[0].name] = matching[0]
+    return list(chosen.values())
 
 
 def _is_of_family(record: StudyRecord, name: str) -> bool:

@@ -8,6 +8,8 @@ All of it is one transaction (store/endings.py), and the trial's row is its lock
 reap at once, and one that is stopped in the middle holds up that one trial only.
 """
 
+from collections.abc import Sequence
+
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine
@@ -38,6 +40,23 @@ def reap(study: optuna.Study, engine: Engine, worker: str) -> list[int]:
     dead = map(find_direct(study).get_trial, sorted(orphans))
     found = (Outcome.LOST, "its worker died", worker)
     return [trial.number for trial in dead if give_back(engine, trial, *found, waits=False)]
+
+
+def list_running(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that run."""
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def take_back(engine: Engine, running: Sequence[FrozenTrial], by: str) -> None:
+    """Give running trials back for a person; their workers notice with the next heartbeat, and drop them.
+
+    Args:
+        engine: of the study store.
+        running: the trials.
+        by: what the person called.
+    """
+    for trial in running:
+        give_back(engine, trial, Outcome.PREEMPTED, "taken back by a person", by)
 
 
 def give_back(

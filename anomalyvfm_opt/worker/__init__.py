@@ -1,1 +1,1 @@
-"""A worker's life on a host: what it serves, what it refuses, its device, its cores, its signals."""
+"""Workers on a host: what one serves and refuses, its device, cores and signals; and a fleet, run to its end."""

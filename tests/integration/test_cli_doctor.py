@@ -11,9 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from anomalyvfm_opt.cli.doctor import _list_host_checks, _list_store_checks
 from anomalyvfm_opt.cli.main import app
 from anomalyvfm_opt.doctor.check import run_checks
+from anomalyvfm_opt.doctor.checklist import list_host_checks, list_store_checks
 from anomalyvfm_opt.doctor.database import Database
 from tests.integration.doctor_answer import ALWAYS, OURS, ask
 from tests.integration.program import CATEGORY, Program, write_spec
@@ -172,10 +172,7 @@ def test_a_state_folder_of_another_user(open_folder: Path, mode: int, word: str)
 
 def _answer_as_nobody(home: Path, writer: int) -> None:
     nobody = pwd.getpwnam("nobody")
-    checks = [
-        *_list_host_checks(0.0, worker=False),
-        *_list_store_checks(Database(None), 1),
-    ]  # imports what it needs while it may
+    checks = [*list_host_checks(0.0, worker=False), *list_store_checks(Database(None), 1)]
     os.setgroups([])
     os.setgid(nobody.pw_gid)
     os.setuid(nobody.pw_uid)

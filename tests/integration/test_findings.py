@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 from optuna.trial import TrialState
 
-from anomalyvfm_opt.cli.results import print_results, print_study
+from anomalyvfm_opt.cli.tables import print_grid, print_parts
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
 from anomalyvfm_opt.report.proxy import judge_proxy
+from anomalyvfm_opt.report.results_text import describe_results, describe_study
 from anomalyvfm_opt.report.summary import StudySummary, summarise, tabulate, to_json
 from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.trial.outcome import Outcome
@@ -64,7 +65,7 @@ def test_the_best_trial_leaves_out_unsound_ones_and_says_so(
         {"number": 1, "check": "train_mode", "severity": "broken", "message": BROKEN.message},
         {"number": 1, "check": "flat_loss", "severity": "doubtful", "message": DOUBTFUL.message},
     ]
-    print_study(summary, judge_proxy(bench.store, summary.record))
+    print_grid(describe_study(summary, judge_proxy(bench.store, summary.record)))
     shown = capsys.readouterr().out
     assert f"trial 1 train_mode  broken: {BROKEN.message}" in " ".join(shown.split(" "))
     assert "neither the best trial nor the sampler builds on" in shown
@@ -88,7 +89,7 @@ def test_a_reference_that_is_unsound_is_no_figure_to_compare_with(
     assert summary.best is None
     (row,) = tabulate([summary])
     assert (row.frozen, row.best) == ("unsound", "-")
-    print_results([summary])
+    print_parts(describe_results([summary]))
     assert "unsound" in capsys.readouterr().out
 
 

@@ -13,11 +13,12 @@ from sqlalchemy import text
 from anomalyvfm_opt.bench.backbones import Backbones
 from anomalyvfm_opt.bench.benches import Benches
 from anomalyvfm_opt.bench.workbench import Workbench
-from anomalyvfm_opt.cli.results import print_study
+from anomalyvfm_opt.cli.tables import print_grid
 from anomalyvfm_opt.data.arrays import ArrayStore
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.plan.reckoning import plan_studies
 from anomalyvfm_opt.report.proxy import judge_proxy
+from anomalyvfm_opt.report.results_text import describe_study
 from anomalyvfm_opt.report.summary import summarise, tabulate
 from anomalyvfm_opt.spec.model import Spec, hash_content
 from anomalyvfm_opt.spec.references import reference_parameters
@@ -81,7 +82,7 @@ def test_trials_have_both_sizes_and_the_same_images(program: Program, sized: str
 def test_what_is_shown_names_the_best_size(program: Program, sized: str, capsys: Any) -> None:
     record, store = program.record(sized), program.store
     summary = summarise(store, record)
-    print_study(summary, judge_proxy(store, record))
+    print_grid(describe_study(summary, judge_proxy(store, record)))
     shown = capsys.readouterr().out
     assert summary.best is not None
     parameters = summary.best.parameters

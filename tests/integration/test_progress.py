@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from anomalyvfm_opt.cli.results import print_study
+from anomalyvfm_opt.cli.tables import print_grid
+from anomalyvfm_opt.report.results_text import describe_study
 from anomalyvfm_opt.report.summary import summarise
 from anomalyvfm_opt.report.trial_view import view_trials
 from anomalyvfm_opt.store.workers import WorkerIdentity, list_workers, register_worker
@@ -60,7 +61,7 @@ def test_the_epoch_of_a_running_trial_is_known_wherever_it_is_shown(
         epochs = worker.epochs
         assert worker.at_work == f"tiny/tile 1, epoch 1/{epochs}"
         assert [view.state for view in view_trials(bench.store, bench.record)][1] == f"epoch 1/{epochs}"
-        print_study(summarise(bench.store, bench.record), None)
+        print_grid(describe_study(summarise(bench.store, bench.record), None))
         assert f"epoch 1/{epochs}, running on w1" in capsys.readouterr().out
 
     pulse = Pulse(bench.engine, "w1", TIMES, StopRequest(), die=lambda: None)

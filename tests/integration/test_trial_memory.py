@@ -11,12 +11,13 @@ from optuna.trial import TrialState
 from anomalyvfm_opt.bench.backbones import load_backbone
 from anomalyvfm_opt.bench.trial_run import TrialRun, run_trial
 from anomalyvfm_opt.bench.workbench import Workbench
-from anomalyvfm_opt.cli.results import print_study
+from anomalyvfm_opt.cli.tables import print_grid
 from anomalyvfm_opt.errors import DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector
 from anomalyvfm_opt.model.memory import read_status_mib, release_cached_memory
 from anomalyvfm_opt.report.proxy import judge_proxy
+from anomalyvfm_opt.report.results_text import describe_study
 from anomalyvfm_opt.report.summary import summarise, to_json
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.budget import count_usage
@@ -90,7 +91,7 @@ def test_a_set_that_does_not_fit_is_pruned_and_the_study_goes_on(bench: Bench, c
     assert (failure["number"], failure["outcome"]) == (1, "out_of_memory")
     assert failure["params"]["rank"] == trials[1].params["rank"]
     assert failure["params"]["alpha"] == trials[1].params["alpha_ratio"] * trials[1].params["rank"]
-    print_study(summary, judge_proxy(bench.store, bench.record))
+    print_grid(describe_study(summary, judge_proxy(bench.store, bench.record)))
     line = " ".join(capsys.readouterr().out.split())
     p = trials[1].params
     assert f"{p['adapter']}, rank {p['rank']}, {p['targets']}, adapted blocks {p['adapted_blocks']}: one" in line

@@ -1,20 +1,14 @@
 """`worker list`, `worker drain` and `worker reap`: all workers of a study store, on whatever host."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
-from anomalyvfm_opt.cli.tables import print_table
-
-if TYPE_CHECKING:
-    from anomalyvfm_opt.store.workers import WorkerRow
+from anomalyvfm_opt.cli.tables import print_grid
 
 _FORGET_DAYS = 7
-_WORK = ("study", "trial", "epoch", "epochs")
-_KEYS = ("name", "state", "host", "pid", "device", "version", *_WORK, "drain", "end_reason")
-_TIMES = ("started_at", "heartbeat_at", "ended_at")
 
 
 def list_all(
@@ -23,29 +17,18 @@ def list_all(
     as_json: JsonOption = False,
 ) -> None:
     """List the workers: where they run, what they run, and when they were last heard of."""
+    from anomalyvfm_opt.report.workers_text import tabulate_workers, worker_to_json
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.store.workers import list_workers
 
     workers = list_workers(open_store(db).engine, with_ended=ended)
     if as_json:
-        print_json({"schema": 1, "workers": [_to_json(worker) for worker in workers]})
+        print_json({"schema": 1, "workers": [worker_to_json(worker) for worker in workers]})
         return
     if not workers:
         say("no workers; start one: anomalyvfm-opt worker run")
         return
-    rows = [
-        (
-            worker.name,
-            worker.state,
-            worker.at_work or worker.end_reason or "-",
-            worker.host,
-            worker.device,
-            worker.version,
-            f"{worker.silent_s:.0f} s ago",
-        )
-        for worker in workers
-    ]
-    print_table("", ("worker", "state", "trial", "host", "device", "version", "heard of"), rows, right=(6,))
+    print_grid(tabulate_workers(workers))
 
 
 def drain(
@@ -56,14 +39,14 @@ def drain(
 ) -> None:
     """Ask workers to end: the trial is given back, and another worker takes it up from its last epoch."""
     from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.store.selection import select_workers
     from anomalyvfm_opt.store.store import open_store
-    from anomalyvfm_opt.store.workers import list_workers, request_drain
+    from anomalyvfm_opt.store.workers import request_drain
 
     if finish and cancel:
         raise UsageError("--finish and --cancel contradict each other", "give one of them")
     engine = open_store(db).engine
-    workers = [worker for worker in list_workers(engine) if not worker.is_silent]
-    chosen = [worker.name for worker in _choose(workers, names)]
+    chosen = [worker.name for worker in select_workers(engine, names)]
     request_drain(engine, chosen, "" if cancel else "finish" if finish else "now")
     what = "goes on" if cancel else "ends after its trial" if finish else "gives its trial back and ends"
     for name in chosen:
@@ -88,27 +71,3 @@ def reap_all(db: DatabaseOption = None) -> None:
                 say(f"{record.name} trial {number}: its worker died; given back")
     forgotten = forget_workers(store.engine, _FORGET_DAYS)
     say(f"{found} trials given back, {forgotten} workers forgotten that ended {_FORGET_DAYS} days ago or earlier")
-
-
-def _choose(workers: "list[WorkerRow]", names: list[str]) -> "list[WorkerRow]":
-    from anomalyvfm_opt.errors import UsageError
-
-    if names == ["all"]:
-        return workers
-    chosen = {}
-    for name in names:
-        matching = [w for w in workers if w.name == name] or [w for w in workers if w.name.startswith(name)]
-        if len(matching) != 1:
-            known = ", ".join(w.name for w in matching or workers) or "none"
-            what = "no worker that lives" if not matching else f"{len(matching)} workers"
-            raise UsageError(f"{what}: {name!r}", f"workers: {known}")
-        chosen[matching[0].name] = matching[0]
-    return list(chosen.values())
-
-
-def _to_json(worker: "WorkerRow") -> dict[str, object]:
-    times = {name: getattr(worker, name) for name in _TIMES}
-    return {
-        **{key: getattr(worker, key) for key in _KEYS},
-        **{name: value.isoformat() if value is not None else None for name, value in times.items()},
-    }

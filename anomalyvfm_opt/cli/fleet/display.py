@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,24 +14,9 @@ from rich.text import Text
 from anomalyvfm_opt.cli.output import escape, say
 from anomalyvfm_opt.launch.base import Slot
 from anomalyvfm_opt.launch.supervise import SlotState
+from anomalyvfm_opt.worker.fleet import Display
 
 _UNDER_WAY = re.compile(r" trial \d+, ")  # how far one is, see `describe_underway`: it stays in its slot's row
-
-
-class Display(Protocol):
-    """What shows a fleet of workers, in a terminal or in a log."""
-
-    def show_line(self, slot: Slot, line: str) -> None:
-        """Show a line that a worker wrote."""
-
-    def show_note(self, state: SlotState) -> None:
-        """Show that a slot's worker was started, or ended."""
-
-    def refresh(self, states: Sequence[SlotState]) -> None:
-        """Bring the display up to date; called a few times a second."""
-
-    def close(self) -> None:
-        """End the display; nothing is shown afterwards."""
 
 
 class Lines:

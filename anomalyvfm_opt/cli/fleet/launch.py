@@ -91,8 +91,10 @@ def launch(
     the end stands what was retried, and why.
     """
     from anomalyvfm_opt.cli.fleet.run import run_fleet
-    from anomalyvfm_opt.cli.fleet.slurm import launch_on_slurm, read_request
+    from anomalyvfm_opt.cli.fleet.slurm import launch_on_slurm
     from anomalyvfm_opt.launch.places import Needs
+    from anomalyvfm_opt.launch.slurm import check_host
+    from anomalyvfm_opt.launch.slurm_request import read_request
     from anomalyvfm_opt.store.selection import select_families, select_left
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.worker.slots import lay_out
@@ -101,6 +103,7 @@ def launch(
     request = None
     if engine is EngineName.SLURM:
         request = read_request(count or 1, drain_s, time_limit, partition, gpus_per_worker, sbatch)
+        check_host()
     if engine is not EngineName.RAY:  # whose nodes have folders of their own
         _refuse_missing(data, weights)
     store = open_store(db)

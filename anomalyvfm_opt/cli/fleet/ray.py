@@ -63,42 +63,21 @@ def launch_on_ray(
         UsageError: options that cannot be.
         EnvironmentMissingError: no Ray, no cluster, no token, no room.
     """
-    from anomalyvfm_opt.cli.fleet.run import invent_family, run_fleet
-    from anomalyvfm_opt.errors import UsageError
+    from anomalyvfm_opt.cli.fleet.run import run_fleet
+    from anomalyvfm_opt.launch.places import lay_out_places
     from anomalyvfm_opt.launch.ray_cluster import RayLauncher
     from anomalyvfm_opt.launch.ray_connection import connect
+    from anomalyvfm_opt.worker.fleet import invent_family
 
-    if options.needs.gpus > 1:
-        raise UsageError(
-            f"--gpus-per-worker {options.needs.gpus:g}: a worker uses one GPU", "give 1, or a part of it"
-        )
+    options.needs.check()
     nodes = connect(options.address)
-    _refuse_private_database(context, store, nodes)
-    slots = _lay_out(options, nodes)
+    _refuse_private_database(context, nodes)
+    slots = lay_out_places(nodes, options.needs, options.count, options.is_elastic, _list_environment())
     arguments = _list_arguments(context, store, options.needs)
     say(f"{len(slots)} workers by engine ray, each with {options.needs.describe()}, on {len(nodes)} nodes")
     if options.is_detached:
         return _detach(slots, arguments, invent_family(), options.needs)
     return run_fleet(store, select, slots, arguments, lambda on_line: RayLauncher(on_line, options.needs))
-
-
-def _lay_out(options: RayOptions, nodes: "list[Node]") -> "list[Slot]":
-    from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-    from anomalyvfm_opt.launch.base import Slot
-    from anomalyvfm_opt.launch.places import count_places
-
-    if options.is_elastic and options.count is None:
-        raise UsageError("--elastic without --count", "say how many workers the cluster is to grow for")
-    n_places = count_places(nodes, options.needs)
-    n = options.count or n_places
-    if not options.is_elastic and (n > n_places or n == 0):
-        has = "; ".join(node.describe() for node in nodes)
-        raise EnvironmentMissingError(
-            f"{max(n, 1)} workers with {options.needs.describe()} each do not fit: the cluster has {has}",
-            f"it has room for {n_places}; ask for fewer or for less, or --elastic if the cluster grows by itself",
-        )
-    environment = {_PASSFILE: os.environ[_PASSFILE]} if os.environ.get(_PASSFILE) else {}
-    return [Slot(number, "ray", environment) for number in range(1, n + 1)]
 
 
 def _list_arguments(context: typer.Context, store: "Store", needs: "Needs") -> list[str]:
@@ -119,22 +98,26 @@ def _list_arguments(context: typer.Context, store: "Store", needs: "Needs") -> l
     return arguments
 
 
+def _list_environment() -> dict[str, str]:
+    """Return what a worker sees of our environment: where each node has the password, never the password."""
+    file = os.environ.get(_PASSFILE)
+    return {_PASSFILE: file} if file else {}
+
+
 def _find_source(context: typer.Context, name: str) -> str:
     """Return COMMANDLINE, ENVIRONMENT or DEFAULT: by name, since Typer has a Click of its own."""
     source = context.get_parameter_source(name)
     return source.name if source is not None else ""
 
 
-def _refuse_private_database(context: typer.Context, store: "Store", nodes: "list[Node]") -> None:
+def _refuse_private_database(context: typer.Context, nodes: "list[Node]") -> None:
     """Refuse the embedded database, which is this host's: elsewhere a worker would find none, or another one."""
-    import ray.util
-
     from anomalyvfm_opt.errors import EnvironmentMissingError
+    from anomalyvfm_opt.launch.ray_connection import list_elsewhere
     from anomalyvfm_opt.store.url import URL_VARIABLE, read_variable
 
     is_named = context.params.get("db") is not None or read_variable() is not None
-    here = (ray.util.get_node_ip_address(), "127.0.0.1")
-    elsewhere = [node.address for node in nodes if node.address not in here]
+    elsewhere = list_elsewhere(nodes)
     if elsewhere and not is_named:
         raise EnvironmentMissingError(
             f"the embedded database of this host cannot be reached from {elsewhere[0]}",
@@ -143,18 +126,11 @@ def _refuse_private_database(context: typer.Context, store: "Store", nodes: "lis
 
 
 def _detach(slots: "list[Slot]", arguments: list[str], family: str, needs: "Needs") -> int:
-    from ray.exceptions import RayError
-
-    from anomalyvfm_opt.errors import EXIT_DONE, EnvironmentMissingError
-    from anomalyvfm_opt.launch.ray_cluster import describe_loss, detach_workers
+    from anomalyvfm_opt.errors import EXIT_DONE
+    from anomalyvfm_opt.launch.ray_cluster import detach_workers
     from anomalyvfm_opt.launch.ray_connection import NAMESPACE
 
-    try:
-        places = detach_workers(slots, arguments, family, needs, _PATIENCE_S)
-    except RayError as error:
-        raise EnvironmentMissingError(
-            f"the workers cannot start: {describe_loss(error)}", "is anomalyvfm-opt installed on every node?"
-        ) from None
+    places = detach_workers(slots, arguments, family, needs, _PATIENCE_S)
     for slot, place in zip(slots, places, strict=True):
         say(f"[{slot.number}] {f'placed {place}' if place else 'waits for room in the cluster'}")
     say(f"they are the actors {family}-N in Ray's namespace {NAMESPACE}, and end when nothing is left to do")

@@ -7,7 +7,7 @@ import typer
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyArgument
-from anomalyvfm_opt.cli.tables import print_table
+from anomalyvfm_opt.cli.tables import print_grid
 
 app = typer.Typer(no_args_is_help=True, help="Forecasts of the gain, written down before the lock is opened.")
 
@@ -62,4 +62,4 @@ def list_all(
         say("no forecasts yet; make one: anomalyvfm-opt forecast add STUDY 0.01 --note TEXT")
         return
     for grid in filter(lambda grid: grid.rows, (tabulate_ledger(entries), tabulate_records(entries))):
-        print_table(grid.title, grid.columns, grid.rows, right=grid.right)
+        print_grid(grid)

@@ -1,4 +1,4 @@
-"""What `worker launch --engine ray` passes on to its workers, and how many it lays out; runs without Ray."""
+"""What `worker launch --engine ray` passes on to its workers; runs without Ray."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,12 +8,10 @@ import pytest
 import typer
 from typer.main import get_command
 
-from anomalyvfm_opt.cli.fleet.ray import RayOptions, _lay_out, _list_arguments
+from anomalyvfm_opt.cli.fleet.ray import _list_arguments, _list_environment
 from anomalyvfm_opt.cli.worker import app
-from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.launch.places import Needs, Node
+from anomalyvfm_opt.launch.places import Needs
 
-NODES = [Node("10.0.0.7", 1.0, 4.0), Node("10.0.0.8", 1.0, 4.0)]
 HALF = Needs(0.5, 1.0)
 STORE: Any = SimpleNamespace(url="postgresql+psycopg2://host/studies")
 
@@ -22,10 +20,6 @@ def parse(*typed: str) -> typer.Context:
     command: Any = get_command(app)
     context: typer.Context = command.commands["launch"].make_context("launch", ["--engine", "ray", *typed])
     return context
-
-
-def options(count: int | None, is_elastic: bool = False) -> RayOptions:
-    return RayOptions("auto", HALF, count, False, is_elastic)
 
 
 def test_what_is_typed_is_passed_on() -> None:
@@ -54,24 +48,9 @@ def test_a_worker_that_holds_a_gpu_uses_it(monkeypatch: pytest.MonkeyPatch, gpus
     assert _list_arguments(parse(), STORE, Needs(gpus, 1.0))[-2:] == ["--device", device]
 
 
-def test_without_a_count_the_cluster_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_the_environment_a_path_is_passed_on_and_never_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    monkeypatch.delenv("PGPASSFILE", raising=False)
+    assert _list_environment() == {}
     monkeypatch.setenv("PGPASSFILE", "/on/each/node")
-    slots = _lay_out(options(None), NODES)
-    assert [slot.number for slot in slots] == [1, 2, 3, 4]
-    assert slots[0].environment == {"PGPASSFILE": "/on/each/node"}  # a path, never what is in the file
-
-
-def test_a_cluster_without_room_is_described() -> None:
-    with pytest.raises(EnvironmentMissingError) as caught:
-        _lay_out(options(5), NODES)
-    assert "5 workers with 0.5 GPUs and 1 CPU each do not fit" in caught.value.message
-    assert "10.0.0.7: 1 GPU, 4 CPUs; 10.0.0.8: 1 GPU, 4 CPUs" in caught.value.message
-    assert "room for 4" in caught.value.hint
-    with pytest.raises(EnvironmentMissingError, match="1 workers with"):
-        _lay_out(options(None), [Node("head", 0.0, 8.0)])
-
-
-def test_a_cluster_that_grows_is_believed() -> None:
-    assert len(_lay_out(options(5, is_elastic=True), [])) == 5
-    with pytest.raises(UsageError, match="--elastic without --count"):
-        _lay_out(options(None, is_elastic=True), NODES)
+    assert _list_environment() == {"PGPASSFILE": "/on/each/node"}

@@ -12,16 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.launch.slurm import (
-    Request,
-    cancel,
-    check_host,
-    make_executor,
-    read_extra,
-    read_minutes,
-    read_queue,
-    submit,
-)
+from anomalyvfm_opt.launch.slurm import cancel, check_host, make_executor, read_queue, submit
+from anomalyvfm_opt.launch.slurm_request import Request, read_extra, read_minutes
 
 KEPT = Path(__file__).parents[2] / "fixtures" / "slurm"
 ARGUMENTS = ["--device", "cuda", "--db", "postgresql://engineer@db/vision", "--study", "a b"]

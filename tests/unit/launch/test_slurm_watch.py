@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from anomalyvfm_opt.cli.fleet import slurm
 from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EnvironmentMissingError
+from anomalyvfm_opt.launch import slurm_watch
+from anomalyvfm_opt.launch.slurm_watch import Watch
 
 FOLDER = Path("/nowhere")
 AWAY: dict[str, str] = {"no": "answer"}
@@ -21,6 +22,7 @@ class Made:
         self.looks = looks
         self.codes = codes
         self.cancelled: list[str] = []
+        self.said: list[str] = []
         self.is_heard = True
         self.handlers: dict[int, Callable[[int, None], Any]] = {}
         self.on_look: Callable[[], None] = lambda: None
@@ -42,33 +44,32 @@ class Made:
 
 
 def watch(made: Made, monkeypatch: pytest.MonkeyPatch, outage_s: float = 60.0) -> int:
-    monkeypatch.setattr("anomalyvfm_opt.launch.slurm.read_queue", made.read_queue)
-    monkeypatch.setattr("anomalyvfm_opt.launch.slurm.cancel", made.cancel)
+    monkeypatch.setattr("anomalyvfm_opt.launch.slurm_watch.read_queue", made.read_queue)
+    monkeypatch.setattr("anomalyvfm_opt.launch.slurm_watch.cancel", made.cancel)
     monkeypatch.setattr(signal, "signal", lambda number, handler: made.handlers.update({number: handler}))
-    monkeypatch.setattr(slurm, "_LOOK_S", 0.0)
-    monkeypatch.setattr(slurm, "_FILES_S", 0.05)
-    return slurm._Watch("17", made.read_codes, FOLDER, outage_s).run()
+    monkeypatch.setattr(slurm_watch, "_LOOK_S", 0.0)
+    monkeypatch.setattr(slurm_watch, "_FILES_S", 0.05)
+    return Watch("17", made.read_codes, FOLDER, outage_s, made.said.append).run()
 
 
-def test_states_are_said_when_they_change(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_states_are_said_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
     pending, mixed = {"17_0": "PENDING", "17_1": "PENDING"}, {"17_0": "RUNNING", "17_1": "PENDING"}
-    assert watch(Made([pending, pending, mixed, mixed, {"17_1": "RUNNING"}], [0, 0]), monkeypatch) == 0
-    said = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    made = Made([pending, pending, mixed, mixed, {"17_1": "RUNNING"}], [0, 0])
+    assert watch(made, monkeypatch) == 0
+    said = [line.partition(" ")[2] for line in made.said]
     assert said == ["2 PENDING", "1 PENDING, 1 RUNNING", "2 DONE, 1 RUNNING", "2 DONE"]
 
 
-def test_the_first_bad_exit_is_ours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert watch(Made([], [0, 2, 3]), monkeypatch) == 2
-    assert "1 DONE, 1 EXIT 2, 1 EXIT 3" in capsys.readouterr().err
+def test_the_first_bad_exit_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made([], [0, 2, 3])
+    assert watch(made, monkeypatch) == 2
+    assert made.said[-1].endswith(" 1 DONE, 1 EXIT 2, 1 EXIT 3")
 
 
-def test_jobs_without_a_result_were_killed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert watch(Made([], [0, None]), monkeypatch) == EXIT_TERMINATED
-    assert "1 of 2 jobs left no result: cancelled or killed; see /nowhere" in capsys.readouterr().err
+def test_jobs_without_a_result_were_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made([], [0, None])
+    assert watch(made, monkeypatch) == EXIT_TERMINATED
+    assert made.said[-1] == "1 of 2 jobs left no result: cancelled or killed; see /nowhere"
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,11 @@ def test_what_ends_us_cancels_the_jobs_and_we_wait_for_them(
     assert made.looks == []
 
 
-def test_a_controller_that_is_away_for_a_while_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_controller_that_is_away_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     running = {"17_0": "RUNNING"}
-    assert watch(Made([running, AWAY, AWAY, running, AWAY], [0]), monkeypatch) == 0
-    assert capsys.readouterr().err.count("the jobs go on without it") == 2  # once an outage
+    made = Made([running, AWAY, AWAY, running, AWAY], [0])
+    assert watch(made, monkeypatch) == 0
+    assert sum("the jobs go on without it" in line for line in made.said) == 2  # once an outage
 
 
 def test_one_that_stays_away_is_given_up_and_the_jobs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,11 +102,9 @@ def test_one_that_stays_away_is_given_up_and_the_jobs_are_named(monkeypatch: pyt
         watch(Made([{"17_0": "RUNNING"}, AWAY], [None]), monkeypatch, outage_s=0.0)
 
 
-def test_a_controller_that_is_away_does_not_keep_us(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_controller_that_is_away_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made([AWAY, AWAY, AWAY], [None])
     made.is_heard = False
     made.on_look = lambda: made.cancelled or made.handlers[signal.SIGINT](signal.SIGINT, None)
     assert watch(made, monkeypatch) == EXIT_INTERRUPTED
-    assert "the jobs go on: Slurm did not take scancel 17; repeat it" in capsys.readouterr().err
+    assert "the jobs go on: Slurm did not take scancel 17; repeat it" in made.said

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from anomalyvfm_opt.cli.results import print_results, print_study
+from anomalyvfm_opt.cli.tables import print_grid, print_parts
+from anomalyvfm_opt.report.results_text import describe_results, describe_study
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.planned import Planned
@@ -26,13 +27,13 @@ class Printed:
 
     def study(self, **changes: Any) -> dict[str, str]:
         """What stands beside each head of one study's table."""
-        print_study(make_summary(**changes), None)
+        print_grid(describe_study(make_summary(**changes), None))
         rows = [line.split("  ", 1) for line in self._capsys.readouterr().out.splitlines()]
         return {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
 
     def results(self, *summaries: StudySummary) -> tuple[list[str], str]:
         """The lines of the table, and what is said below it."""
-        print_results(summaries)
+        print_parts(describe_results(summaries))
         table, _, notes = self._capsys.readouterr().out.partition("\n\n")
         return table.splitlines(), " ".join(notes.split())
 

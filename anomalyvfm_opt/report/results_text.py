@@ -1,11 +1,9 @@
-"""The results table, as `demo` and `study show` print it."""
+"""The results of studies, as `demo` and `study show` print them: a row for each, and the particulars of one."""
 
 from collections.abc import Sequence
 
-import typer
-
-from anomalyvfm_opt.cli.tables import print_note, print_table
 from anomalyvfm_opt.model.offline_weights import find_caveat
+from anomalyvfm_opt.report.grid import Grid, Part
 from anomalyvfm_opt.report.outcome_text import describe_outcome
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load
@@ -30,32 +28,36 @@ _COLUMNS = (
 )
 
 
-def print_results(summaries: Sequence[StudySummary]) -> None:
-    """Print one row a study that searches, and under it what the numbers are and are not."""
+def describe_results(summaries: Sequence[StudySummary]) -> list[Part]:
+    """Return a table with a row for each study that searches, and what the numbers are and are not.
+
+    Without such a study there is neither.
+    """
     summaries = [summary for summary in summaries if summary.record.kind == "search"]
     if not summaries:
-        return
+        return []
     rows = [tuple(vars(row).values()) for row in tabulate(summaries)]
-    print_table("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))
-    typer.echo()
-    for sentence in filter(None, map(describe_outcome, summaries)):
-        print_note(sentence)
+    parts: list[Part] = [Grid("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))]
+    parts += filter(None, map(describe_outcome, summaries))
     backbones = [summary.record.spec.backbone for summary in summaries]
     if any(each.weights == "random" for each in backbones):
-        print_note("RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers show that it runs.")
-    for caveat in sorted({find_caveat(each.name, each.weights) for each in backbones} - {""}):
-        print_note(f"OFFLINE WEIGHTS: {caveat}.")
+        parts.append(
+            "RANDOM WEIGHTS: the backbone of these studies learned nothing; the numbers show that it runs."
+        )
+    caveats = sorted({find_caveat(each.name, each.weights) for each in backbones} - {""})
+    parts += [f"OFFLINE WEIGHTS: {caveat}." for caveat in caveats]
     baselines = sorted({name_baseline(summary.record) for summary in summaries})
-    print_note(
+    parts.append(
         "These are single-seed values on search data, the best of several tries: they prove nothing yet."
         f" change = best - {' or '.join(baselines)}, and the best of many is high by luck alone. noise = how far"
         " one more seed of the baseline lies from the mean of its seeds in 95 % of cases: a smaller change is no"
         " finding. Other words: anomalyvfm-opt glossary."
     )
+    return parts
 
 
-def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
-    """Print one study's particulars, and whether its synthetic objective is worth anything."""
+def describe_study(summary: StudySummary, proxy: Proxy | None) -> Grid:
+    """Return one study's particulars, and whether its synthetic objective is worth anything."""
     record, usage, images = summary.record, summary.usage, summary.images
     spec = record.spec
     rows = [
@@ -89,7 +91,7 @@ def print_study(summary: StudySummary, proxy: Proxy | None) -> None:
     if unsound := summary.list_unsound():
         numbers = ", ".join(map(str, unsound))
         rows.append(("unsound", f"trial {numbers}: neither the best trial nor the sampler builds on its value"))
-    print_table("", (record.name, ""), rows)
+    return Grid("", (record.name, ""), rows)
 
 
 def _describe_worker(worker: WorkerRow) -> str:
