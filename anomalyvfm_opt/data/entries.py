@@ -4,6 +4,7 @@ from pathlib import Path
 
 from anomalyvfm_opt.data.images import SUFFIXES
 from anomalyvfm_opt.data.names import to_form
+from anomalyvfm_opt.files import name_kind
 
 _COPIED_BY_A_MAC = "._"  # it writes one such file beside each image that it copies to a foreign disk
 
@@ -63,5 +64,5 @@ def _explain(path: Path) -> str:
     if path.is_dir():
         return "a folder; images lie one level up"
     if not path.is_file():
-        return "not a file"
+        return name_kind(path.stat().st_mode) or "not a file"
     return "not a PNG, JPEG, BMP or TIFF file by its name"
