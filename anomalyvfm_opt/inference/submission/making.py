@@ -168,7 +168,7 @@ def _write_category(
             f" {thresholds.false_positives:.3g} of normal scenes have ({thresholds.scenes} were held out);"
             f" maps are (raw - {scale.zero:.6g}) / {scale.unit:g}"
         )
-        marked = _write_maps(write, detector, images, scale, thresholds.pixel)
+        marked = _write_maps(write, detector, images, scale, thresholds.pixel, say)
     return Written(card=card, thresholds=thresholds, scale=scale, images=len(images), marked=marked)
 
 
@@ -181,7 +181,12 @@ def _set_thresholds(detector: StandaloneDetector, false_positives: float | None)
 
 
 def _write_maps(
-    write: _Write, detector: StandaloneDetector, images: Sequence[PrivateImage], scale: HalfScale, threshold: float
+    write: _Write,
+    detector: StandaloneDetector,
+    images: Sequence[PrivateImage],
+    scale: HalfScale,
+    threshold: float,
+    say: Callable[[str], None],
 ) -> int:
     """Write maps and thresholded maps, and return how many images have a pixel above the threshold."""
     marked = 0
@@ -192,6 +197,8 @@ def _write_maps(
             raise BadDataError(f"no map can be made: {answered.problem}")
         if prediction.image_px != image.size_px:
             raise BadDataError(f"{image.path} was changed while the maps were made", "begin anew")
+        for note in prediction.notes:
+            say(f"warning: {image.path} {note}")
         heat = prediction.map_at_image()
         is_anomalous = heat > threshold
         marked += bool(is_anomalous.any())
