@@ -3,15 +3,16 @@
 _VOWELS = "aeiou"
 
 
-def count(number: int, noun: str) -> str:
+def counted(number: float, noun: str) -> str:
     """Return a number with its noun: `1 image`, `0 images`, `2 studies`.
 
     Args:
-        number: how many, 0 or more.
+        number: how many, 0 or more; parts of one are written as far as they go, such as `0.5 GPUs`.
         noun: in the singular, whose plural is formed by the rule; words may stand before it.
     """
+    shown = f"{number:g}" if isinstance(number, float) else str(number)
     if number == 1:
-        return f"1 {noun}"
+        return f"{shown} {noun}"
     if noun.endswith("y") and noun[-2] not in _VOWELS:
-        return f"{number} {noun[:-1]}ies"
-    return f"{number} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+        return f"{shown} {noun[:-1]}ies"
+    return f"{shown} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"

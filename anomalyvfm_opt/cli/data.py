@@ -8,6 +8,7 @@ import typer
 from anomalyvfm_opt.cli.options import JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.tables import print_table
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,10 @@ def _say_what_was_found(report: "FolderReport") -> None:
         say(f"problem: {problem}")
     unusable = [category.name for category in report.categories if not category.is_usable]
     if unusable:
-        say(f"{len(unusable)} of {len(report.categories)} categories cannot be used: {', '.join(unusable)}")
+        say(
+            f"{len(unusable)} of {counted(len(report.categories), 'category')} cannot be used:"
+            f" {', '.join(unusable)}"
+        )
 
 
 def _describe_lights(category: "CategoryReport") -> "Iterator[str]":

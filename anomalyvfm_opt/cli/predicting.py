@@ -11,7 +11,7 @@ import typer
 from anomalyvfm_opt.cli.model import FolderArgument
 from anomalyvfm_opt.cli.options import BatchOption, DeviceOption, WeightsOption
 from anomalyvfm_opt.cli.output import escape, say
-from anomalyvfm_opt.words import count
+from anomalyvfm_opt.words import counted
 
 _TELL_S = 10.0  # between two lines of progress
 
@@ -64,23 +64,23 @@ def predict(
                 raise UsageError(f"no masks: {detector.thresholds.refused}", "allow more: --false-positives A")
             say(f"no verdicts: {detector.thresholds.refused}; allow more by --false-positives A")
         results = Results(out, wanted, detector.heat_scale)
-        counted, left_out = _Progress(), LeftOut()
+        progress, left_out = _Progress(), LeftOut()
         with results.opened():
             for answered in predict_files(detector, list_files(images, sys.stdin.buffer, out, left_out)):
                 if answered.prediction is None:
                     say(f"skipped: {answered.problem}")
-                    counted.skip(str(answered.listed.path))
+                    progress.skip(str(answered.listed.path))
                     continue
                 for note in answered.prediction.notes:
                     say(f"warning: {answered.prediction.image} {note}")
-                counted.note(answered.prediction.notes)
+                progress.note(answered.prediction.notes)
                 paths = results.write(answered)
                 where = str(out / paths[MAPS]) if out and MAPS in paths else None
                 typer.echo(_show(answered.prediction.to_json() | {"map": where}, as_json))
-                counted.tell()
+                progress.tell()
     for line in left_out.describe():
         say(f"note: {line}")
-    counted.end()
+    progress.end()
 
 
 class _Progress:
@@ -120,9 +120,9 @@ class _Progress:
 
         say(self._describe())
         if self._noted:
-            say(f"{count(self._noted, 'image')} of them with a warning, above")
+            say(f"{counted(self._noted, 'image')} of them with a warning, above")
         if self._skips:
-            listed = count(self._skips + self._done, "image")
+            listed = counted(self._skips + self._done, "image")
             raise UsageError(
                 f"{self._skips} of {listed} could not be read, first {self._skipped[0]}",
                 "the others have their scores" if self._done else "",
@@ -130,7 +130,7 @@ class _Progress:
 
     def _describe(self) -> str:
         seconds = max(time.monotonic() - self._began, 1e-9)
-        return f"{count(self._done, 'image')} in {seconds:.1f} s: {self._done / seconds:.1f} images per second"
+        return f"{counted(self._done, 'image')} in {seconds:.1f} s: {self._done / seconds:.1f} images per second"
 
 
 def _show(answer: dict[str, object], as_json: bool) -> str:

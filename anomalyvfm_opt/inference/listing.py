@@ -10,7 +10,7 @@ from anomalyvfm_opt.data.entries import is_hidden_image
 from anomalyvfm_opt.data.folders import GROUND_TRUTH
 from anomalyvfm_opt.data.images import SUFFIXES
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.words import count
+from anomalyvfm_opt.words import counted
 
 STDIN = "-"
 TABLE = "scores.csv"  # of results, beside which their pictures lie
@@ -47,9 +47,9 @@ class LeftOut:
         """Return a line for each kind of which there are some."""
         lines = []
         if self.masks:
-            lines.append(f"{count(self.masks, 'file')} in folders {GROUND_TRUTH} left out: they are masks")
+            lines.append(f"{counted(self.masks, 'file')} in folders {GROUND_TRUTH} left out: they are masks")
         if self.hidden:
-            lines.append(f"{count(self.hidden, 'file')} left out, whose names begin with a dot")
+            lines.append(f"{counted(self.hidden, 'file')} left out, whose names begin with a dot")
         return lines
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from anomalyvfm_opt.words import counted
+
 _GRAINS = 10_000  # of one GPU or CPU: Ray counts in ten thousandths, so 10 x 0.1 fill one
 
 
@@ -16,7 +18,7 @@ class Node:
 
     def describe(self) -> str:
         """Return `10.0.0.7: 2 GPUs, 16 CPUs`."""
-        return f"{self.address}: {_count(self.gpus, 'GPU')}, {_count(self.cpus, 'CPU')}"
+        return f"{self.address}: {counted(self.gpus, 'GPU')}, {counted(self.cpus, 'CPU')}"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Needs:
 
     def describe(self) -> str:
         """Return `0.5 GPUs and 1 CPU`."""
-        return f"{_count(self.gpus, 'GPU')} and {_count(self.cpus, 'CPU')}"
+        return f"{counted(self.gpus, 'GPU')} and {counted(self.cpus, 'CPU')}"
 
 
 def count_places(nodes: Sequence[Node], needs: Needs) -> int:
@@ -46,7 +48,3 @@ def _count_on(node: Node, needs: Needs) -> int:
     by_gpu = int(node.gpus) * (_GRAINS // gpu) if gpu else None
     by_cpu = round(node.cpus * _GRAINS) // cpu
     return by_cpu if by_gpu is None else min(by_gpu, by_cpu)
-
-
-def _count(amount: float, what: str) -> str:
-    return f"{amount:g} {what}{'' if amount == 1 else 's'}"

@@ -17,6 +17,7 @@ from typing import Any
 
 from anomalyvfm_opt.errors import EXIT_BUG, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.launch.task import WorkerTask
+from anomalyvfm_opt.words import counted
 
 _SETTLE_S = 60  # beside the drain: to write a checkpoint, and since Slurm may be so much off with its notice
 _MOST_REQUEUES = 1000  # the end of the studies ends them, not a count
@@ -81,8 +82,9 @@ class Request:
         least = math.ceil(self.notice_s / 60) + 2
         if self.time_min < least:
             raise UsageError(
-                f"--time: {self.time_min} minutes are too few: workers are told {self.notice_s} s before",
-                f"give at least {least} minutes, better hours",
+                f"--time: {counted(self.time_min, 'minute')} is too short:"
+                f" workers are told {self.notice_s} s before",
+                f"give at least {counted(least, 'minute')}, better hours",
             )
 
     def parameters(self) -> dict[str, Any]:

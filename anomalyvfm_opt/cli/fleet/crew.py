@@ -7,6 +7,7 @@ import typer
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.tables import print_table
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.store.workers import WorkerRow
@@ -87,7 +88,10 @@ def reap_all(db: DatabaseOption = None) -> None:
                 found += 1
                 say(f"{record.name} trial {number}: its worker died; given back")
     forgotten = forget_workers(store.engine, _FORGET_DAYS)
-    say(f"{found} trials given back, {forgotten} workers forgotten that ended {_FORGET_DAYS} days ago or earlier")
+    say(
+        f"{counted(found, 'trial')} given back, {counted(forgotten, 'worker')} forgotten"
+        f" that ended {_FORGET_DAYS} days ago or earlier"
+    )
 
 
 def _choose(workers: "list[WorkerRow]", names: list[str]) -> "list[WorkerRow]":
@@ -100,7 +104,7 @@ def _choose(workers: "list[WorkerRow]", names: list[str]) -> "list[WorkerRow]":
         matching = [w for w in workers if w.name == name] or [w for w in workers if w.name.startswith(name)]
         if len(matching) != 1:
             known = ", ".join(w.name for w in matching or workers) or "none"
-            what = "no worker that lives" if not matching else f"{len(matching)} workers"
+            what = "no worker that lives" if not matching else counted(len(matching), "worker")
             raise UsageError(f"{what}: {name!r}", f"workers: {known}")
         chosen[matching[0].name] = matching[0]
     return list(chosen.values())

@@ -10,6 +10,7 @@ import typer
 
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.files import expand_home
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.launch.base import Slot
@@ -76,7 +77,10 @@ def launch_on_ray(
     _refuse_private_database(context, store, nodes)
     slots = _lay_out(options, nodes)
     arguments = _list_arguments(context, store, options.needs)
-    say(f"{len(slots)} workers by engine ray, each with {options.needs.describe()}, on {len(nodes)} nodes")
+    say(
+        f"{counted(len(slots), 'worker')} by engine ray, each with {options.needs.describe()},"
+        f" on {counted(len(nodes), 'node')}"
+    )
     if options.is_detached:
         return _detach(slots, arguments, invent_family(), options.needs)
     return run_fleet(store, select, slots, arguments, lambda on_line: RayLauncher(on_line, options.needs))
@@ -94,7 +98,8 @@ def _lay_out(options: RayOptions, nodes: "list[Node]") -> "list[Slot]":
     if not options.is_elastic and (n > n_places or n == 0):
         has = "; ".join(node.describe() for node in nodes)
         raise EnvironmentMissingError(
-            f"{max(n, 1)} workers with {options.needs.describe()} each do not fit: the cluster has {has}",
+            f"no room for {counted(max(n, 1), 'worker')} with {options.needs.describe()} each:"
+            f" the cluster has {has}",
             f"it has room for {n_places}; ask for fewer or for less, or --elastic if the cluster grows by itself",
         )
     environment = {_PASSFILE: os.environ[_PASSFILE]} if os.environ.get(_PASSFILE) else {}

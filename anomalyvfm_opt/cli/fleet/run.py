@@ -28,6 +28,7 @@ from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.store.workers import bury_worker
+from anomalyvfm_opt.words import counted
 
 _STUDIES_S = 2.0
 
@@ -143,11 +144,11 @@ def _print_summary(
     heads = ("study", "used", "complete", "pruned", "failed", "running")
     print_table("", heads, rows, right=(1, 2, 3, 4, 5))
     starts, restarts = sum(state.starts for state in states), sum(state.restarts.total for state in states)
-    say(f"{_count(len(states), 'slot')}, {_count(starts, 'worker')} started, {_count(restarts, 'restart')}")
+    say(f"{counted(len(states), 'slot')}, {counted(starts, 'worker')} started, {counted(restarts, 'restart')}")
     for crash in crashes:
         say(f"  {crash}")
     retries = list_retries(store.engine, [record.study_id for record in records], since)
-    say(f"{_count(len(retries), 'trial')} given back" + (":" if retries else ""))
+    say(f"{counted(len(retries), 'trial')} given back" + (":" if retries else ""))
     for retry in retries:
         say(f"  {retry.describe()}")
 
@@ -159,7 +160,3 @@ def _say_stopped(store: Store, records: list[StudyRecord]) -> bool:
     for record, state in stopped:
         say(f"{record.name} is stopped: {state.reason}")
     return any(state.is_by_bugs for _, state in stopped)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -21,6 +21,7 @@ from anomalyvfm_opt.errors import (
     UsageError,
 )
 from anomalyvfm_opt.signals import EXIT_CODES, hear
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.launch.slurm import Request
@@ -107,7 +108,7 @@ def launch_on_slurm(request: "Request", arguments: Sequence[str], is_detached: b
         shutil.rmtree(folder, ignore_errors=True)
         raise
     typer.echo(array.job_id)
-    say(f"submitted {request.count} as Slurm job {array.job_id}; logs in {folder}")
+    say(f"submitted {counted(request.count, 'worker')} as Slurm job {array.job_id}; logs in {folder}")
     if is_detached:
         say(f"see them: anomalyvfm-opt worker list, or squeue --jobs={array.job_id}")
         say(f"end them: anomalyvfm-opt worker drain all, and what does not run yet: scancel {array.job_id}")
@@ -188,7 +189,7 @@ class _Watch:
         if self._stop_code is not None:
             return self._stop_code
         if lost := codes.count(None):
-            say(f"{lost} of {len(codes)} jobs left no result: cancelled or killed; see {self._folder}")
+            say(f"{lost} of {counted(len(codes), 'job')} left no result: cancelled or killed; see {self._folder}")
         return next((code for code in codes if code), EXIT_TERMINATED if lost else EXIT_DONE)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:

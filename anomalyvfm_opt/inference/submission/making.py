@@ -24,6 +24,7 @@ from anomalyvfm_opt.inference.submission.images import PrivateImage
 from anomalyvfm_opt.inference.submission.inspection import inspect_submission
 from anomalyvfm_opt.inference.submission.tiff import pack_map
 from anomalyvfm_opt.inference.thresholds import set_thresholds
+from anomalyvfm_opt.words import counted
 
 _BYTES_A_PIXEL = 3  # two of the map, and one of its compressed copy in the archive
 _SHOWN_FAULTS = 8
@@ -164,8 +165,8 @@ def _write_category(
             raise UsageError(f"the detector in {folder} has no threshold: {thresholds.refused}")
         scale = HalfScale.of(thresholds.pixel, detector.normal.peaks)
         say(
-            f"{category}: {len(images)} images; pixels above {thresholds.pixel:.6g} are marked, which at most"
-            f" {thresholds.false_positives:.3g} of normal scenes have ({thresholds.scenes} were held out);"
+            f"{category}: {counted(len(images), 'image')}; pixels above {thresholds.pixel:.6g} are marked, which"
+            f" at most {thresholds.false_positives:.3g} of normal scenes have ({thresholds.scenes} were held out);"
             f" maps are (raw - {scale.zero:.6g}) / {scale.unit:g}"
         )
         marked = _write_maps(write, detector, images, scale, thresholds.pixel, say)
@@ -216,7 +217,7 @@ def _refuse_faults(faults: Sequence[str]) -> None:
     if faults:
         shown = "; ".join(faults[:_SHOWN_FAULTS])
         raise EnvironmentMissingError(
-            f"{len(faults)} faults in what was just written, so nothing is submitted: {shown}",
+            f"{counted(len(faults), 'fault')} in what was just written, so nothing is submitted: {shown}",
             "did another process change it, or is the disk broken?",
         )
 

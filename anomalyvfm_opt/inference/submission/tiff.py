@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from anomalyvfm_opt.files import open_plain
-from anomalyvfm_opt.words import count
+from anomalyvfm_opt.words import counted
 
 BROKEN = (OSError, SyntaxError, TypeError, ValueError, LookupError, EOFError, OverflowError, struct.error)
 """What Pillow raises on a file that is cut off or damaged."""
@@ -73,7 +73,7 @@ def read_map(path: Path, size_px: tuple[int, int] | None) -> np.ndarray:
                 raise WrongMapError("cannot be read: it is cut off or damaged")
             strips = [start + length for start, length in zip(tags[_STRIPS], tags[_STRIP_BYTES], strict=True)]
             if (behind := size - max(_find_end_of_tags(file, start_of_tags, order), *strips)) > 0:
-                raise WrongMapError(f"has {count(behind, 'byte')} behind its end")
+                raise WrongMapError(f"has {counted(behind, 'byte')} behind its end")
             content = bytearray()
             for start, length in zip(tags[_STRIPS], tags[_STRIP_BYTES], strict=True):
                 file.seek(start)
@@ -94,7 +94,7 @@ def _check_form(tags: Any, size_px: tuple[int, int] | None) -> tuple[int, int]:
         raise WrongMapError("has several pages, wanted is one")
     samples = int(tags.get(_SAMPLES, 1))
     if samples != 1:
-        raise WrongMapError(f"has {samples} channels, wanted is one")
+        raise WrongMapError(f"has {counted(samples, 'channel')}, wanted is one")
     kind = _KINDS.get(tags.get(_FORMAT, (1,))[0], "unknown")
     bits = tags.get(_BITS, (1,))[0]
     if (kind, bits) != ("float", 8 * _VALUE_BYTES):
