@@ -36,6 +36,15 @@ def is_utf8(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
+def name_kind(mode: int) -> str | None:
+    """Return what an entry is that is neither a plain file nor a folder, such as `a socket`; None for those two.
+
+    Args:
+        mode: as `stat` gives it.
+    """
+    return next((kind for is_kind, kind in _KINDS if is_kind(mode)), None)
+
+
 def is_current_folder_gone() -> bool:
     """Return whether the folder that this process runs in was deleted under it."""
     try:
@@ -166,6 +175,5 @@ def _unlink(name: str, descriptor: int) -> None:
 def _check_plain(mode: int, path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    for is_kind, kind in _KINDS:
-        if is_kind(mode):
-            raise NotPlainError(errno.EINVAL, f"it is {kind}, not a plain file", str(path))
+    if kind := name_kind(mode):
+        raise NotPlainError(errno.EINVAL, f"it is {kind}, not a plain file", str(path))

@@ -15,6 +15,7 @@ from anomalyvfm_opt.cli.options import (
 )
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.studies import StudyArgument
+from anomalyvfm_opt.words import counted
 
 app = typer.Typer(no_args_is_help=True, help="Trained detectors: folders that need neither database nor study.")
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a detector.")]
@@ -88,7 +89,7 @@ def export(
     if not done.agreement.is_same_device:
         say(f"the trial ran on {done.choice.record.device}, this is {done.card.device}: scores may differ by 1e-3")
     say(
-        f"{folder}: the scores of {done.agreement.images} images are those of the trial within"
+        f"{folder}: the scores of {counted(done.agreement.images, 'image')} are those of the trial within"
         f" {done.agreement.difference:.1g}"
     )
     if done.card.onnx is not None:
@@ -147,7 +148,7 @@ def check(
             "use the versions of onnxruntime and torch that detector.json names",
         )
     other = "" if found.is_same_device else f"; it was made on {card.device}, threads: {card.threads}"
-    say(f"{folder}: all files are whole, and {found.images} images have their scores on {here}{other}")
+    say(f"{folder}: all files are whole, and {counted(found.images, 'image')} scored as before on {here}{other}")
     say(f"largest relative difference {found.difference:.1g}, and {found.allowed:g} is allowed")
     if graph is not None:
         say(

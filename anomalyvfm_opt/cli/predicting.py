@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from anomalyvfm_opt.cli.model import FolderArgument
 from anomalyvfm_opt.cli.options import BatchOption, DeviceOption, WeightsOption
 from anomalyvfm_opt.cli.output import escape, say
+from anomalyvfm_opt.words import counted
 
 _TELL_S = 10.0  # between two lines of progress
 
@@ -37,11 +39,11 @@ def predict(
     """Score images by a detector's folder; no database is needed.
 
     A line an image: raw score, p_normal (how likely a normal scene scores as high), verdict, file. A file that
-    cannot be read is named and skipped; the exit code is 2 then.
+    cannot be read is named and skipped; the exit code is 2 then. Masks in folders `ground_truth` are left out.
     """
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.inference.file_predictions import predict_files
-    from anomalyvfm_opt.inference.listing import MAPS, MASKS, OVERLAYS, list_files
+    from anomalyvfm_opt.inference.listing import MAPS, MASKS, OVERLAYS, LeftOut, list_files
     from anomalyvfm_opt.inference.results import Results
     from anomalyvfm_opt.inference.standalone import StandaloneDetector
     from anomalyvfm_opt.signals import end_as_interrupted
@@ -62,18 +64,23 @@ def predict(
                 raise UsageError(f"no masks: {detector.thresholds.refused}", "allow more: --false-positives A")
             say(f"no verdicts: {detector.thresholds.refused}; allow more by --false-positives A")
         results = Results(out, wanted, detector.heat_scale)
-        counted = _Progress()
+        progress, left_out = _Progress(), LeftOut()
         with results.opened():
-            for answered in predict_files(detector, list_files(images, sys.stdin.buffer, out)):
+            for answered in predict_files(detector, list_files(images, sys.stdin.buffer, out, left_out)):
                 if answered.prediction is None:
                     say(f"skipped: {answered.problem}")
-                    counted.skip(str(answered.listed.path))
+                    progress.skip(str(answered.listed.path))
                     continue
+                for note in answered.prediction.notes:
+                    say(f"warning: {answered.prediction.image} {note}")
+                progress.note(answered.prediction.notes)
                 paths = results.write(answered)
                 where = str(out / paths[MAPS]) if out and MAPS in paths else None
                 typer.echo(_show(answered.prediction.to_json() | {"map": where}, as_json))
-                counted.tell()
-    counted.end()
+                progress.tell()
+    for line in left_out.describe():
+        say(f"note: {line}")
+    progress.end()
 
 
 class _Progress:
@@ -84,11 +91,16 @@ class _Progress:
         self._done = 0
         self._skipped: list[str] = []
         self._skips = 0
+        self._noted = 0
 
     def skip(self, name: str) -> None:
         """Count one that could not be read."""
         self._skips += 1
         self._skipped = self._skipped or [name]
+
+    def note(self, notes: Sequence[str]) -> None:
+        """Count one of which something odd was said, if anything was."""
+        self._noted += bool(notes)
 
     def tell(self) -> None:
         """Count one that was read."""
@@ -107,15 +119,18 @@ class _Progress:
         from anomalyvfm_opt.errors import UsageError
 
         say(self._describe())
+        if self._noted:
+            say(f"{counted(self._noted, 'image')} of them with a warning, above")
         if self._skips:
+            listed = counted(self._skips + self._done, "image")
             raise UsageError(
-                f"{self._skips} of {self._skips + self._done} images could not be read, first {self._skipped[0]}",
-                "the others have their scores",
+                f"{self._skips} of {listed} could not be read, first {self._skipped[0]}",
+                "the others have their scores" if self._done else "",
             )
 
     def _describe(self) -> str:
         seconds = max(time.monotonic() - self._began, 1e-9)
-        return f"{self._done} images in {seconds:.1f} s: {self._done / seconds:.1f} images per second"
+        return f"{counted(self._done, 'image')} in {seconds:.1f} s: {self._done / seconds:.1f} images per second"
 
 
 def _show(answer: dict[str, object], as_json: bool) -> str:

@@ -9,6 +9,7 @@ import typer
 from anomalyvfm_opt.cli.options import JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.tables import print_table
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.spec.model import Spec
@@ -27,7 +28,7 @@ def check(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="S
 
     def announce(file: Path, spec: "Spec") -> None:
         references = ", ".join(spec.references) or "no references"
-        say(f"{file}: ok: {spec.name}, {spec.search.trials} trials a category with {references}")
+        say(f"{file}: ok: {spec.name}, {counted(spec.search.trials, 'trial')} a category with {references}")
 
     load_specs(files, partial(find_limits_problems, folder=locate_outlines()), announce)
 

@@ -18,6 +18,7 @@ from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.studies import spell
 from anomalyvfm_opt.cli.tables import print_table
 from anomalyvfm_opt.signals import end_as_interrupted
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.delivery.deliver import Order
@@ -116,8 +117,9 @@ def submit(
         tools = Tools(weights=weights, device=device, batch=batch, false_positives=false_positives)
         written = make_submission(part, out, images, folders, tools, say)
     for category, one in written.items():
-        say(f"{category}: {one.marked} of {one.images} images have a marked pixel")
-    say(f"{out} and {name_archive(out)}: {sum(one.images for one in written.values())} maps, none with a fault")
+        say(f"{category}: {one.marked} of {counted(one.images, 'image')} with a marked pixel")
+    maps = sum(one.images for one in written.values())
+    say(f"{out} and {name_archive(out)}: {counted(maps, 'map')}, none with a fault")
     if as_json:
         print_json(_to_json(out, written))
 
@@ -163,7 +165,7 @@ def check(
     if not found.has_archive:
         say(f"note: there is no archive {root.absolute().name}.tar.gz beside it, which is what the server takes")
     if found.faults:
-        say(f"{root}: {len(found.faults)} faults")
+        say(f"{root}: {counted(len(found.faults), 'fault')}")
         raise typer.Exit(EXIT_USAGE)
     sizes = "not compared with the images'; give --data" if data is None else "those of the images"
     say(f"{root}: no fault; sizes are {sizes}")

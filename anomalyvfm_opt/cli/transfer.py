@@ -9,6 +9,7 @@ import typer
 from anomalyvfm_opt.cli.options import DatabaseOption
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.studies import StudyArgument
+from anomalyvfm_opt.words import counted
 
 
 def export_one(
@@ -48,7 +49,7 @@ def export_one(
     target = output or f"{record.spec.name}-{record.category}.study.json.gz"
     check_target(target, may_replace=force)
     header = export_study(store.engine, record.name, partial(write_file, target))
-    say(f"exported {record.name} to {'stdout' if target == STDOUT else target}: {header.trials} trials")
+    say(f"exported {record.name} to {'stdout' if target == STDOUT else target}: {counted(header.trials, 'trial')}")
     if header.requeued:
         say(
             f"running or sealed trials: {header.requeued}; such a trial travels as waiting, with its parameters"
@@ -76,5 +77,5 @@ def import_one(
         say(f"{name} is there already, unchanged")
         return
     ran = f", {header.requeued} of which ran or were sealed when it was exported" if header.requeued else ""
-    say(f"imported {name}: {header.trials} trials{ran}")
+    say(f"imported {name}: {counted(header.trials, 'trial')}{ran}")
     say(f"next: anomalyvfm-opt worker run {name} --data DIR   (the images do not travel)")

@@ -23,6 +23,7 @@ from anomalyvfm_opt.cli.options import (
 )
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyOption
+from anomalyvfm_opt.words import counted
 
 app = typer.Typer(no_args_is_help=True, help="Workers pull trials from the study store and run them.")
 
@@ -83,7 +84,7 @@ def run_worker(
     is_placed = name is not None  # by an engine, which goes on itself
     on, name = choose_device(device), name or invent_name()
     options = WorkerOptions(data, weights, arrays, max_trials, keep_running, on, times, name, bool(names))
-    say(f"worker {options.name} on {options.device}, {n_threads} thread{'s' if n_threads > 1 else ''}")
+    say(f"worker {options.name} on {options.device}, {counted(n_threads, 'thread')}")
     stop = StopRequest()
     heed_signals(stop)
     line = ProgressLine(is_in_place=sys.stderr.isatty())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from anomalyvfm_opt.data.images import SUFFIXES
 from anomalyvfm_opt.data.names import to_form
+from anomalyvfm_opt.files import name_kind
 
 _COPIED_BY_A_MAC = "._"  # it writes one such file beside each image that it copies to a foreign disk
 
@@ -46,15 +47,13 @@ def get_stem(path: Path) -> str:
     return to_form(path.stem)
 
 
+def is_hidden_image(name: str) -> bool:
+    """Return whether a name is of an image and begins with a dot, unless it is what a Mac writes beside one."""
+    return name.startswith(".") and name.lower().endswith(SUFFIXES) and not name.startswith(_COPIED_BY_A_MAC)
+
+
 def _list_hidden(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    hidden = (path for path in folder.iterdir() if path.name.startswith("."))
-    return sorted(
-        path
-        for path in hidden
-        if path.name.lower().endswith(SUFFIXES) and not path.name.startswith(_COPIED_BY_A_MAC)
-    )
+    return sorted(path for path in folder.iterdir() if is_hidden_image(path.name)) if folder.is_dir() else []
 
 
 def _explain(path: Path) -> str:
@@ -63,5 +62,5 @@ def _explain(path: Path) -> str:
     if path.is_dir():
         return "a folder; images lie one level up"
     if not path.is_file():
-        return "not a file"
+        return name_kind(path.stat().st_mode) or "not a file"
     return "not a PNG, JPEG, BMP or TIFF file by its name"

@@ -3,9 +3,7 @@
 import contextlib
 import hashlib
 import logging
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
@@ -16,16 +14,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from anomalyvfm_opt.data.complaints import listening
-from anomalyvfm_opt.data.metadata import find_damage, leave_out_metadata
+from anomalyvfm_opt.data.damage import BROKEN, find_damage
+from anomalyvfm_opt.data.metadata import leave_out_metadata
 from anomalyvfm_opt.errors import BadDataError
-from anomalyvfm_opt.files import open_plain
+from anomalyvfm_opt.files import NotPlainError, open_plain
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Of image and mask files, in any letter case."""
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # by content; Pillow would also start programs to read an EPS file
-_BROKEN = (OSError, SyntaxError, TypeError, ValueError, EOFError, struct.error, zlib.error)
-"""What Pillow's decoders raise on files that are cut off or damaged."""
 _AGAIN = "copy it again, or save it as 8-bit PNG"
 _EIGHT_BITS = "save it with 8 bits a channel, or as grey of 16 bits"
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -47,17 +44,15 @@ class Form:
     Args:
         size_px: (width, height), turned as the EXIF orientation says.
         mode: channels, in Pillow's words: `L` is grey, `RGB` colour, `I;16` grey of 16 bits.
-        pages: of which the first is read; above 1 in some TIFF files.
         peak: the largest value of grey of 16 bits; None in other modes.
         colour: that all pixels have, red, green and blue, after decoding; None if there are several.
         has_transparency: whether some of its pixels could be transparent.
         sha256: of the decoded pixels, hexadecimal: the same for the same image in another file.
-        notes: what was left out to read it.
+        notes: what was left out to read it, and what else is odd about the file.
     """
 
     size_px: tuple[int, int]
     mode: str
-    pages: int
     peak: int | None
     colour: tuple[int, int, int] | None
     has_transparency: bool
@@ -65,16 +60,20 @@ class Form:
     notes: tuple[str, ...] = ()
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, notes: list[str] | None = None) -> Image.Image:
     """Return an image as 8-bit RGB, turned as its EXIF orientation says.
 
     Grey is repeated in the three channels; 16 bits become 8 by the fixed factor 1/257, never by an image's own
     extremes; what is transparent becomes black; of several pages the first is read.
 
+    Args:
+        path: of the file.
+        notes: takes what is odd about the file, such as further pages; None for nobody who wants to know.
+
     Raises:
         BadDataError: the file cannot be read or decoded, or not without loss.
     """
-    with _opened(path) as image:
+    with _opened(path, notes=notes) as image:
         return _to_rgb(_turn(image), str(path))
 
 
@@ -90,7 +89,7 @@ def convert_image(image: Image.Image, name: str) -> Image.Image:
     """
     try:
         return _to_rgb(_turn(image), name)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise BadDataError(f"cannot decode {name}: {error}", _AGAIN) from None
 
 
@@ -120,7 +119,6 @@ def read_form(path: Path) -> Form:
     notes: list[str] = []
     with _opened(path, notes=notes) as image:
         mode, has_transparency = image.mode, image.has_transparency_data
-        pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a telephone's extra views
         peak = int(np.asarray(image).max()) if mode in _SIXTEEN_BITS else None
         rgb = _to_rgb(_turn(image), str(path))
     extrema: Any = rgb.getextrema()
@@ -128,7 +126,6 @@ def read_form(path: Path) -> Form:
     return Form(
         size_px=rgb.size,
         mode=mode,
-        pages=pages,
         peak=peak,
         colour=tuple(least for least, _ in extrema) if is_constant else None,
         has_transparency=has_transparency,
@@ -154,7 +151,7 @@ def _opened(path: Path, is_decoded: bool = True, notes: list[str] | None = None)
     """Open and decode: Pillow opens lazily, so that a file that is cut off fails only when it is loaded."""
     try:
         # by file and not by name: what Pillow maps into memory by name, it scrambles where a TIFF file is turned
-        with open_plain(path) as file, _identify(file, path, is_decoded, notes) as image:
+        with open_plain(path) as file, _identify(file, path, is_decoded, [] if notes is None else notes) as image:
             yield image
     except UnidentifiedImageError:
         raise BadDataError(
@@ -163,11 +160,16 @@ def _opened(path: Path, is_decoded: bool = True, notes: list[str] | None = None)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise BadDataError(f"{path} has more than {limit} million pixels", "cut it into smaller images") from None
-    except _BROKEN as error:
+    except IsADirectoryError:
+        raise BadDataError(f"{path} is a folder, not an image", "name the images in it") from None
+    except NotPlainError as error:
+        raise BadDataError(f"cannot read {path}: {error.strerror}", "save what it gives as a file") from None
+    except BROKEN as error:
         if _is_broken_link(path):
             raise BadDataError(f"{path} is a broken link to {path.readlink()}", "copy the file itself") from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise BadDataError(f"cannot read {path}: {reason}", _AGAIN) from None
+        hint = "" if isinstance(error, FileNotFoundError | PermissionError) else _AGAIN
+        raise BadDataError(f"cannot read {path}: {reason}", hint) from None
 
 
 def _is_broken_link(path: Path) -> bool:
@@ -177,26 +179,25 @@ def _is_broken_link(path: Path) -> bool:
         return False  # such as a name that is too long
 
 
-def _identify(file: BufferedReader, path: Path, is_decoded: bool, notes: list[str] | None) -> Image.Image:
+def _identify(file: BufferedReader, path: Path, is_decoded: bool, notes: list[str]) -> Image.Image:
     """Open and decode a file, without its metadata where that is what Pillow cannot read; `notes` then say so."""
     if not file.peek(1):
         raise BadDataError(f"{path} is an empty file", "copy it again")
     try:
-        return _decode(file, path, is_decoded)
-    except _BROKEN as error:
+        return _decode(file, path, is_decoded, notes)
+    except BROKEN as error:
         bare = leave_out_metadata(file)
         if bare is None:
             raise
         try:
-            image = _decode(bare, path, is_decoded)
-        except _BROKEN:
+            image = _decode(bare, path, is_decoded, notes)
+        except BROKEN:
             raise error from None  # it says what is wrong with the file itself
-        if notes is not None:
-            notes.append("its metadata (texts, profiles) cannot be read and is left out")
+        notes.append("has metadata (texts, profiles) that cannot be read and is left out")
         return image
 
 
-def _decode(file: BinaryIO, path: Path, is_decoded: bool) -> Image.Image:
+def _decode(file: BinaryIO, path: Path, is_decoded: bool, notes: list[str]) -> Image.Image:
     image = Image.open(file, formats=_FORMATS)
     loss = _find_loss(image)
     if loss:
@@ -204,9 +205,12 @@ def _decode(file: BinaryIO, path: Path, is_decoded: bool) -> Image.Image:
     if is_decoded:
         with listening() as complaints:
             image.load()
-        damage = complaints[0] if complaints else find_damage(file) if image.format == "PNG" else None
+        damage = complaints[0] if complaints else find_damage(image, file, notes)
         if damage:
             raise BadDataError(f"{path} is damaged: {damage}", _AGAIN)
+        pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a telephone's extra views
+        if pages > 1:
+            notes.append(f"has {pages} pages, of which the first is read")
     return image
 
 
@@ -218,7 +222,7 @@ def _turn(image: Image.Image) -> Image.Image:
 def _read_orientation(image: Image.Image) -> int:
     try:
         orientation: int = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
-    except _BROKEN:
+    except BROKEN:
         return _UPRIGHT
     return orientation
 

@@ -44,10 +44,8 @@ def inspect(record: ImageRecord) -> Inspection:
 
 def _find_oddities(path: Path, form: Form) -> Iterator[str]:
     """Yield a line for each thing that is odd about an image that can be read."""
-    if form.pages > 1:
-        yield f"{path} has {form.pages} pages, of which the first is read"
     for note in form.notes:
-        yield f"{path}: {note}"
+        yield f"{path} {note}"
     if form.colour is not None:
         why = ", which is how what is transparent is read" if form.has_transparency else ""
         yield f"{path} is {form.colour} (red, green, blue) everywhere{why}: there is nothing to see in it"

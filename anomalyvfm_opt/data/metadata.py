@@ -17,7 +17,7 @@ _EXIF, _ADOBE = 0xE1, 0xEE  # segments of a JPEG file: the orientation, and how 
 _APPLICATIONS, _COMMENT, _SCAN = range(0xE0, 0xF0), 0xFE, 0xDA
 
 
-def find_damage(file: BinaryIO) -> str | None:
+def find_wrong_checksum(file: BinaryIO) -> str | None:
     """Find a chunk of a PNG file's pixels whose checksum does not fit, which Pillow does not compare.
 
     Args:

@@ -10,6 +10,7 @@ from pathlib import Path
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.errors import BadDataError, UsageError
 from anomalyvfm_opt.files import open_plain
+from anomalyvfm_opt.words import counted
 
 LEAST_SCENES = 20  # per label, to divide them in two
 _LEAST_HELD_OUT = 8
@@ -127,7 +128,7 @@ def _halve(images: CategoryImages) -> tuple[_Records, _Records]:
     counts = {label: count_scenes(images.test, label) for label in (GOOD, BAD)}
     if min(counts.values()) < LEAST_SCENES:
         raise BadDataError(
-            f"{images.name} has {counts[GOOD]} good and {counts[BAD]} bad scenes;"
+            f"{images.name} has {counts[GOOD]} good and {counted(counts[BAD], 'bad scene')};"
             f" lock: half needs at least {LEAST_SCENES} of each",
             "use lock: all",
         )

@@ -17,6 +17,7 @@ from anomalyvfm_opt.inference.graph_proof import GraphProof, prove_graph
 from anomalyvfm_opt.inference.guide import write_guide
 from anomalyvfm_opt.inference.selftest import measure_difference, read_frames
 from anomalyvfm_opt.inference.standalone import StandaloneDetector
+from anomalyvfm_opt.words import counted
 
 _AUROC_CLOSE = 5e-5  # equal in four digits: among a million pairs of images some are as good as ties
 
@@ -40,7 +41,7 @@ def add_graph(
         UsageError: the network cannot be written as a graph.
         EnvironmentMissingError: ONNX Runtime gives other scores, or the disk refuses.
     """
-    say(f"writing {GRAPH} and scoring {len(exam.keys)} images by it")
+    say(f"writing {GRAPH} and scoring {counted(len(exam.keys), 'image')} by it")
     with StandaloneDetector(folder, weights=weights, device="cpu") as detector:
         with detector.traced() as graph:
             content = pack_graph(graph, card.backbone.name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
 from anomalyvfm_opt.doctor.database import Database
 from anomalyvfm_opt.store.engine import engine_options
+from anomalyvfm_opt.words import counted
 
 _NEARLY_FULL = 0.8
 
@@ -58,16 +59,15 @@ def judge_connections(workers: int, limit: Limit) -> CheckResult:
     """
     each = count_connections_per_process()
     needed = (workers + 1) * each
-    noun = "worker" if workers == 1 else "workers"
     detail = (
-        f"{workers} {noun} and a dashboard need up to {needed} ({each} each);"
+        f"{counted(workers, 'worker')} and a dashboard need up to {needed} ({each} each);"
         f" {limit.name} ({limit.size}) leaves {limit.free}"
     )
     fitting = max(limit.free // each - 1, 0)
     size = limit.taken + math.ceil(needed / _NEARLY_FULL)  # so that it is not `nearly all` at once
     fix = limit.fix.replace("SIZE", str(size))
     if needed > limit.free:
-        return fail(detail, f"{fix}; or run at most {fitting} workers" if fitting else fix)
+        return fail(detail, f"{fix}; or run at most {counted(fitting, 'worker')}" if fitting else fix)
     if needed > _NEARLY_FULL * limit.free:
-        return warn(f"{detail}: nearly all", f"run at most {fitting} workers, or {fix}")
+        return warn(f"{detail}: nearly all", f"run at most {counted(fitting, 'worker')}, or {fix}")
     return ok(detail)

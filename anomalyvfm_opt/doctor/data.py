@@ -9,6 +9,7 @@ from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, skip
 from anomalyvfm_opt.doctor.subject import Subject
 from anomalyvfm_opt.errors import AnomalyVFMOptError
 from anomalyvfm_opt.files import expand_home
+from anomalyvfm_opt.words import counted
 
 _SHOWN = 8
 
@@ -32,7 +33,7 @@ def _look_at_folder(folder: Path, needed: set[str]) -> CheckResult:
     known = list_categories(folder)
     if missing := sorted(name for name in needed if find_name(name, known) is None):
         return fail(
-            f"{folder} lacks {', '.join(missing)} ({len(missing)} of {len(needed)} categories)",
+            f"{folder} lacks {', '.join(missing)} ({len(missing)} of {counted(len(needed), 'category')})",
             f"name the folder that holds them by --data; there are {', '.join(known[:_SHOWN])}",
         )
     counts: dict[str, int] = {}
@@ -50,6 +51,6 @@ def _look_at_folder(folder: Path, needed: set[str]) -> CheckResult:
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:
-    listed = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:_SHOWN])
+    listed = ", ".join(f"{name} {images}" for name, images in list(counts.items())[:_SHOWN])
     more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-    return f"{sum(counts.values())} images in {len(counts)} categories ({listed}{more})"
+    return f"{counted(sum(counts.values()), 'image')} in {counted(len(counts), 'category')} ({listed}{more})"

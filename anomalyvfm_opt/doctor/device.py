@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
+from anomalyvfm_opt.words import counted
 from anomalyvfm_opt.worker.cores import count_cores
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def look_at_device(name: str) -> CheckResult:
     if name != "auto":
         return ok("cpu, as asked for")
     return warn(
-        f"no GPU: a worker takes the CPU ({torch.get_num_threads()} threads)",
+        f"no GPU: a worker takes the CPU ({counted(torch.get_num_threads(), 'thread')})",
         "on a host with a GPU see `torch` above and nvidia-smi; else give --device cpu to say that you want that",
     )
 
@@ -126,7 +127,7 @@ def judge_threads(threads: int, cores: float, libraries: str) -> CheckResult:
         cores: that this process may use.
         libraries: other pools of threads, to be shown.
     """
-    detail = f"torch uses {threads} threads on {cores:g} cores; {libraries}"
+    detail = f"torch uses {counted(threads, 'thread')} on {counted(cores, 'core')}; {libraries}"
     if threads > max(cores, 1):
         return warn(f"{detail}: too many", f"worker run --threads {max(int(cores), 1)}")
     return ok(f"{detail}; workers of a host that start together share them")

@@ -13,6 +13,7 @@ from anomalyvfm_opt.errors import AnomalyVFMOptError
 from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE, locate_artifacts
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.words import counted
 
 _LIBRARIES = ("torch", "timm", "peft")
 _LEFT_ALONE = "give them workers of that version, or restore a backup; --study S looks at one of them"
@@ -166,4 +167,4 @@ def _fail(problems: dict[str, AnomalyVFMOptError]) -> CheckResult:
 
 
 def _count(records: list[StudyRecord]) -> str:
-    return f"{len(records)} {'study' if len(records) == 1 else 'studies'}"
+    return counted(len(records), "study")

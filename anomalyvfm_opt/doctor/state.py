@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok, warn
 from anomalyvfm_opt.store.home import ARTIFACTS_VARIABLE, HOME_VARIABLE, locate_artifacts, locate_state_folder
+from anomalyvfm_opt.words import counted
 
 _ELSEWHERE = f"set {HOME_VARIABLE} to a folder that you can write to"
 _LARGER = f"free space there, lower --cache-gib, or set {HOME_VARIABLE} to a folder on a larger disk"
@@ -71,7 +72,8 @@ def look_at_disk(cache_bytes: int, *, is_for_worker: bool = False) -> CheckResul
         return fail(f"{detail}; {reason}", f"set {ARTIFACTS_VARIABLE} to a folder with room that you can write to")
     if inodes.f_files and inodes.f_favail < _FEW_INODES:
         return warn(
-            f"{detail}; only {inodes.f_favail} more files fit (inodes)", f"delete files there, or {_LARGER}"
+            f"{detail}; room for {counted(inodes.f_favail, 'more file')} (inodes)",
+            f"delete files there, or {_LARGER}",
         )
     if kind in _IN_MEMORY:
         return warn(f"{detail}: it lies in memory and is gone after a restart", _ELSEWHERE + " on a disk")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from anomalyvfm_opt.doctor.check import CheckResult, fail, ok
 from anomalyvfm_opt.doctor.database import Database
 from anomalyvfm_opt.spec.load import load_spec
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.spec.model import Spec
@@ -73,7 +74,8 @@ def look_at_spec(subject: Subject, file: Path) -> CheckResult:
     subject.workloads.append(Workload(spec, listed, folder=file.parent))
     backbone = f"{spec.backbone.name}, weights {spec.backbone.weights}"
     return ok(
-        f"{file}: {spec.name}, {len(listed) or 'all'} categories, {spec.search.trials} trials each; {backbone}"
+        f"{file}: {spec.name}, {counted(len(listed), 'category') if listed else 'all categories'},"
+        f" {counted(spec.search.trials, 'trial')} each; {backbone}"
     )
 
 

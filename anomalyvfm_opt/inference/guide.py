@@ -5,6 +5,7 @@ from typing import Any
 
 from anomalyvfm_opt import __version__
 from anomalyvfm_opt.inference.card import Card, GraphCard
+from anomalyvfm_opt.words import counted
 
 _TEXT = """# A detector of visual anomalies
 
@@ -182,7 +183,7 @@ def _describe_verdict(provenance: Mapping[str, Any]) -> str:
         "the gain is not known"
         if gain["estimate"] is None
         else f"image AUROC {gain['estimate']:+.4f} ({found['confidence']:.0%} interval"
-        f" {gain['low']:+.4f} to {gain['high']:+.4f}; {found['seeds']} seeds)"
+        f" {gain['low']:+.4f} to {gain['high']:+.4f}; {counted(found['seeds'], 'seed')})"
     )
     return (
         f" Verdict of confirmation round {found['round']}: {found['verdict']}. {found['finalist']}{about}, against"

@@ -23,6 +23,7 @@ class Prediction:
         grid: rows and columns of the map of a whole frame.
         pixel_threshold: above it a pixel of a map is anomalous; None where there is no threshold.
         geometry: of the frame.
+        notes: what is odd about its file, such as further pages: what a sentence says behind its name.
     """
 
     image: str
@@ -35,6 +36,7 @@ class Prediction:
     grid: tuple[int, int]
     pixel_threshold: float | None
     geometry: Geometry
+    notes: tuple[str, ...] = ()
 
     def map_in_frame(self) -> np.ndarray:
         """Return the map at the size that the image has in its frame: float32 (h, w), bilinear."""

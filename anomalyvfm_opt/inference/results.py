@@ -14,13 +14,15 @@ import numpy as np
 from anomalyvfm_opt.data.images import read_image
 from anomalyvfm_opt.durable import write_whole, written_whole
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.files import is_real_folder
 from anomalyvfm_opt.inference.file_predictions import Answered
 from anomalyvfm_opt.inference.folder import explained_write
-from anomalyvfm_opt.inference.listing import MAPS, MASKS, OVERLAYS, TABLE
+from anomalyvfm_opt.inference.listing import MAPS, MASKS, OVERLAYS, PICTURES, TABLE
 from anomalyvfm_opt.inference.pictures import HeatScale, pack_picture, paint_overlay
 from anomalyvfm_opt.inference.prediction import Prediction
 
 _COLUMNS = ("image", "score", "p_normal", "is_anomalous", "map", "overlay", "mask")
+_LONGEST_STEM = 200  # bytes, of the 255 that a name may have
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Results:
     folder: Path | None
     wanted: frozenset[str]
     scale: HeatScale
-    _taken: set[Path] = field(default_factory=set)
+    _taken: dict[Path, int] = field(default_factory=dict)
     _table: BinaryIO | None = None
 
     @contextmanager
@@ -44,7 +46,7 @@ class Results:
         """Make the folder, and give the table its name when the `with` ends without an error.
 
         Raises:
-            UsageError: there are results in the folder.
+            UsageError: there are results in the folder, or pictures that a call left which did not end.
             EnvironmentMissingError: the disk refuses, or is full.
         """
         if self.folder is None:
@@ -52,10 +54,7 @@ class Results:
             return
         if os.path.lexists(self.folder) and not self.folder.is_dir():
             raise UsageError(f"{self.folder} is no folder", "give another one: --out FOLDER")
-        with explained_write(self.folder):
-            is_taken = (self.folder / TABLE).exists()
-        if is_taken:
-            raise UsageError(f"{self.folder / TABLE} is there already", "give another folder: --out FOLDER")
+        _refuse_results(self.folder)
         with ExitStack() as stack:
             with explained_write(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,12 +108,14 @@ class Results:
 
     def _choose_stem(self, name: Path) -> Path:
         """Return a name without suffix that no other image of this run has."""
-        stem = name.with_suffix("")
-        chosen, count = stem, 1
+        stem = _shorten(name.with_suffix(""))
+        number = self._taken.get(stem, 0)  # how often it was asked for
+        chosen = stem if number == 0 else stem.with_name(f"{stem.name}-{number + 1}")
         while chosen in self._taken:
-            count += 1
-            chosen = stem.with_name(f"{stem.name}-{count}")
-        self._taken.add(chosen)
+            number += 1
+            chosen = stem.with_name(f"{stem.name}-{number + 1}")
+        self._taken[chosen] = 1
+        self._taken[stem] = number + 1
         return chosen
 
     def _write_row(self, row: tuple[str, ...]) -> None:
@@ -123,3 +124,29 @@ class Results:
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(row)
         self._table.write(line.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _refuse_results(folder: Path) -> None:
+    with explained_write(folder):
+        is_taken = os.path.lexists(folder / TABLE)
+        pictures = [path for kind in PICTURES if _holds_something(path := folder / kind)]
+    if is_taken:
+        raise UsageError(f"{folder / TABLE} is there already", "give another folder: --out FOLDER")
+    if pictures:
+        raise UsageError(
+            f"{pictures[0]} is there already, without {TABLE}: a call that did not end has left it",
+            "remove it, or give another folder: --out FOLDER",
+        )
+
+
+def _holds_something(path: Path) -> bool:
+    """Return whether a path is anything but nothing or an empty folder."""
+    return os.path.lexists(path) and not (is_real_folder(path) and not any(path.iterdir()))
+
+
+def _shorten(stem: Path) -> Path:
+    """Return a path whose last part leaves room for a number, a suffix and a temporary file's name."""
+    name = os.fsencode(stem.name)
+    if len(name) <= _LONGEST_STEM:
+        return stem
+    return stem.with_name(name[:_LONGEST_STEM].decode("utf-8", "ignore"))

@@ -27,12 +27,14 @@ class Framed:
         pixels: of the frame, uint8 (h, w, 3).
         image_px: height and width of the image.
         content_px: that it takes in the frame.
+        notes: what is odd about its file, such as further pages.
     """
 
     name: str
     pixels: np.ndarray
     image_px: tuple[int, int]
     content_px: tuple[int, int]
+    notes: tuple[str, ...] = ()
 
 
 def frame_source(source: Source, number: int, geometry: Geometry) -> Framed:
@@ -47,12 +49,13 @@ def frame_source(source: Source, number: int, geometry: Geometry) -> Framed:
         BadDataError: it cannot be decoded, or not without loss, or is too thin.
         UsageError: it is none of the kinds above.
     """
-    name, image = _open(source, number)
+    notes: list[str] = []
+    name, image = _open(source, number, notes)
     image_px = image.height, image.width
     content_px = fit_content(geometry, image_px, name)
     pixels = np.empty((*geometry.frame_px, 3), np.uint8)
     place_image(image, geometry, pixels)
-    return Framed(name=name, pixels=pixels, image_px=image_px, content_px=content_px)
+    return Framed(name=name, pixels=pixels, image_px=image_px, content_px=content_px, notes=tuple(notes))
 
 
 def join_frames(framed: Sequence[Framed], geometry: Geometry) -> Frames:
@@ -61,10 +64,10 @@ def join_frames(framed: Sequence[Framed], geometry: Geometry) -> Frames:
     return Frames(np.stack([one.pixels for one in framed]), content_px, geometry)
 
 
-def _open(source: Source, number: int) -> tuple[str, Image.Image]:
-    """Return the name of an image, and the image as 8-bit RGB."""
+def _open(source: Source, number: int, notes: list[str]) -> tuple[str, Image.Image]:
+    """Return the name of an image, and the image as 8-bit RGB; `notes` take what is odd about its file."""
     if isinstance(source, str | Path):
-        return str(source), read_image(_to_path(source))
+        return str(source), read_image(_to_path(source), notes)
     name = f"image {number}"
     if isinstance(source, Image.Image):
         if 0 in source.size:

@@ -179,6 +179,7 @@ class StandaloneDetector:
             grid=(cells.maps.shape[1], cells.maps.shape[2]),
             pixel_threshold=thresholds.pixel,
             geometry=frames.geometry,
+            notes=framed.notes,
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.launch.base import Slot
+from anomalyvfm_opt.words import counted
 
 _GRAINS = 10_000  # of one GPU or CPU: Ray counts in ten thousandths, so 10 x 0.1 fill one
 
@@ -19,7 +20,7 @@ class Node:
 
     def describe(self) -> str:
         """Return `10.0.0.7: 2 GPUs, 16 CPUs`."""
-        return f"{self.address}: {_count(self.gpus, 'GPU')}, {_count(self.cpus, 'CPU')}"
+        return f"{self.address}: {counted(self.gpus, 'GPU')}, {counted(self.cpus, 'CPU')}"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Needs:
 
     def describe(self) -> str:
         """Return `0.5 GPUs and 1 CPU`."""
-        return f"{_count(self.gpus, 'GPU')} and {_count(self.cpus, 'CPU')}"
+        return f"{counted(self.gpus, 'GPU')} and {counted(self.cpus, 'CPU')}"
 
     def check(self) -> None:
         """Refuse what no worker can use.
@@ -71,7 +72,7 @@ def lay_out_places(
     if not is_elastic and (n > n_places or n == 0):
         has = "; ".join(node.describe() for node in nodes)
         raise EnvironmentMissingError(
-            f"{max(n, 1)} workers with {needs.describe()} each do not fit: the cluster has {has}",
+            f"no room for {counted(max(n, 1), 'worker')} with {needs.describe()} each: the cluster has {has}",
             f"it has room for {n_places}; ask for fewer or for less, or --elastic if the cluster grows by itself",
         )
     return [Slot(number, "ray", environment) for number in range(1, n + 1)]
@@ -87,7 +88,3 @@ def _count_on(node: Node, needs: Needs) -> int:
     by_gpu = int(node.gpus) * (_GRAINS // gpu) if gpu else None
     by_cpu = round(node.cpus * _GRAINS) // cpu
     return by_cpu if by_gpu is None else min(by_gpu, by_cpu)
-
-
-def _count(amount: float, what: str) -> str:
-    return f"{amount:g} {what}{'' if amount == 1 else 's'}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.words import counted
 
 DEFAULT_TIME = "4:00:00"
 _SETTLE_S = 60  # beside the drain: to write a checkpoint, and since Slurm may be so much off with its notice
@@ -52,8 +53,9 @@ class Request:
         least = math.ceil(self.notice_s / 60) + 2
         if self.time_min < least:
             raise UsageError(
-                f"--time: {self.time_min} minutes are too few: workers are told {self.notice_s} s before",
-                f"give at least {least} minutes, better hours",
+                f"--time: {counted(self.time_min, 'minute')} is too short:"
+                f" workers are told {self.notice_s} s before",
+                f"give at least {counted(least, 'minute')}, better hours",
             )
 
     def parameters(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from types import FrameType
 from anomalyvfm_opt.errors import EXIT_DONE, EXIT_TERMINATED, EnvironmentMissingError
 from anomalyvfm_opt.launch.slurm import cancel, read_queue
 from anomalyvfm_opt.signals import EXIT_CODES, hear
+from anomalyvfm_opt.words import counted
 
 _LOOK_S = 2.0
 _FILES_S = 60.0  # a result may be seen this late on a network file system
@@ -101,7 +102,8 @@ class Watch:
         if self._stop_code is not None:
             return self._stop_code
         if lost := codes.count(None):
-            self._say(f"{lost} of {len(codes)} jobs left no result: cancelled or killed; see {self._folder}")
+            jobs = counted(len(codes), "job")
+            self._say(f"{lost} of {jobs} left no result: cancelled or killed; see {self._folder}")
         return next((code for code in codes if code), EXIT_TERMINATED if lost else EXIT_DONE)
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:

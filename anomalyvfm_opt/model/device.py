@@ -6,6 +6,7 @@ import platform
 import torch
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.words import counted
 
 
 def choose_device(name: str) -> torch.device:
@@ -25,7 +26,7 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"--device {name!r} is not supported", "give auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EnvironmentMissingError(
-            f"--device {name}: this process sees {torch.cuda.device_count()} GPUs",
+            f"--device {name}: this process sees {counted(torch.cuda.device_count(), 'GPU')}",
             "check the driver and CUDA_VISIBLE_DEVICES, or use --device cpu",
         )
     return _repeatable(device) if device.type == "cuda" else device

@@ -8,6 +8,7 @@ from anomalyvfm_opt.data.check import CategoryReport, FolderReport
 from anomalyvfm_opt.data.records import BAD, GOOD
 from anomalyvfm_opt.data.split import Split, count_scenes
 from anomalyvfm_opt.report.grid import Grid
+from anomalyvfm_opt.words import counted
 
 _CHECK_COLUMNS = ("category", "part", "images", "scenes", "lights", "masks", "sizes px", "modes")
 
@@ -46,7 +47,10 @@ def describe_check(report: FolderReport) -> Iterator[str]:
         yield f"problem: {problem}"
     unusable = [category.name for category in report.categories if not category.is_usable]
     if unusable:
-        yield f"{len(unusable)} of {len(report.categories)} categories cannot be used: {', '.join(unusable)}"
+        yield (
+            f"{len(unusable)} of {counted(len(report.categories), 'category')} cannot be used:"
+            f" {', '.join(unusable)}"
+        )
 
 
 def _describe_lights(category: CategoryReport) -> Iterator[str]:

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from anomalyvfm_opt.report.guard import Application, StartResponse
 from anomalyvfm_opt.store.direct import DirectStorage, reading_at_most
 from anomalyvfm_opt.store.optuna_private import put_cache_before, read_study_key
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.store.optuna_private import ListedStudy
@@ -85,7 +86,9 @@ class PagedStorage:
             if page is not None and read_study_key(study) == page.study_id:
                 end, trials = page.after + self._size, self._direct.get_n_trials(page.study_id)
                 if trials > end:
-                    study.user_attrs[_SHOWN] = f"{end} of {trials} trials; the others follow by themselves"
+                    study.user_attrs[_SHOWN] = (
+                        f"{end} of {counted(trials, 'trial')}; the others follow by themselves"
+                    )
         return studies
 
     def __getattr__(self, name: str) -> Any:

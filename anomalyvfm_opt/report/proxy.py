@@ -11,6 +11,7 @@ from anomalyvfm_opt.spec.references import FROZEN
 from anomalyvfm_opt.store.objectives import StoredObjectives, list_objectives
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.words import counted
 
 _NO_RHO = RankCorrelation(rho=None, low=None, high=None, n=0)
 
@@ -147,13 +148,13 @@ def describe_proxy(proxy: Proxy) -> list[tuple[str, str]]:
     found, pick = proxy.objectives, proxy.pick
     if found.rho is None or pick is None:
         why = "one of the two is the same for all" if found.n > 1 else "to compare takes two at least"
-        return [("proxy", f"{_count_trials(found.n)} with a synthetic and a labelled objective; {why}")]
+        return [("proxy", f"{counted(found.n, 'trained trial')} with a synthetic and a labelled objective; {why}")]
     blind = "" if pick.picked_blind == pick.picked else f" ({pick.picked_blind:.4f} by the scorer that it picks)"
     return [
         (
             "proxy",
-            f"Spearman {_show(found)} over {_count_trials(found.n)} between the synthetic and the labelled"
-            f" objective: {_judge(found)}",
+            f"Spearman {_show(found)} over {counted(found.n, 'trained trial')} between the synthetic"
+            f" and the labelled objective: {_judge(found)}",
         ),
         (
             "proxy's pick",
@@ -179,10 +180,6 @@ def _show(found: RankCorrelation) -> str:
         return "-"
     interval = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
     return f"{found.rho:.2f}{interval}"
-
-
-def _count_trials(n: int) -> str:
-    return f"{n} trained trial{'' if n == 1 else 's'}"
 
 
 def to_json(proxy: Proxy) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.workers import WorkerRow
 from anomalyvfm_opt.trial.outcome import Outcome
 from anomalyvfm_opt.verdict.replicates import name_baseline
+from anomalyvfm_opt.words import counted
 
 _COLUMNS = (
     "category",
@@ -62,7 +63,7 @@ def describe_study(summary: StudySummary, proxy: Proxy | None) -> Grid:
     spec = record.spec
     rows = [
         ("state", summary.state + (f": {summary.set_state.reason}" if summary.set_state.reason else "")),
-        ("budget", f"{usage.used} of {record.budget} trials used"),
+        ("budget", f"{usage.used} of {counted(record.budget, 'trial')} used"),
         (
             "trials",
             f"{usage.complete} complete, {usage.pruned} pruned, {usage.failed} failed,"
@@ -121,8 +122,9 @@ def _describe_noise(summary: StudySummary) -> list[tuple[str, str]]:
     rows = [
         (
             "noise floor",
-            f"{noise.reference} under {len(floor.values)} seeds by {noise.scorer}: {values}; SD {floor.sd:.4f};"
-            f" a trial counts from {floor.least_difference:.4f} away from their mean {floor.mean:.4f}",
+            f"{noise.reference} under {counted(len(floor.values), 'seed')} by {noise.scorer}: {values};"
+            f" SD {floor.sd:.4f}; a trial counts from {floor.least_difference:.4f} away"
+            f" from their mean {floor.mean:.4f}",
         )
     ]
     if summary.could_see is not None:

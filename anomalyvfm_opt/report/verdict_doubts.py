@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from anomalyvfm_opt.model.offline_weights import find_caveat
 from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST
 from anomalyvfm_opt.verdict.judge import CategoryVerdict
+from anomalyvfm_opt.words import counted
 
 
 def list_doubts(categories: Sequence[CategoryVerdict]) -> list[str]:
@@ -43,7 +44,7 @@ def _list_doubts(one: CategoryVerdict) -> Iterator[str]:
         if failed:
             how = ", ".join(sorted({str(run.outcome) for run in failed}))
             planned = len(failed) + len(evidence.arms[name].values)
-            yield f"{len(failed)} of {planned} seeds of the {name} failed ({how})"
+            yield f"{len(failed)} of {counted(planned, 'seed')} of the {name} failed ({how})"
     devices = {str(run.record.device) for arm in evidence.arms.values() for run in arm.runs.done}
     if len(devices) > 1:
         yield f"the arms ran on several kinds of device: {', '.join(sorted(devices))}"

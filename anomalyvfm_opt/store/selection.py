@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.store.studies import StudyRecord, list_studies, load_study
 from anomalyvfm_opt.store.workers import WorkerRow, list_workers
+from anomalyvfm_opt.words import counted
 
 
 def select_studies(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
@@ -66,7 +67,7 @@ def select_workers(engine: Engine, names: Sequence[str]) -> list[WorkerRow]:
         matching = [w for w in workers if w.name == name] or [w for w in workers if w.name.startswith(name)]
         if len(matching) != 1:
             known = ", ".join(w.name for w in matching or workers) or "none"
-            what = "no worker that lives" if not matching else f"{len(matching)} workers"
+            what = "no worker that lives" if not matching else counted(len(matching), "worker")
             raise UsageError(f"{what}: {name!r}", f"workers: {known}")
         chosen[matching[0].name] = matching[0]
     return list(chosen.values())

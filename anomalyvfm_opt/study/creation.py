@@ -37,6 +37,7 @@ from anomalyvfm_opt.study.preparation import choose_categories, divide_categorie
 from anomalyvfm_opt.trial.space import fix_parameters, list_distributions
 from anomalyvfm_opt.verdict.resolution import resolve_studies
 from anomalyvfm_opt.verdict.write_plans import plan_references
+from anomalyvfm_opt.words import counted
 
 
 def create_studies(
@@ -139,13 +140,13 @@ def _list_references(spec: Spec, category: str) -> dict[str, dict[str, Any] | No
 def _announce(new: NewStudy, split: Split, is_new: bool, say: Callable[[str], None]) -> None:
     state = "created" if is_new else "is there already, unchanged"
     say(
-        f"{new.name} {state}: {new.spec.search.trials} trials;"
-        f" {len(split.fit)} normal images to train on, {len(split.held_out)} held out,"
+        f"{new.name} {state}: {counted(new.spec.search.trials, 'trial')};"
+        f" {counted(len(split.fit), 'normal image')} to train on, {len(split.held_out)} held out,"
         f" {len(split.search)} to search on, {len(split.locked)} locked"
     )
     if is_new and new.spec.verdict.noise_seeds:
         replicates = StudyName(new.spec.name, new.category, "replicates")
-        say(f"{replicates}: {new.spec.verdict.noise_seeds} more seeds of the baseline: the noise floor")
+        say(f"{replicates}: {counted(new.spec.verdict.noise_seeds, 'more seed')} of the baseline: the noise floor")
     if copies := _count_copies(new.images):
         say(
             f"warning: {new.category} has copies of its own images ({copies}), which count twice, or are trained"

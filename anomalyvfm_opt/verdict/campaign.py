@@ -12,6 +12,7 @@ from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import read_state
 from anomalyvfm_opt.verdict.confirm import advance
 from anomalyvfm_opt.verdict.next_step import Stage, Wishes
+from anomalyvfm_opt.words import counted
 
 _DOING: dict[str, Kind] = {"replicating": "replicates", "confirming": "confirm"}
 
@@ -54,7 +55,8 @@ class Campaign:
             stage = advance(self._store, study, self._wishes[study.name])
             if stage.name == "searching":
                 raise EnvironmentMissingError(
-                    f"the search of {study.name} is not over: {stage.open} of {study.budget} trials to go",
+                    f"the search of {study.name} is not over:"
+                    f" {stage.open} of {counted(study.budget, 'trial')} to go",
                     f"let workers finish it, or end it as it is: anomalyvfm-opt study stop {study.name}",
                 )
             if stage.round:
@@ -109,7 +111,7 @@ class Campaign:
                 "on search data" if stage.name == "replicating" else f"round {stage.round}, on the locked images"
             )
             yield (
-                f"{sibling}: {stage.open} training{'' if stage.open == 1 else 's'} to do ({what}):"
+                f"{sibling}: {counted(stage.open, 'training')} to do ({what}):"
                 f" anomalyvfm-opt worker run {self._name}"
             )
         else:

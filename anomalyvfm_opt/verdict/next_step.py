@@ -25,6 +25,7 @@ from anomalyvfm_opt.verdict.replicates import (
 )
 from anomalyvfm_opt.verdict.runs import Run
 from anomalyvfm_opt.verdict.smoothing import Observed, Smoother, smooth
+from anomalyvfm_opt.words import counted
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,8 @@ def _refuse_late(state: ConfirmationState, wishes: Wishes) -> None:
     is_other = wishes.finalist is not None and name_entrant(wishes.finalist) != finalist
     if is_other or wishes.seeds not in (None, plan.seeds):
         raise UsageError(
-            f"the confirmation of {state.study.name} was planned with {shorten(finalist)} and {plan.seeds} seeds,"
+            f"the confirmation of {state.study.name} was planned with {shorten(finalist)}"
+            f" and {counted(plan.seeds, 'seed')},"
             " and is not changed any more",
             "a further one is counted as another look at the locked images: --again",
         )

@@ -28,6 +28,7 @@ from anomalyvfm_opt.verdict.evidence import (
 from anomalyvfm_opt.verdict.read_confirmation import list_rounds
 from anomalyvfm_opt.verdict.read_trials import list_observed, list_runs, list_sibling_runs
 from anomalyvfm_opt.verdict.runs import Arm, group_arms
+from anomalyvfm_opt.words import counted
 
 
 def read_cases(store: Store, studies: Sequence[StudyRecord], number: int | None = None) -> list[Case]:
@@ -51,7 +52,8 @@ def read_cases(store: Store, studies: Sequence[StudyRecord], number: int | None 
             missing.append(error.message)
     if missing:
         raise NotConfirmedError(
-            f"{len(missing)} of {len(studies)} categories of {name} are not confirmed: " + "; ".join(missing),
+            f"{len(missing)} of {counted(len(studies), 'category')} of {name} not confirmed: "
+            + "; ".join(missing),
             f"anomalyvfm-opt confirm {name}",
         )
     if len(studies) < expected:
@@ -108,7 +110,9 @@ def _read_evidence(store: Store, study: StudyRecord, number: int | None) -> Evid
     runs = [run for run in list_runs(store, sibling) if run.planned.round == stored.round]
     still_open = sum(run.is_open for run in runs)
     if still_open:
-        raise NotConfirmedError(f"{still_open} of {len(runs)} trainings of {sibling.name} are not done yet", hint)
+        raise NotConfirmedError(
+            f"{still_open} of {counted(len(runs), 'training')} of {sibling.name} not done yet", hint
+        )
     images = _list_locked(store.engine, sibling.study_id)
     scores = read_all_scores(store.engine, sibling.study_id)
     arms = group_arms(runs)

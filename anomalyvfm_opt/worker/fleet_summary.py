@@ -10,6 +10,7 @@ from anomalyvfm_opt.store.retries import list_retries
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
+from anomalyvfm_opt.words import counted
 
 _HEADS = ("study", "used", "complete", "pruned", "failed", "running")
 
@@ -37,11 +38,11 @@ def summarise_fleet(
     ]
     yield Grid("", _HEADS, rows, right=(1, 2, 3, 4, 5))
     starts, restarts = sum(state.starts for state in states), sum(state.restarts.total for state in states)
-    yield f"{_count(len(states), 'slot')}, {_count(starts, 'worker')} started, {_count(restarts, 'restart')}"
+    yield f"{counted(len(states), 'slot')}, {counted(starts, 'worker')} started, {counted(restarts, 'restart')}"
     for crash in crashes:
         yield f"  {crash}"
     retries = list_retries(store.engine, [record.study_id for record in records], since)
-    yield f"{_count(len(retries), 'trial')} given back" + (":" if retries else "")
+    yield f"{counted(len(retries), 'trial')} given back" + (":" if retries else "")
     for retry in retries:
         yield f"  {retry.describe()}"
 
@@ -50,7 +51,3 @@ def list_stopped(store: Store, records: Sequence[StudyRecord]) -> list[tuple[Stu
     """Return the studies that were stopped, by a person or for bugs, with their states."""
     states = [(record, read_state(store.engine, record.study_id)) for record in records]
     return [(record, state) for record, state in states if state.name == "stopped"]
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

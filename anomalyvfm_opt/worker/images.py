@@ -10,6 +10,7 @@ from anomalyvfm_opt.data.split import Split, content_hashes, mask_hashes
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError
 from anomalyvfm_opt.store.division import StoredImage
 from anomalyvfm_opt.store.studies import StudyRecord
+from anomalyvfm_opt.words import counted
 
 
 def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path) -> Split:
@@ -28,15 +29,16 @@ def find_images(record: StudyRecord, stored: dict[str, StoredImage], root: Path)
     missing = sorted(needed.keys() - found.keys())
     if missing:
         raise EnvironmentMissingError(
-            f"{root} lacks {len(missing)} of the {len(needed)} images of {record.name}, first {missing[0]}",
+            f"{root} lacks {len(missing)} of the {counted(len(needed), 'image')} of {record.name},"
+            f" first {missing[0]}",
             "point --data at the folder that the study was created with, or at a copy",
         )
     hashes = content_hashes([found[key] for key in needed])
     changed = sorted(key for key, image in needed.items() if hashes[key] != image.sha256)
     if changed:
         raise BadDataError(
-            f"{len(changed)} images of {record.name} in {root} are not those of the study, first {changed[0]};"
-            " this worker does not join",
+            f"images of {record.name} in {root} are not those of the study: {len(changed)} of"
+            f" {counted(len(needed), 'image')}, first {changed[0]}; this worker does not join",
             "restore them, or create a study under another name",
         )
     if record.masks_sha256 is not None:
@@ -68,7 +70,7 @@ def _check_masks(
         mask = found[changed[0]].mask
         first = f"{changed[0]}, whose mask is {mask}" if mask is not None else f"{changed[0]}, which has none now"
         raise BadDataError(
-            f"the masks of {len(changed)} images of {record.name} in {root} are not those of the study,"
+            f"masks of {record.name} in {root} are not those of the study: of {counted(len(changed), 'image')},"
             f" first of {first}; this worker does not join",
             "restore them, or create a study under another name",
         )

@@ -11,6 +11,7 @@ from anomalyvfm_opt.store.trial_record import TrialRecord
 from anomalyvfm_opt.store.trial_times import find_mean_seconds
 from anomalyvfm_opt.store.trials import TrialState, is_auroc, list_notable
 from anomalyvfm_opt.verdict.replicates import name_baseline
+from anomalyvfm_opt.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Standing:
         values = [] if self.best is None else [f"best {self.best:.4f}"]
         values += [] if self.baseline_value is None else [f"{self.baseline} {self.baseline_value:.4f}"]
         time = "" if self.left_s is None or not self.left else f", {describe_time(self.left_s)}"
-        left = f"{self.left} of {self.budget} trials left{time}"
+        left = f"{self.left} of {counted(self.budget, 'trial')} left{time}"
         return f"{', '.join(values)}; {left}" if values else left
 
 

@@ -63,7 +63,7 @@ def test_workers_are_submitted_and_left_alone(program: Program, study: str, path
     ("options", "code", "message"),
     [
         (["--time", "4h"], 2, "--time: '4h' is no time"),
-        (["--time", "2"], 2, "--time: 2 minutes are too few"),
+        (["--time", "2"], 2, "--time: 2 minutes is too short"),
         (["--partition", "nowhere"], 2, "sbatch refuses: invalid partition specified: nowhere"),
         (["--gpus-per-worker", "0.5"], 2, "Slurm gives whole GPUs"),
         (["--sbatch", "signal=USR1@5"], 2, "signal is set by this program"),

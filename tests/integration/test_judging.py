@@ -188,7 +188,7 @@ def test_a_finalist_that_a_person_chose_is_a_doubt(store: Families) -> None:
 def test_the_verdict_of_a_spec_needs_all_categories(store: Families) -> None:
     first, second = (store.found("both", better, category=name, judged=2) for name in ("tile", "wall"))
     for family in (first, second):
-        with pytest.raises(NotConfirmedError, match="of 2 categories of both are not confirmed"):
+        with pytest.raises(NotConfirmedError, match="of 2 categories of both not confirmed"):
             judge_all(store, first, second)
         family.search()
         family.confirm()

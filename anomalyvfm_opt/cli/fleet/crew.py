@@ -7,6 +7,7 @@ import typer
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.tables import print_grid
+from anomalyvfm_opt.words import counted
 
 _FORGET_DAYS = 7
 
@@ -70,4 +71,7 @@ def reap_all(db: DatabaseOption = None) -> None:
                 found += 1
                 say(f"{record.name} trial {number}: its worker died; given back")
     forgotten = forget_workers(store.engine, _FORGET_DAYS)
-    say(f"{found} trials given back, {forgotten} workers forgotten that ended {_FORGET_DAYS} days ago or earlier")
+    say(
+        f"{counted(found, 'trial')} given back, {counted(forgotten, 'worker')} forgotten"
+        f" that ended {_FORGET_DAYS} days ago or earlier"
+    )

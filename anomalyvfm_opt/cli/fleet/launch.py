@@ -25,6 +25,7 @@ from anomalyvfm_opt.cli.options import (
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyOption
 from anomalyvfm_opt.files import expand_home
+from anomalyvfm_opt.words import counted
 
 
 class EngineName(StrEnum):
@@ -126,7 +127,7 @@ def launch(
         raise typer.Exit(launch_on_slurm(request, ["--device", on, *arguments], detach is not False, outage_s))
     slots, placed = lay_out(count, device, threads)
     arguments = [*placed, *arguments]
-    say(f"{len(slots)} workers by engine {engine}: {', '.join(slot.place for slot in slots)}")
+    say(f"{counted(len(slots), 'worker')} by engine {engine}: {', '.join(slot.place for slot in slots)}")
     raise typer.Exit(run_fleet(store, lambda: select_left(store.engine, names), slots, arguments))
 
 

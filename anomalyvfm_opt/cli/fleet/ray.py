@@ -10,6 +10,7 @@ import typer
 
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.files import expand_home
+from anomalyvfm_opt.words import counted
 
 if TYPE_CHECKING:
     from anomalyvfm_opt.launch.base import Slot
@@ -74,7 +75,10 @@ def launch_on_ray(
     _refuse_private_database(context, nodes)
     slots = lay_out_places(nodes, options.needs, options.count, options.is_elastic, _list_environment())
     arguments = _list_arguments(context, store, options.needs)
-    say(f"{len(slots)} workers by engine ray, each with {options.needs.describe()}, on {len(nodes)} nodes")
+    say(
+        f"{counted(len(slots), 'worker')} by engine ray, each with {options.needs.describe()},"
+        f" on {counted(len(nodes), 'node')}"
+    )
     if options.is_detached:
         return _detach(slots, arguments, invent_family(), options.needs)
     return run_fleet(store, select, slots, arguments, lambda on_line: RayLauncher(on_line, options.needs))

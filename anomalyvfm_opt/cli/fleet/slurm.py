@@ -10,6 +10,7 @@ import typer
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.errors import EXIT_DONE
 from anomalyvfm_opt.launch.slurm_request import DEFAULT_TIME, Request
+from anomalyvfm_opt.words import counted
 
 TimeOption = Annotated[
     str | None,
@@ -51,7 +52,7 @@ def launch_on_slurm(request: Request, arguments: Sequence[str], is_detached: boo
     folder = state_folder() / "slurm" / name
     array = submit_workers(folder, request, arguments)
     typer.echo(array.job_id)
-    say(f"submitted {request.count} as Slurm job {array.job_id}; logs in {folder}")
+    say(f"submitted {counted(request.count, 'worker')} as Slurm job {array.job_id}; logs in {folder}")
     if is_detached:
         say(f"see them: anomalyvfm-opt worker list, or squeue --jobs={array.job_id}")
         say(f"end them: anomalyvfm-opt worker drain all, and what does not run yet: scancel {array.job_id}")

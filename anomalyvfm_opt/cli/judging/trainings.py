@@ -10,6 +10,7 @@ from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.verdict.campaign import Campaign
+from anomalyvfm_opt.words import counted
 from anomalyvfm_opt.worker.slots import lay_out
 
 
@@ -57,6 +58,6 @@ def carry_out(
         raise typer.Exit(exit_code)
     if campaign.count_open() == before:
         raise EnvironmentMissingError(
-            f"the workers ended, and {before} trainings are still to be done",
+            f"the workers ended with {counted(before, 'training')} still to be done",
             "their messages above say why; a confirmation that was begun on another kind of device ends there",
         )

@@ -3,6 +3,7 @@
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
 from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.words import counted
 
 
 def check_frozen(backbone: Backbone) -> list[Finding]:
@@ -31,4 +32,4 @@ def refuse_moved(backbone: Backbone) -> None:
 
 
 def _count(moved: list[str]) -> str:
-    return f"{len(moved)} parameters or statistics (first {moved[0]!r})"
+    return f"{counted(len(moved), 'tensor')} (first {moved[0]!r})"

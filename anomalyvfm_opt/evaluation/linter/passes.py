@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from anomalyvfm_opt.evaluation.linter.findings import Finding, Severity
 from anomalyvfm_opt.evaluation.scorer_bank import Scores
 from anomalyvfm_opt.model.detector import Detector
+from anomalyvfm_opt.words import counted
 
 Images = Mapping[str, np.ndarray]  # scores of m images by scorer, float (m,)
 
@@ -54,7 +55,8 @@ def check_mode(seen: Watch) -> list[Finding]:
         return []
     names = sorted(seen.stateful)
     message = (
-        f"{len(names)} modules with statistics or dropout are in train mode while scoring, first {names[0]!r};"
+        f"{counted(len(names), 'module')} with statistics or dropout in train mode while scoring,"
+        f" first {names[0]!r};"
         " 0 are allowed: put the whole detector into eval mode before it scores"
     )
     return [Finding("train_mode", Severity.BROKEN, message)]

@@ -10,9 +10,11 @@ from typing import IO
 
 from anomalyvfm_opt.durable import written_whole
 from anomalyvfm_opt.files import open_plain
+from anomalyvfm_opt.inference.submission.layout import MAPS, MASKS
 
 _LEVEL = 3  # maps shrink to a half; level 6 takes twice as long for a twentieth less
 _CHUNK = 2**20
+_SHOWN_TOPS = 3
 _BROKEN = (OSError, EOFError, tarfile.TarError, zlib.error, ValueError)
 """What a damaged archive raises."""
 
@@ -60,6 +62,7 @@ def compare_archive(archive: Path, root: Path) -> list[str]:
     wanted = dict(_walk(root))
     seen: set[str] = set()
     faults = []
+    end = ""
     try:
         with open_plain(archive) as file, gzip.GzipFile(fileobj=file) as unzipped:
             with tarfile.open(fileobj=unzipped, mode="r|") as tar:
@@ -69,11 +72,23 @@ def compare_archive(archive: Path, root: Path) -> list[str]:
                     seen.add(member.name)
             while rest := unzipped.read(_CHUNK):  # to the end, where the checksum is
                 if rest.strip(b"\0"):
-                    return [*faults, f"{archive.name}: has more behind its end"]
+                    end = "has more behind its end"
+                    break
     except _BROKEN as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        return [*faults, f"{archive.name}: cannot be read: {reason}"]
-    return faults + [f"{archive.name}: {name}: missing" for name in wanted if name not in seen]
+        end = f"cannot be read: {reason}"
+    ending = [f"{archive.name}: {end}"] if end else []
+    if seen and not seen & wanted.keys():
+        return [f"{archive.name}: {_describe_top(seen, root.name)}", *ending]
+    return [*faults, *(ending or [f"{archive.name}: {name}: missing" for name in wanted if name not in seen])]
+
+
+def _describe_top(names: set[str], wanted: str) -> str:
+    """Return what is wrong with an archive that has other things on top than the folder."""
+    tops = sorted({name.split("/")[0] or "/" for name in names})
+    more = f" and {len(tops) - _SHOWN_TOPS} more" if len(tops) > _SHOWN_TOPS else ""
+    found = ", ".join(map(repr, tops[:_SHOWN_TOPS])) + more
+    return f"has {found} on top; wanted is the folder {wanted!r}, and {' and '.join((MAPS, MASKS))} in it"
 
 
 def _walk(root: Path) -> Iterator[tuple[str, Path]]:

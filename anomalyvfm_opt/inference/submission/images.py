@@ -12,6 +12,7 @@ from anomalyvfm_opt.data.images import read_size_px
 from anomalyvfm_opt.data.layout import explained, list_categories
 from anomalyvfm_opt.errors import BadDataError
 from anomalyvfm_opt.inference.submission.layout import IMAGES, SETS, Place, list_places
+from anomalyvfm_opt.words import counted
 
 _MOST_THREADS = 8
 _SHOWN_FAULTS = 8
@@ -77,7 +78,11 @@ def _compare(folder: Path, wanted: set[str], there: Mapping[str, Path]) -> list[
     if not there:
         return [f"{folder} has no image, and there should be {len(wanted)}"]
     missing, spare = sorted(wanted - there.keys()), sorted(there.keys() - wanted)
-    faults = [f"{folder} lacks {len(missing)} of {len(wanted)} images, first {missing[0]}.png"] if missing else []
+    faults = (
+        [f"{folder} lacks {len(missing)} of {counted(len(wanted), 'image')}, first {missing[0]}.png"]
+        if missing
+        else []
+    )
     return faults + [f"{there[stem]} is no image of this set" for stem in spare]
 
 

@@ -17,6 +17,7 @@ from anomalyvfm_opt.inference.submission.archive import compare_archive, name_ar
 from anomalyvfm_opt.inference.submission.layout import Place
 from anomalyvfm_opt.inference.submission.png import find_png_fault
 from anomalyvfm_opt.inference.submission.tiff import BROKEN, WrongMapError, read_map
+from anomalyvfm_opt.words import counted
 
 _MOST_THREADS = 8
 _AT_ONCE = 64  # places that are looked at before the next ones are begun
@@ -164,7 +165,7 @@ def _check_map(path: Path, size_px: _Size | None) -> _Size:
     if not is_finite.all():
         nan = int(np.isnan(half).sum())
         infinite = half.size - int(is_finite.sum()) - nan
-        raise WrongMapError(f"has {nan} values that are not a number and {infinite} that are infinite")
+        raise WrongMapError(f"has {counted(nan, 'value')} not a number, and {infinite} infinite")
     return half.shape[0], half.shape[1]
 
 

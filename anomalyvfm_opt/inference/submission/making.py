@@ -24,6 +24,7 @@ from anomalyvfm_opt.inference.submission.images import PrivateImage
 from anomalyvfm_opt.inference.submission.inspection import inspect_submission
 from anomalyvfm_opt.inference.submission.tiff import pack_map
 from anomalyvfm_opt.inference.thresholds import set_thresholds
+from anomalyvfm_opt.words import counted
 
 _BYTES_A_PIXEL = 3  # two of the map, and one of its compressed copy in the archive
 _SHOWN_FAULTS = 8
@@ -164,11 +165,11 @@ def _write_category(
             raise UsageError(f"the detector in {folder} has no threshold: {thresholds.refused}")
         scale = HalfScale.of(thresholds.pixel, detector.normal.peaks)
         say(
-            f"{category}: {len(images)} images; pixels above {thresholds.pixel:.6g} are marked, which at most"
-            f" {thresholds.false_positives:.3g} of normal scenes have ({thresholds.scenes} were held out);"
+            f"{category}: {counted(len(images), 'image')}; pixels above {thresholds.pixel:.6g} are marked, which"
+            f" at most {thresholds.false_positives:.3g} of normal scenes have ({thresholds.scenes} were held out);"
             f" maps are (raw - {scale.zero:.6g}) / {scale.unit:g}"
         )
-        marked = _write_maps(write, detector, images, scale, thresholds.pixel)
+        marked = _write_maps(write, detector, images, scale, thresholds.pixel, say)
     return Written(card=card, thresholds=thresholds, scale=scale, images=len(images), marked=marked)
 
 
@@ -181,7 +182,12 @@ def _set_thresholds(detector: StandaloneDetector, false_positives: float | None)
 
 
 def _write_maps(
-    write: _Write, detector: StandaloneDetector, images: Sequence[PrivateImage], scale: HalfScale, threshold: float
+    write: _Write,
+    detector: StandaloneDetector,
+    images: Sequence[PrivateImage],
+    scale: HalfScale,
+    threshold: float,
+    say: Callable[[str], None],
 ) -> int:
     """Write maps and thresholded maps, and return how many images have a pixel above the threshold."""
     marked = 0
@@ -192,6 +198,8 @@ def _write_maps(
             raise BadDataError(f"no map can be made: {answered.problem}")
         if prediction.image_px != image.size_px:
             raise BadDataError(f"{image.path} was changed while the maps were made", "begin anew")
+        for note in prediction.notes:
+            say(f"warning: {image.path} {note}")
         heat = prediction.map_at_image()
         is_anomalous = heat > threshold
         marked += bool(is_anomalous.any())
@@ -209,7 +217,7 @@ def _refuse_faults(faults: Sequence[str]) -> None:
     if faults:
         shown = "; ".join(faults[:_SHOWN_FAULTS])
         raise EnvironmentMissingError(
-            f"{len(faults)} faults in what was just written, so nothing is submitted: {shown}",
+            f"{counted(len(faults), 'fault')} in what was just written, so nothing is submitted: {shown}",
             "did another process change it, or is the disk broken?",
         )
 

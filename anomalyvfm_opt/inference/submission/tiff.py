@@ -4,12 +4,13 @@ import io
 import os
 import struct
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from anomalyvfm_opt.files import open_plain
+from anomalyvfm_opt.words import counted
 
 BROKEN = (OSError, SyntaxError, TypeError, ValueError, LookupError, EOFError, OverflowError, struct.error)
 """What Pillow raises on a file that is cut off or damaged."""
@@ -17,7 +18,9 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259  # tags
 _STRIPS, _SAMPLES, _STRIP_BYTES, _FORMAT = 273, 277, 279, 339
 _FLOATING, _PLAIN = 3, 1
 _KINDS = {1: "uint", 2: "int", _FLOATING: "float"}
-_HEADER_BYTES, _VALUE_BYTES = 8, 2
+_HEADER_BYTES, _TAG_BYTES, _VALUE_BYTES = 8, 12, 2
+_BYTES_OF_KINDS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+"""Of a value in a tag, by its kind."""
 _MAGIC = {b"II*\0": "<", b"MM\0*": ">"}
 
 
@@ -65,8 +68,12 @@ def read_map(path: Path, size_px: tuple[int, int] | None) -> np.ndarray:
             if tags.next == start_of_tags:  # Pillow stops without a word where the file does
                 raise WrongMapError("cannot be read: it is cut off or damaged")
             shape = _check_form(tags, size_px)
-            if os.fstat(file.fileno()).st_size < shape[0] * shape[1] * _VALUE_BYTES:  # before memory is taken
+            size = os.fstat(file.fileno()).st_size
+            if size < shape[0] * shape[1] * _VALUE_BYTES:  # before memory is taken
                 raise WrongMapError("cannot be read: it is cut off or damaged")
+            strips = [start + length for start, length in zip(tags[_STRIPS], tags[_STRIP_BYTES], strict=True)]
+            if (behind := size - max(_find_end_of_tags(file, start_of_tags, order), *strips)) > 0:
+                raise WrongMapError(f"has {counted(behind, 'byte')} behind its end")
             content = bytearray()
             for start, length in zip(tags[_STRIPS], tags[_STRIP_BYTES], strict=True):
                 file.seek(start)
@@ -87,7 +94,7 @@ def _check_form(tags: Any, size_px: tuple[int, int] | None) -> tuple[int, int]:
         raise WrongMapError("has several pages, wanted is one")
     samples = int(tags.get(_SAMPLES, 1))
     if samples != 1:
-        raise WrongMapError(f"has {samples} channels, wanted is one")
+        raise WrongMapError(f"has {counted(samples, 'channel')}, wanted is one")
     kind = _KINDS.get(tags.get(_FORMAT, (1,))[0], "unknown")
     bits = tags.get(_BITS, (1,))[0]
     if (kind, bits) != ("float", 8 * _VALUE_BYTES):
@@ -98,3 +105,21 @@ def _check_form(tags: Any, size_px: tuple[int, int] | None) -> tuple[int, int]:
     if size_px is not None and (height, width) != size_px:
         raise WrongMapError(f"is {width}x{height} px, its image {size_px[1]}x{size_px[0]} px")
     return height, width
+
+
+def _find_end_of_tags(file: IO[bytes], start: int, order: str) -> int:
+    """Return where the tags of a TIFF file end, with the values that do not fit into them.
+
+    Args:
+        file: of one page.
+        start: of the tags.
+        order: of bytes, `<` or `>`.
+    """
+    file.seek(start)
+    number = int.from_bytes(file.read(2), "little" if order == "<" else "big")
+    end: int = start + 2 + number * _TAG_BYTES + 4
+    for _ in range(number):
+        _tag, kind, values, place = struct.unpack(f"{order}HHII", file.read(_TAG_BYTES))
+        length = values * _BYTES_OF_KINDS.get(kind, 0)
+        end = max(end, place + length if length > 4 else 0)
+    return end

@@ -218,7 +218,7 @@ def test_a_statistic_that_drifts_and_a_backbone_that_is_not_used_again(place: Pl
     result = run(bench, make_parameters())
     assert find(result)["frozen_moved"] == "broken"
     (message,) = [finding.message for finding in result.findings if finding.check == "frozen_moved"]
-    assert "1 parameters or statistics (first 'bn1.running_mean')" in message
+    assert "1 tensor (first 'bn1.running_mean')" in message
     hook.remove()
     with pytest.raises(EnvironmentMissingError, match="spoilt") as refused:
         run(bench)

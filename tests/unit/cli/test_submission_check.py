@@ -53,7 +53,7 @@ def test_every_fault_is_named_and_the_exit_code_is_2(root: Path) -> None:
     problems = [line for line in done.stderr.splitlines() if line.startswith("problem: ")]
     wanted = [
         "notes.txt: file that does not belong here",
-        f"{MAP}: has 2 values that are not a number and 0 that are infinite",
+        f"{MAP}: has 2 values not a number, and 0 infinite",
         f"mine.tar.gz: mine/{MAP}: is not what is in the folder",
         "mine.tar.gz: mine/notes.txt: missing",
     ]

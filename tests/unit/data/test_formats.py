@@ -161,7 +161,7 @@ def test_the_noise_of_a_jpeg_mask_is_not_taken_for_the_defect(tmp_path: Path) ->
 def test_an_animated_png_is_read_at_its_first_frame(tmp_path: Path) -> None:
     frames = [Image.fromarray(make_pixels(seed)) for seed in range(2)]
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
-    assert read_form(tmp_path / "a.png").pages == 2
+    assert read_form(tmp_path / "a.png").notes == ("has 2 pages, of which the first is read",)
     assert (np.asarray(read_image(tmp_path / "a.png")) == make_pixels(0)).all()
 
 

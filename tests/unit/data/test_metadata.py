@@ -64,13 +64,13 @@ def test_pixels_of_a_png_file_are_read_whatever_its_metadata_is(
     path = save_png(tmp_path / "a.png", PNG_METADATA[name], is_behind=is_behind)
     assert (np.asarray(read_image(path)) == PIXELS).all()
     assert read_size_px(path) == (40, 60)
-    assert read_form(path).notes in ((), ("its metadata (texts, profiles) cannot be read and is left out",))
+    assert read_form(path).notes in ((), ("has metadata (texts, profiles) that cannot be read and is left out",))
     assert read_mask(path).shape == (40, 60)
 
 
 def test_what_was_left_out_is_noted(tmp_path: Path) -> None:
     path = save_png(tmp_path / "a.png", PNG_METADATA["a large profile"])
-    assert read_form(path).notes == ("its metadata (texts, profiles) cannot be read and is left out",)
+    assert read_form(path).notes == ("has metadata (texts, profiles) that cannot be read and is left out",)
 
 
 @pytest.mark.parametrize(

@@ -186,4 +186,4 @@ def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
     base = write_plain(tmp_path)
     os.mkfifo(base / "train/good/pipe.png")
     (tile,) = check_folder(tmp_path).categories
-    assert tile.warnings == (f"{base / 'train/good/pipe.png'} is not read: not a file",)
+    assert tile.warnings == (f"{base / 'train/good/pipe.png'} is not read: a named pipe",)

@@ -83,7 +83,7 @@ def test_images_are_asked_for_as_they_are_needed(detector: StandaloneDetector, p
         (Image.new("F", (8, 8)), "floating-point"),
         (Image.new("RGB", (0, 8)), "no pixels"),
         ("nowhere.png", "nowhere.png"),
-        ("", "cannot read"),
+        ("", "is a folder"),
     ],
 )
 def test_what_is_no_image_is_refused(detector: StandaloneDetector, image: Any, said: str) -> None:

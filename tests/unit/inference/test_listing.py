@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anomalyvfm_opt.errors import UsageError
-from anomalyvfm_opt.inference.listing import PICTURES, TABLE, list_files
+from anomalyvfm_opt.inference.listing import PICTURES, TABLE, LeftOut, list_files
 
 
 @pytest.fixture
@@ -52,3 +52,38 @@ def test_an_empty_name_and_an_empty_list_are_refused() -> None:
     with pytest.raises(UsageError, match="the list on stdin names no image"):
         list(list_files(["-"], [b"\n", b"  \r\n"]))
     assert [one.path for one in list_files(["-"], [b" \n", b"a b.png\r\n"])] == [Path("a b.png")]
+
+
+def test_masks_and_hidden_files_in_folders_are_left_out_and_counted(photos: Path) -> None:
+    names = (
+        "ground_truth/bad/a_mask.png",
+        "test/ground_truth/b.PNG",
+        ".c.png",
+        "._a.png",
+        ".DS_Store",
+        ".git/d.png",
+    )
+    for name in (*names, "Thumbs.db", "a_mask.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).touch()
+    left_out = LeftOut()
+    found = [listed.name.as_posix() for listed in list_files([str(photos)], [], None, left_out)]
+    assert found == ["a.png", "a_mask.png", "maps/b.png"]
+    assert left_out == LeftOut(masks=2, hidden=1)
+    assert left_out.describe() == [
+        "2 files in folders ground_truth left out: they are masks",
+        "1 file left out, whose names begin with a dot",
+    ]
+    named = [str(photos / name) for name in (".c.png", "ground_truth/bad/a_mask.png")]
+    assert [str(one.path) for one in list_files(named, [])] == named
+    assert list_names(photos / "ground_truth", None) == ["bad/a_mask.png"]
+
+
+def test_links_are_followed_once(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/c.png").touch()
+    (photos / "linked").symlink_to(tmp_path / "elsewhere")
+    (photos / "again").symlink_to(tmp_path / "elsewhere")
+    (photos / "maps/loop").symlink_to(photos)
+    (photos / "self").symlink_to("self")
+    assert list_names(photos, None) == ["a.png", "again/c.png", "maps/b.png"]

@@ -100,8 +100,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / "anomaly_images/brick/below").mkdir(parents=True),
         "anomaly_images/brick: folder that does not belong here",
     ),
-    "not a number": (put_value(np.nan), f"{MAP}: has 1 values that are not a number and 0 that are infinite"),
-    "overflow": (put_value(-np.inf), f"{MAP}: has 0 values that are not a number and 1 that are infinite"),
+    "not a number": (put_value(np.nan), f"{MAP}: has 1 value not a number, and 0 infinite"),
+    "overflow": (put_value(-np.inf), f"{MAP}: has 0 values not a number, and 1 infinite"),
+    "map with more behind": (
+        lambda root: (root / MAP).write_bytes((root / MAP).read_bytes() + b"PK"),
+        f"{MAP}: has 2 bytes behind its end",
+    ),
     "wrong size": (put_map(np.ones((9, 6), np.float16)), f"{MAP}: is 6x9 px, its image 9x6 px"),
     "wrong type": (
         lambda root: Image.fromarray(np.ones(SIZE_PX, np.float32)).save(root / MAP),
@@ -210,6 +214,12 @@ def pack_under_another_name(root: Path, archive: Path) -> None:
     other.rename(root)
 
 
+def pack_what_is_in_it(root: Path, archive: Path) -> None:
+    with tarfile.open(archive, "w:gz") as tar:
+        for part in sorted(root.iterdir()):
+            tar.add(part, part.name)
+
+
 def pack_a_link(root: Path, archive: Path) -> None:
     with tarfile.open(archive, "w:gz") as tar:
         for path in [root, *sorted(root.rglob("*"))]:
@@ -238,7 +248,11 @@ def pack_and_cut(root: Path, archive: Path) -> None:
         (repack(put_value(5)), f"mine.tar.gz: mine/{MAP}: is not what is in the folder"),
         (repack(lambda root: (root / MAP).unlink()), f"mine.tar.gz: mine/{MAP}: missing"),
         (repack(lambda root: (root / "a").touch()), "mine.tar.gz: mine/a: is not in the folder"),
-        (pack_under_another_name, "mine.tar.gz: other: is not in the folder"),
+        (
+            pack_under_another_name,
+            "mine.tar.gz: has 'other' on top; wanted is the folder 'mine', and anomaly_images",
+        ),
+        (pack_what_is_in_it, "mine.tar.gz: has 'anomaly_images', 'anomaly_images_thresholded' on top; wanted is"),
         (pack_a_link, f"mine.tar.gz: mine/{MAP}: is of another kind than in the folder"),
         (pack_and_cut, "mine.tar.gz: cannot be read"),
         (pack_and_change(lambda content: content[:-4]), "mine.tar.gz: cannot be read"),
@@ -259,6 +273,14 @@ def test_an_archive_that_is_not_the_folder_is_named(
     faults = inspect_submission(root, WANTED).faults
     assert any(fault.startswith(said) for fault in faults), faults
     assert list(faults) == compare_archive(name_archive(root), root)
+
+
+@pytest.mark.parametrize("pack", [pack_under_another_name, pack_what_is_in_it])
+def test_an_archive_without_the_folder_on_top_is_one_fault(
+    root: Path, pack: Callable[[Path, Path], object]
+) -> None:
+    pack(root, name_archive(root))
+    assert len(inspect_submission(root, WANTED).faults) == 1
 
 
 def test_a_submission_that_is_not_there_is_refused(tmp_path: Path) -> None:

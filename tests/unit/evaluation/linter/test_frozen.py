@@ -28,7 +28,7 @@ def test_the_last_bit_of_one_number_is_found_and_its_tensor_named(backbone: Back
     (finding,) = check_frozen(backbone)
     assert (finding.check, finding.severity) == ("frozen_moved", Severity.BROKEN)
     name = "blocks.2.attn.proj.bias"
-    assert finding.message.startswith(f"1 parameters or statistics (first '{name}') of test_vit changed")
+    assert finding.message.startswith(f"1 tensor (first '{name}') of test_vit changed")
 
 
 def test_a_trial_on_what_moved_is_refused_until_it_is_as_it_was_again(backbone: Backbone) -> None:
@@ -36,9 +36,7 @@ def test_a_trial_on_what_moved_is_refused_until_it_is_as_it_was_again(backbone: 
     before = [tensor.detach().clone() for tensor in moved]
     for tensor in moved:
         tensor.data += 1
-    with pytest.raises(
-        EnvironmentMissingError, match=r"2 parameters or statistics \(first 'blocks.0.norm1.weight'\)"
-    ):
+    with pytest.raises(EnvironmentMissingError, match=r"2 tensors \(first 'blocks.0.norm1.weight'\)"):
         refuse_moved(backbone)
     for tensor, old in zip(moved, before, strict=True):
         tensor.data.copy_(old)
