@@ -36,9 +36,7 @@ def test_a_trial_on_what_moved_is_refused_until_it_is_as_it_was_again(backbone: 
     before = [tensor.detach().clone() for tensor in moved]
     for tensor in moved:
         tensor.data += 1
-    with pytest.raises(
-        EnvironmentMissingError, match=r"2 tensors \(first 'blocks.0.norm1.weight'\)"
-    ):
+    with pytest.raises(EnvironmentMissingError, match=r"2 tensors \(first 'blocks.0.norm1.weight'\)"):
         refuse_moved(backbone)
     for tensor, old in zip(moved, before, strict=True):
         tensor.data.copy_(old)
