@@ -92,7 +92,7 @@ def test_odd_names_break_no_line(program: Program, tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "[red]a\\nb" in done.stdout
         lines = done.stderr.splitlines()
-        assert [line.split(":")[0] for line in lines] == ["warning", "problem", "1 of 1 categories cannot be used"]
+        assert [line.split(":")[0] for line in lines] == ["warning", "problem", "1 of 1 category cannot be used"]
         assert "line\\nbreak \\x1b[31m.txt is not read" in lines[0]
         assert "caf\\xe9.png: its name is not UTF-8" in lines[1]
     as_json = program.run("data", "check", str(tmp_path / "data"), "--json")
@@ -108,7 +108,7 @@ def test_a_mask_of_another_size_is_a_problem(program: Program, tmp_path: Path) -
     assert done.returncode == 2
     assert "problem: " in done.stderr
     assert "001.png is 4x3 px, its image 10x8 px" in done.stderr
-    assert "1 of 1 categories cannot be used: tile" in done.stderr
+    assert "1 of 1 category cannot be used: tile" in done.stderr
 
 
 def test_folders_that_are_no_categories_are_noted(program: Program, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_needs_of_a_study_are_looked_up_in_the_store(program: Program) -> No
     answer = ask("--study", name, "--device", "cpu", **environment)
     assert answer.failed() == []
     assert answer.checks["study"]["detail"] == name
-    assert f"{program.data}: 128 images in 1 categories" in answer.checks["data"]["detail"]
+    assert f"{program.data}: 128 images in 1 category" in answer.checks["data"]["detail"]
     assert "tf_efficientnet_lite0: offline weights" in answer.checks["weights"]["detail"]
     unknown = ask("--study", "nothing", "--device", "cpu", **environment)
     unknown.assert_fails("study", "no study 'nothing'", "studies here: ")

@@ -56,7 +56,7 @@ def test_a_worker_refuses_masks_that_are_not_those_of_the_study(
     mask = study.find_mask("search")
     spoil(mask)
     image = mask.name.removesuffix("_mask.png")
-    with pytest.raises(BadDataError, match=rf"masks of 1 images of .* first of \S*{image}.*does not join"):
+    with pytest.raises(BadDataError, match=rf"masks of .*: of 1 image, first of \S*{image}.*does not join"):
         study.join()
 
 

@@ -93,7 +93,7 @@ def test_what_is_missing_is_said_before_anything_is_placed(
     program: Program, nodes: RayNodes, study: str, tmp_path: Path
 ) -> None:
     too_many = finish(launch(program, nodes, study, "--count", "5"))
-    assert "5 workers with 0.5 GPUs and 1 CPU each do not fit" in assert_one_error(too_many, 3)
+    assert "no room for 5 workers with 0.5 GPUs and 1 CPU each" in assert_one_error(too_many, 3)
     assert "1 GPU, 4 CPUs" in too_many.stderr
     assert "it has room for 4" in too_many.stderr
     (tmp_path / "other").write_text("the token of another cluster")

@@ -40,7 +40,7 @@ def test_all_categories_are_counted_where_none_is_named(data: Path) -> None:
 def test_only_those_that_are_needed_are_counted(data: Path) -> None:
     subject = subject_of(Workload(SPEC, ("vial",), data), Workload(SPEC, ("vial",), data))
     assert subject.list_folders(None) == {data: {"vial"}}
-    assert "in 1 categories (vial " in look_at_data(subject, None).detail
+    assert "in 1 category (vial " in look_at_data(subject, None).detail
 
 
 def test_a_folder_that_is_given_comes_before_the_stored_one(data: Path) -> None:

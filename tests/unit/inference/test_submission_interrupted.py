@@ -86,6 +86,6 @@ def test_what_another_process_changes_is_found_before_it_is_packed(
         return inspect(root, wanted)  # type: ignore[arg-type]
 
     monkeypatch.setattr(making, "inspect_submission", change_first)
-    with pytest.raises(AnomalyVFMOptError, match=r"1 faults in what was just written.*spare.txt"):
+    with pytest.raises(AnomalyVFMOptError, match=r"1 fault in what was just written.*spare.txt"):
         make(data, tmp_path / "mine", detectors)
     assert list_left(tmp_path) == []

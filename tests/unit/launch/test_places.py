@@ -63,10 +63,10 @@ def test_without_a_count_the_cluster_is_filled() -> None:
 def test_a_cluster_without_room_is_described() -> None:
     with pytest.raises(EnvironmentMissingError) as caught:
         lay_out_places(NODES, HALF, 5, False, {})
-    assert "5 workers with 0.5 GPUs and 1 CPU each do not fit" in caught.value.message
+    assert "no room for 5 workers with 0.5 GPUs and 1 CPU each" in caught.value.message
     assert "10.0.0.7: 1 GPU, 4 CPUs; 10.0.0.8: 1 GPU, 4 CPUs" in caught.value.message
     assert "room for 4" in caught.value.hint
-    with pytest.raises(EnvironmentMissingError, match="1 workers with"):
+    with pytest.raises(EnvironmentMissingError, match="no room for 1 worker with"):
         lay_out_places([Node("head", 0.0, 8.0)], HALF, None, False, {})
 
 

@@ -78,7 +78,7 @@ def test_locked_images_are_missed_and_compared_by_a_confirmation_alone(
     root: Path, stored: dict[str, StoredImage]
 ) -> None:
     save_image(root / "tile/test/good/001.png", make_pixels(1))
-    with pytest.raises(BadDataError, match=r"1 images of x/tile#confirm .* first tile/test/good/001.png"):
+    with pytest.raises(BadDataError, match=r"images of x/tile#confirm .*: 1 of .* first tile/test/good/001.png"):
         find_images(CONFIRM, stored, root)
     (root / "tile/test/good/001.png").unlink()
     with pytest.raises(EnvironmentMissingError, match=r"lacks 1 of the 7 images .* first tile/test/good/001.png"):
@@ -97,7 +97,7 @@ def test_missing_images_are_counted_among_those_that_are_needed(
 
 def test_an_image_with_other_bytes_is_refused(root: Path, stored: dict[str, StoredImage]) -> None:
     save_image(root / "tile/validation/good/000.png", make_pixels(1))
-    with pytest.raises(BadDataError, match=r"1 images of x/tile in .* first tile/validation/good/000.png"):
+    with pytest.raises(BadDataError, match=r"images of x/tile in .*: 1 of .* first tile/validation/good/000.png"):
         find_images(SEARCH, stored, root)
 
 
@@ -107,7 +107,7 @@ def test_masks_are_compared_only_where_the_study_knows_them(root: Path, stored: 
     save_image(root / MASK, make_pixels(7)[:, :, 0])
     assert find_images(SEARCH, stored, root).search
     with pytest.raises(
-        BadDataError, match=r"the masks of 1 images .* first of tile/test/bad/000.png, whose mask is"
+        BadDataError, match=r"masks of .*: of 1 image, first of tile/test/bad/000.png, whose mask is"
     ):
         find_images(known, stored, root)
 
