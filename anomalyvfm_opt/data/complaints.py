@@ -48,7 +48,7 @@ def listening() -> Iterator[list[str]]:
 
 
 @cache
-def find_libraries() -> set[str]:
+def _find_libraries() -> set[str]:
     """Return the files of libtiff that are loaded in this process."""
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
@@ -63,7 +63,7 @@ def _take_over() -> list[Any]:
     """Put our functions in the place of libtiff's, once; they are returned to be kept."""
     on_error, on_warning = _HANDLER(_hear_error), _HANDLER(_hear_warning)
     kept: list[Any] = [on_error, on_warning]
-    for path in find_libraries():
+    for path in _find_libraries():
         library = ctypes.CDLL(path)
         for setter in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler, library.TIFFSetTagExtender):
             setter.restype = ctypes.c_void_p

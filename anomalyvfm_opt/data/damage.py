@@ -1,7 +1,7 @@
 """Damage among the pixels of a file that its decoder reads past without a word.
 
 A PNG file has checksums that Pillow does not compare, and the zlib streams in a TIFF file have some that are not
-reached where damage made a stream longer. In JPEG the decoder notices more or fewer bytes than pixels need.
+reached where damage made a stream longer. A JPEG file has none.
 """
 
 import struct
@@ -10,33 +10,25 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from anomalyvfm_opt.data.jpeg import find_complaints
 from anomalyvfm_opt.data.metadata import find_wrong_checksum
 
 BROKEN = (OSError, SyntaxError, TypeError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow's decoders raise on files that are cut off or damaged."""
 _COMPRESSION, _STARTS, _COUNTS, _TILE_STARTS, _TILE_COUNTS = 259, 273, 279, 324, 325  # tags of a TIFF file
-_BEFORE_END = "before marker 0xd9"  # of a JPEG file
 _DEFLATED = (8, 32946)
 _MOST_BYTES_A_PIXEL = 64
 _CHUNK = 2**20
 
 
-def find_damage(image: Image.Image, file: BinaryIO, notes: list[str]) -> str | None:
+def find_damage(image: Image.Image, file: BinaryIO) -> str | None:
     """Return what is wrong with the pixels of a file; None if nothing is known to be.
 
     Args:
         image: its first page, which Pillow decoded.
         file: at any place.
-        notes: takes what may be damage, and may as well be the way of a camera.
     """
     if image.format == "PNG":
         return find_wrong_checksum(file)
-    if image.format in ("JPEG", "MPO"):
-        complaints = find_complaints(image, file)
-        if any(line.endswith(_BEFORE_END) for line in complaints):
-            notes.append("has bytes left over behind its last pixel: cameras leave some, and so does damage")
-        return next((line for line in complaints if not line.endswith(_BEFORE_END)), None)
     if image.format == "TIFF":
         return _find_damage_of_strips(image, file)
     return None

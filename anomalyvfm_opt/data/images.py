@@ -205,7 +205,7 @@ def _decode(file: BinaryIO, path: Path, is_decoded: bool, notes: list[str]) -> I
     if is_decoded:
         with listening() as complaints:
             image.load()
-        damage = complaints[0] if complaints else find_damage(image, file, notes)
+        damage = complaints[0] if complaints else find_damage(image, file)
         if damage:
             raise BadDataError(f"{path} is damaged: {damage}", _AGAIN)
         pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a telephone's extra views
