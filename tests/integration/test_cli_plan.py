@@ -159,7 +159,7 @@ def test_the_probe_scores_two_trials_and_no_more(program: Program) -> None:
     spec = Spec.model_validate(make_tiny("probed", search={"space": {**TINY_SPACE, "adapter": ["lora", "dora"]}}))
     split = divide(read_category(program.data, CATEGORY), "half")
     with patch.object(TrialRun, "_score", autospec=True, side_effect=TrialRun._score) as score:
-        probe = measure(spec, split, torch.device("cpu"))
+        probe = measure(spec, split, torch.device("cpu"), None, lambda _line: None)
     assert score.call_count == 4
     assert probe.costs.step > 0
     assert set(probe.costs.adapters) == {"lora", "dora"}
@@ -178,7 +178,7 @@ def test_the_synthetic_exam_is_a_fixed_cost_of_a_trial(program: Program) -> None
         return score(run, bank, detector, exam)
 
     with patch.object(TrialRun, "_score", autospec=True, side_effect=sit_slowly):
-        costs = measure(spec, split, torch.device("cpu")).costs
+        costs = measure(spec, split, torch.device("cpu"), None, lambda _line: None).costs
     assert costs.fixed > 3.0
     assert costs.frozen > 3.0
     assert costs.scoring < 3.0
@@ -211,7 +211,7 @@ def test_what_does_not_fit_the_device_is_said_with_what_to_do(program: Program) 
         patch.object(TrialRun, "_score", side_effect=torch.OutOfMemoryError("CUDA out of memory")),
         pytest.raises(EnvironmentMissingError, match="cannot be run on cpu: CUDA out of memory") as caught,
     ):
-        measure(spec, split, torch.device("cpu"))
+        measure(spec, split, torch.device("cpu"), None, lambda _line: None)
     assert "batch_size" in caught.value.hint
 
 
