@@ -120,7 +120,7 @@ class _Progress:
 
         say(self._describe())
         if self._noted:
-            say(f"{counted(self._noted, 'image')} of them with a warning, above")
+            say(f"of them with a warning, above: {counted(self._noted, 'image')}")
         if self._skips:
             listed = counted(self._skips + self._done, "image")
             raise UsageError(

@@ -49,7 +49,7 @@ class LeftOut:
         if self.masks:
             lines.append(f"{counted(self.masks, 'file')} in folders {GROUND_TRUTH} left out: they are masks")
         if self.hidden:
-            lines.append(f"{counted(self.hidden, 'file')} left out, whose names begin with a dot")
+            lines.append(f"{counted(self.hidden, 'hidden file')} left out")
         return lines
 
 

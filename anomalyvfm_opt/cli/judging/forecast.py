@@ -7,7 +7,7 @@ import typer
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyArgument
-from anomalyvfm_opt.cli.tables import print_grid
+from anomalyvfm_opt.cli.tables import print_parts
 
 app = typer.Typer(no_args_is_help=True, help="Forecasts of the gain, written down before the lock is opened.")
 
@@ -61,5 +61,4 @@ def list_all(
     if not entries:
         say("no forecasts yet; make one: anomalyvfm-opt forecast add STUDY 0.01 --note TEXT")
         return
-    for grid in filter(lambda grid: grid.rows, (tabulate_ledger(entries), tabulate_records(entries))):
-        print_grid(grid)
+    print_parts([grid for grid in (tabulate_ledger(entries), tabulate_records(entries)) if grid.rows])

@@ -54,7 +54,7 @@ def test_further_pages_are_named_and_counted(detector: Path, tmp_path: Path, nam
     done = predict(str(detector), str(path), str(whole))
     assert done.returncode == 0, done.stderr
     assert list_warnings(done) == [f"warning: {path} has 3 pages, of which the first is read"]
-    assert "1 image of them with a warning" in done.stderr
+    assert "of them with a warning, above: 1 image" in done.stderr
     assert len(done.stdout.splitlines()) == 2
 
 

@@ -72,7 +72,7 @@ def test_masks_and_hidden_files_in_folders_are_left_out_and_counted(photos: Path
     assert left_out == LeftOut(masks=2, hidden=1)
     assert left_out.describe() == [
         "2 files in folders ground_truth left out: they are masks",
-        "1 file left out, whose names begin with a dot",
+        "1 hidden file left out",
     ]
     named = [str(photos / name) for name in (".c.png", "ground_truth/bad/a_mask.png")]
     assert [str(one.path) for one in list_files(named, [])] == named
