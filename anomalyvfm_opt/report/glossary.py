@@ -22,7 +22,7 @@ WORDS = {
     "noise": "how far one more seed of the same parameters lies from their mean, in 95 % of cases",
     "race": "the best parameter sets trained with fresh seeds, on search data",
     "reference": "parameters that are run because others are compared with them: frozen, v1.1, v1.2",
-    "replicate": "a training of known parameters with another seed (`S#replicates`)",
+    "replicate": "a training of known parameters with another seed, in a study of its own beside the search",
     "scene": "what was photographed, in all lights and shots together; scenes are divided, never their images",
     "scorer": "what makes a score of an image's features: predictor, decoder, mahalanobis, patch_knn, or their"
     " ensemble",

@@ -44,7 +44,7 @@ def study(program: Program, request: pytest.FixtureRequest) -> str:
 def test_workers_are_submitted_and_left_alone(program: Program, study: str, path: str) -> None:
     done = program.run_here(*LAUNCH, "--study", study, "--gpus-per-worker", "1", PATH=path)
     assert (done.returncode, done.stdout) == (0, "17\n")
-    match = re.search(r"submitted 2 as Slurm job 17; logs in (\S+)", done.stderr)
+    match = re.search(r"submitted 2 workers as Slurm job 17; logs in (\S+)", done.stderr)
     assert match is not None
     folder = Path(match[1])
     assert folder.parent == program.cluster.home / "slurm"

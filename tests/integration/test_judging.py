@@ -153,7 +153,7 @@ def test_there_is_no_verdict_before_the_last_model(store: Families) -> None:
     family.search()
     family.plan()
     for left in range(9, 0, -1):
-        with pytest.raises(NotConfirmedError, match=f"{left} of 9 trainings of early/tile#confirm are not done"):
+        with pytest.raises(NotConfirmedError, match=f"{left} of 9 trainings? of early/tile#confirm not done"):
             ask()
         family.sibling("confirm").loop(family.trainings.run).take_turn()
     assert ask().ruling.verdict == "ADOPT"
