@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,11 @@ class LeftOut:
     masks: int = 0
     hidden: int = 0
 
+    def add(self, other: "LeftOut") -> None:
+        """Add what another one counted."""
+        self.masks += other.masks
+        self.hidden += other.hidden
+
     def describe(self) -> list[str]:
         """Return a line for each kind of which there are some."""
         lines = []
@@ -73,7 +78,7 @@ def list_files(
         if name == STDIN:
             stripped = (os.fsdecode(line).rstrip("\r\n") for line in lines)
             listed = (Listed(Path(line), Path(Path(line).name)) for line in stripped if line.strip())
-            yield from _some(listed, "the list on stdin names no image", "a path a line")
+            yield from _some(listed, "the list on stdin names no image", lambda: "a path a line")
             continue
         if not name:
             raise UsageError("an empty name is no image and no folder", "is a variable of the shell not set?")
@@ -83,7 +88,7 @@ def list_files(
         elif any(sign in name for sign in _MAGIC) and not os.path.lexists(name):
             fitting = sorted(glob.iglob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
             found = (Listed(Path(one), Path(Path(one).name)) for one in fitting)
-            yield from _some(found, f"no file fits {name!r}", "")
+            yield from _some(found, f"no file fits {name!r}", lambda: "")
         else:
             yield Listed(path, Path(path.name))
 
@@ -96,13 +101,13 @@ def _is_folder(path: Path) -> bool:
 
 
 def _list_folder(folder: Path, results: Path | None, left_out: LeftOut) -> Iterator[Listed]:
-    found = _walk(folder, results, left_out)
-    first = next(found, None)
-    if first is None:
-        reasons = left_out.describe() or [f"images end with {', '.join(SUFFIXES)}"]
-        raise UsageError(f"{folder} holds no image", "; ".join(reasons))
-    yield first
-    yield from found
+    own = LeftOut()
+    yield from _some(
+        _walk(folder, results, own),
+        f"{folder} holds no image",
+        lambda: "; ".join(own.describe()) or f"images end with {', '.join(SUFFIXES)}",
+    )
+    left_out.add(own)
 
 
 def _walk(folder: Path, results: Path | None, left_out: LeftOut) -> Iterator[Listed]:
@@ -136,9 +141,9 @@ def _refuse(error: OSError) -> None:
     raise UsageError(f"cannot list {error.filename}: {error.strerror}") from None
 
 
-def _some(listed: Iterator[Listed], message: str, hint: str) -> Iterator[Listed]:
+def _some(listed: Iterator[Listed], message: str, find_hint: Callable[[], str]) -> Iterator[Listed]:
     first = next(listed, None)
     if first is None:
-        raise UsageError(message, hint)
+        raise UsageError(message, find_hint())
     yield first
     yield from listed

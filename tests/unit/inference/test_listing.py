@@ -79,6 +79,15 @@ def test_masks_and_hidden_files_in_folders_are_left_out_and_counted(photos: Path
     assert list_names(photos / "ground_truth", None) == ["bad/a_mask.png"]
 
 
+def test_a_folder_without_an_image_is_told_of_its_own_masks_alone(photos: Path, tmp_path: Path) -> None:
+    (photos / "ground_truth").mkdir()
+    (photos / "ground_truth/a_mask.png").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="empty holds no image") as caught:
+        list(list_files([str(photos), str(tmp_path / "empty")], []))
+    assert caught.value.hint.startswith("images end with .png")
+
+
 def test_links_are_followed_once(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/c.png").touch()
