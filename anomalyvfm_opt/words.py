@@ -1,4 +1,7 @@
-"""Words that depend on a number."""
+"""Words of messages that depend on what there is: how many of a thing, and which name is like a wrong one."""
+
+import difflib
+from collections.abc import Iterable
 
 _VOWELS = "aeiou"
 
@@ -16,3 +19,9 @@ def counted(number: float, noun: str) -> str:
     if noun.endswith("y") and noun[-2] not in _VOWELS:
         return f"{shown} {noun[:-1]}ies"
     return f"{shown} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+
+
+def ask_if_meant(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` with the known word that is most like a wrong one; empty if none is like it."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -1,7 +1,6 @@
 """From a folder on disk to the images of its categories, whatever the layout."""
 
 import contextlib
-import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from anomalyvfm_opt.data.names import find_name
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.errors import BadDataError, EnvironmentMissingError, UsageError
 from anomalyvfm_opt.files import is_utf8
+from anomalyvfm_opt.words import ask_if_meant
 
 __all__ = ["CategoryImages", "ImageRecord", "Layout", "find_layout", "list_categories", "read_category"]
 
@@ -162,6 +162,4 @@ def _describe_expected() -> str:
 
 
 def _suggest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    question = f"did you mean {close[0]!r}? " if close else ""
-    return f"{question}there are {', '.join(known)}"
+    return " ".join(filter(None, (ask_if_meant(name, known), f"there are {', '.join(known)}")))

@@ -1,9 +1,9 @@
 """The words of the tables and the linter's findings, in a sentence each. docs/numbers.md has the same words."""
 
-import difflib
 from collections.abc import Sequence
 
 from anomalyvfm_opt.errors import UsageError
+from anomalyvfm_opt.words import ask_if_meant
 
 WORDS = {
     "arm": "one of the three that a confirmation compares: frozen, baseline, finalist",
@@ -68,6 +68,5 @@ def _find(word: str) -> str:
     lowered = word.strip().lower()
     if lowered in parts:
         return parts[lowered]
-    close = difflib.get_close_matches(lowered, parts, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "all of them: anomalyvfm-opt glossary"
+    hint = ask_if_meant(lowered, parts) or "all of them: anomalyvfm-opt glossary"
     raise UsageError(f"no word {word!r} in the glossary", hint)

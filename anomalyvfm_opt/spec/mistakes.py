@@ -1,6 +1,5 @@
 """What pydantic finds wrong in a spec, in words for people and at the fields' own paths."""
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from anomalyvfm_opt.spec.contradictions import CONTRADICTION, FieldPath, Problem
 from anomalyvfm_opt.spec.model import NO_NUL, Spec
 from anomalyvfm_opt.spec.shown import shorten, show_value
+from anomalyvfm_opt.words import ask_if_meant
 
 _MOST = 200  # mistakes that are put into words
 _SHORT = 40  # characters of a value that is written out once more
@@ -83,8 +83,8 @@ def describe_mistakes(error: ValidationError) -> list[Problem]:
 def _say(mistake: _Mistake) -> Problem:
     message = f"should be {' or '.join(dict.fromkeys(mistake.expected))}, not {show_value(mistake.value)}"
     if isinstance(mistake.value, str) and mistake.choices:
-        close = difflib.get_close_matches(mistake.value[:_KEY].lower(), mistake.choices, n=1)
-        message += f"; did you mean {close[0]!r}?" if close else ""
+        question = ask_if_meant(mistake.value[:_KEY].lower(), mistake.choices)
+        message += f"; {question}" if question else ""
     return Problem(mistake.path, message + _say_how_to_fix_it(mistake))
 
 
@@ -139,9 +139,8 @@ def _strip_tags(details: Any) -> FieldPath:
 def _suggest_key(path: FieldPath) -> str:
     """Return what an unknown key might have been meant for."""
     key, known = str(path[-1])[:_KEY], _known_keys(path[:-1])
-    close = difflib.get_close_matches(key.lower(), known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    if question := ask_if_meant(key.lower(), known):
+        return question
     elsewhere = [".".join(names) for names in _walk_fields(Spec) if names[-1] == key]
     if 1 <= len(elsewhere) <= 2:
         return f"did you mean {' or '.join(map(repr, elsewhere))}?"
