@@ -132,13 +132,13 @@ def read_aurocs(engine: Engine, study_ids: Sequence[int]) -> dict[int, dict[str,
 def count_pairs(engine: Engine, study_ids: Sequence[int]) -> dict[int, int]:
     """Return how many pairs of a normal and an anomalous image the trials of some studies are scored on.
 
-    An AUROC on n pairs moves in steps of 1 / n. Studies without scores are left out.
+    An AUROC on n pairs moves in steps of 1 / n. Studies without scores of both kinds are left out.
     """
     counts: dict[int, list[int]] = defaultdict(list)
     with engine.connect() as connection:
         for study_id, _, images in connection.execute(_STUDY_LABELS, {"study_ids": list(study_ids)}):
             counts[study_id].append(images)
-    return {study_id: normal * anomalous for study_id, (normal, anomalous) in counts.items()}
+    return {study_id: found[0] * found[1] for study_id, found in counts.items() if len(found) == 2}
 
 
 def read_all_scores(engine: Engine, study_id: int) -> dict[int, dict[str, float]]:

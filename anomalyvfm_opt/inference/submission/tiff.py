@@ -71,11 +71,12 @@ def read_map(path: Path, size_px: tuple[int, int] | None) -> np.ndarray:
             size = os.fstat(file.fileno()).st_size
             if size < shape[0] * shape[1] * _VALUE_BYTES:  # before memory is taken
                 raise WrongMapError("cannot be read: it is cut off or damaged")
-            strips = [start + length for start, length in zip(tags[_STRIPS], tags[_STRIP_BYTES], strict=True)]
-            if (behind := size - max(_find_end_of_tags(file, start_of_tags, order), *strips)) > 0:
+            strips = list(zip(tags[_STRIPS], tags[_STRIP_BYTES], strict=True))
+            ends = (_find_end_of_tags(file, start_of_tags, order), *(start + length for start, length in strips))
+            if (behind := size - max(ends)) > 0:
                 raise WrongMapError(f"has {counted(behind, 'byte')} behind its end")
             content = bytearray()
-            for start, length in zip(tags[_STRIPS], tags[_STRIP_BYTES], strict=True):
+            for start, length in strips:
                 file.seek(start)
                 content += file.read(min(length, shape[0] * shape[1] * _VALUE_BYTES - len(content)))
     except WrongMapError:
