@@ -11,6 +11,7 @@ from PIL import Image
 
 from anomalyvfm_opt.data.images import read_form, read_image, read_mask
 from anomalyvfm_opt.errors import BadDataError
+from tests.unit.data.refusals import is_refused
 
 _FILES = 12  # damaged at as many places
 _BLOCK = 200
@@ -46,14 +47,6 @@ def _encode(name: str) -> bytes:
     return buffer.getvalue()
 
 
-def _is_refused(path: Path) -> bool:
-    try:
-        read_form(path)
-    except BadDataError:
-        return True
-    return False
-
-
 @pytest.mark.parametrize(("name", "damage"), product(FORMATS, DAMAGES))
 def test_a_damaged_block_is_a_problem_of_that_file(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, damage: str
@@ -66,7 +59,7 @@ def test_a_damaged_block_is_a_problem_of_that_file(
     refused = 0
     for _ in range(_FILES):
         path.write_bytes(DAMAGES[damage](content, int(rng.integers(len(content) // 3, len(content) - 2 * _BLOCK))))
-        refused += _is_refused(path)
+        refused += is_refused(path, read_form)
     assert refused >= _FILES * 2 // 3  # the rest may hold just as many pixels as before
     assert capfd.readouterr().err == ""
 

@@ -14,6 +14,7 @@ from PIL import Image
 from anomalyvfm_opt.data.images import read_form, read_image, read_mask, read_size_px
 from anomalyvfm_opt.errors import BadDataError
 from tests.unit.data.conftest import make_pixels
+from tests.unit.data.refusals import is_refused
 
 LARGE = b"A" * 2_000_000
 SIGNATURE_AND_HEAD = 8 + 25
@@ -165,13 +166,6 @@ def test_files_side_by_side_hear_of_their_own_damage(tmp_path: Path) -> None:
     content = sound.read_bytes()
     damaged.write_bytes(_flip(content, len(content) // 3))
     paths = [sound, damaged] * 40
-
-    def is_refused(path: Path) -> bool:
-        try:
-            read_image(path)
-        except BadDataError:
-            return True
-        return False
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(is_refused, paths)) == [path == damaged for path in paths]

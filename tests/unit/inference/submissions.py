@@ -1,5 +1,6 @@
 """Small submissions to inspect: the layout is the server's, the numbers of images are not."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from anomalyvfm_opt.inference.pictures import pack_picture
 from anomalyvfm_opt.inference.submission.layout import SETS, Place, list_places
 from anomalyvfm_opt.inference.submission.tiff import pack_map
 
+MAP = "anomaly_images/can/test_private/001_regular.tiff"  # one of those that `write_submission` writes
 FEW = {"can": 3, "vial": 2}
 SIZE_PX = (6, 9)  # height and width
 WANTED: dict[Place, tuple[int, int] | None] = dict.fromkeys(list_places(FEW), SIZE_PX)
@@ -39,3 +41,15 @@ def write_data(root: Path, images: dict[str, int] = FEW, size_px: tuple[int, int
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (*size_px, 3), dtype=np.uint8)).save(path)
     return root
+
+
+def put_map(half: np.ndarray) -> Callable[[Path], object]:
+    """Return what puts a map into a submission."""
+    return lambda root: (root / MAP).write_bytes(pack_map(half))
+
+
+def put_value(value: float) -> Callable[[Path], object]:
+    """Return what puts a map into a submission that has a value in one place."""
+    half = np.ones(SIZE_PX, np.float16)
+    half[2, 3] = value
+    return put_map(half)
