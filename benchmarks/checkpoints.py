@@ -88,8 +88,22 @@ class TimedCheckpoints(KeptCheckpoints):
         return found
 
 
-def choose(adapter: str, targets: str, epochs: int) -> Parameters:
-    return Parameters(adapter, 16, 2.0, targets, "all", epochs, 1e-3, 1 / 3, 1 / 3, 1 / 3, 60, 1.0)
+def choose(adapter: str, targets: str, epochs: int, image_size_px: int) -> Parameters:
+    return Parameters(
+        adapter=adapter,
+        rank=16,
+        alpha_ratio=2.0,
+        targets=targets,
+        adapted_blocks="all",
+        epochs=epochs,
+        learning_rate=1e-3,
+        texture=1 / 3,
+        structural=1 / 3,
+        contextual=1 / 3,
+        synthesis_count=60,
+        synthesis_intensity=1.0,
+        image_size_px=image_size_px,
+    )
 
 
 def main() -> None:
@@ -108,7 +122,7 @@ def main() -> None:
         print("adapter  targets         kB   epoch s   save ms   load ms   of an epoch   of torch.save")
         for adapter, targets in CHOICES:
             clock = Clock()
-            parameters = choose(adapter, targets, epochs)
+            parameters = choose(adapter, targets, epochs, spec.data.image_size_px)
             run_trial(bench, TrialRequest(number=0, parameters=parameters, seed=1), clock)
             trial = checkpoints.trial
             spent = zip(clock.times, clock.times[1:], trial.save_s, trial.peer_s, strict=False)

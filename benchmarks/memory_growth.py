@@ -58,7 +58,7 @@ class Silent:
         pass
 
 
-def choose_parameters(number: int) -> Parameters:
+def choose_parameters(number: int, image_size_px: int) -> Parameters:
     """No two of the first ten trials are alike."""
     return Parameters(
         adapter=ADAPTERS[number % 3],
@@ -73,6 +73,7 @@ def choose_parameters(number: int) -> Parameters:
         contextual=1 / 3,
         synthesis_count=COUNTS[number % 4],
         synthesis_intensity=1.0,
+        image_size_px=image_size_px,
     )
 
 
@@ -85,15 +86,13 @@ def run_trials(folder: Path, numbers: list[int]) -> list[int]:
     bench = Workbench(spec, split, "demo", backbone, ArrayStore(folder / "cache"))
     sizes = []
     for number in numbers:
-        result = run_trial(
-            bench, TrialRequest(number=number, parameters=choose_parameters(number), seed=number), Silent()
-        )
+        p = choose_parameters(number, spec.data.image_size_px)
+        result = run_trial(bench, TrialRequest(number=number, parameters=p, seed=number), Silent())
         peak = result.attributes["peak_memory_mib"]
         del result
         gc.collect()  # what only waits to be collected, and what the C library keeps, is no leak
         release_cached_memory(backbone.device)  # as the next trial does when it begins
         sizes.append(read_status_mib("VmRSS") or 0)
-        p = choose_parameters(number)
         setting = (
             f"{p.adapter}, rank {p.rank}, {p.targets}, blocks {p.adapted_blocks}, {p.synthesis_count} anomalies"
         )
