@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.options import JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.tables import print_grid
 
-app = typer.Typer(no_args_is_help=True, help="Folders of images: MVTec AD 2, MVTec AD, or plain.")
+app = make_group("Folders of images: MVTec AD 2, MVTec AD, or plain.")
 
 
 @app.command("demo")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.tables import print_table
@@ -34,7 +35,7 @@ PassfilesOption = Annotated[
         help="Give worker or viewer the password that this password file has for it; may be repeated.",
     ),
 ]
-app = typer.Typer(no_args_is_help=True, help="The study store: start, stop, look, upgrade.")
+app = make_group("The study store: start, stop, look, upgrade.")
 
 
 @app.command()

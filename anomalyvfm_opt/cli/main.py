@@ -25,6 +25,7 @@ from anomalyvfm_opt.cli import (
     worker,
 )
 from anomalyvfm_opt.cli.examples import add_examples
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.judging import confirm, forecast, verdict
 from anomalyvfm_opt.cli.output import LogFormatter, escape_lines
 from anomalyvfm_opt.collector import collected_seldom
@@ -32,10 +33,9 @@ from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError
 from anomalyvfm_opt.files import is_current_folder_gone, is_utf8
 from anomalyvfm_opt.streams import ReaderGoneError, prepare_streams
 
-app = typer.Typer(
+app = make_group(
+    "Search LoRA fine-tuning for visual anomaly detection, category by category.",
     name="anomalyvfm-opt",
-    help="Search LoRA fine-tuning for visual anomaly detection, category by category.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

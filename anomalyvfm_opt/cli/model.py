@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     DatabaseOption,
@@ -17,7 +18,7 @@ from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.studies import StudyArgument
 from anomalyvfm_opt.words import counted
 
-app = typer.Typer(no_args_is_help=True, help="Trained detectors: folders that need neither database nor study.")
+app = make_group("Trained detectors: folders that need neither database nor study.")
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a detector.")]
 
 

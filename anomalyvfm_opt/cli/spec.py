@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.options import JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.tables import print_table
@@ -14,7 +15,7 @@ from anomalyvfm_opt.words import counted
 if TYPE_CHECKING:
     from anomalyvfm_opt.spec.model import Spec
 
-app = typer.Typer(no_args_is_help=True, help="Spec files: what to search, on what, for how much.")
+app = make_group("Spec files: what to search, on what, for how much.")
 
 
 @app.command()

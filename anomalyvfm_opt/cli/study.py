@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     CategoryOption,
@@ -21,7 +22,7 @@ from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudiesArgument, Stud
 from anomalyvfm_opt.cli.tables import print_grid, print_parts
 from anomalyvfm_opt.cli.transfer import export_one, import_one
 
-app = typer.Typer(no_args_is_help=True, help="Studies: one spec x one category.")
+app = make_group("Studies: one spec x one category.")
 
 
 def create(

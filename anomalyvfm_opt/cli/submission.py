@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.model import choose_wanted
 from anomalyvfm_opt.cli.options import (
     BatchOption,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _FALSE_POSITIVES = 0.05
 _SHOWN_FAULTS = 50
 
-app = typer.Typer(no_args_is_help=True, help="Submissions to MVTec AD 2's server.")
+app = make_group("Submissions to MVTec AD 2's server.")
 
 
 def submit(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.studies import StudyArgument
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from anomalyvfm_opt.report.trial_view import TrialView
 
-app = typer.Typer(no_args_is_help=True, help="Trials: one fine-tuning run each.")
+app = make_group("Trials: one fine-tuning run each.")
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ import typer
 
 from anomalyvfm_opt.cli.fleet.crew import drain, list_all, reap_all
 from anomalyvfm_opt.cli.fleet.launch import launch
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.options import (
     CacheOption,
     DatabaseOption,
@@ -25,7 +26,7 @@ from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyOption
 from anomalyvfm_opt.words import counted
 
-app = typer.Typer(no_args_is_help=True, help="Workers pull trials from the study store and run them.")
+app = make_group("Workers pull trials from the study store and run them.")
 
 
 def run_worker(

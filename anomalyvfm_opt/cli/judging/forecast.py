@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.options import DatabaseOption, JsonOption
 from anomalyvfm_opt.cli.output import print_json, say
 from anomalyvfm_opt.cli.studies import AnyStudiesArgument, StudyArgument
 from anomalyvfm_opt.cli.tables import print_parts
 
-app = typer.Typer(no_args_is_help=True, help="Forecasts of the gain, written down before the lock is opened.")
+app = make_group("Forecasts of the gain, written down before the lock is opened.")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # so that -0.01 is a number
