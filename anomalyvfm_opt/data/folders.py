@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from unicodedata import category
 
 from anomalyvfm_opt.data.entries import (
     find_unread,
@@ -147,6 +148,8 @@ def _find_unspeakable(images: CategoryImages) -> list[str]:
         return [f"{images.name}: the category's name is not UTF-8: rename its folder"]
     if not is_category_name(images.name):
         return [f"{images.name}: a category's name is part of a study's, so it holds no '#': rename its folder"]
+    if any(category(character) == "Cc" for character in images.name):
+        return [f"{images.name!r}: a category's name holds a control character: rename its folder"]
     records = (*images.train, *images.validation, *images.test)
     return [f"{r.path}: its name is not UTF-8: rename it" for r in records if not is_utf8(r.key)]
 

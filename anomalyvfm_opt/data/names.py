@@ -14,12 +14,17 @@ def to_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def is_same_name(one: str, other: str) -> bool:
+    """Return whether two names are the same, in whatever form each is written."""
+    return one == other or to_form(one) == to_form(other)
+
+
 def find_name(name: str, known: Iterable[str]) -> str | None:
     """Return the one among known names that is this name, exactly or in another form; None if there is none."""
     names = list(known)
     if name in names:
         return name
-    return next((one for one in names if to_form(one) == to_form(name)), None)
+    return next((one for one in names if is_same_name(one, name)), None)
 
 
 def find_folder(parent: Path, name: str) -> Path:

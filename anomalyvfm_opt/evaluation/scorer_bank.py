@@ -132,9 +132,25 @@ class CalibratedBank:
         alone = self.bank.score(features, parts)
         if wanted is not None and ENSEMBLE not in wanted:
             return alone
-        counted = [scorer.name for scorer in SCORERS if scorer.is_in_ensemble and scorer.name in alone.image]
-        z = [(alone.image[name] - self.location[name]) / self.scale[name] for name in counted]
+        z = [(alone.image[name] - self.location[name]) / self.scale[name] for name in _list_counted(alone.image)]
         return replace(alone, image={**alone.image, ENSEMBLE: np.mean(z, axis=0)})
+
+    def measure_minuends(self, image: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the size of what the ensemble's scores are differences of, float64 (n,).
+
+        A z-score is a difference, and rounding is relative to what it is taken of: scores of 30 with an SD of 0.1
+        are 300 SD, whose seventh digit is the fifth of their z-scores.
+
+        Args:
+            image: scores of n images by scorer.
+        """
+        sizes = [np.abs(image[name]) / self.scale[name] for name in _list_counted(image)]
+        return np.asarray(np.mean(sizes, axis=0), np.float64)
+
+
+def _list_counted(image: Mapping[str, np.ndarray]) -> list[str]:
+    """List the scorers that count in the ensemble, among those that gave scores."""
+    return [scorer.name for scorer in SCORERS if scorer.is_in_ensemble and scorer.name in image]
 
 
 def _collect(fit: TileFeatures, remembered: np.ndarray) -> NormalFeatures:

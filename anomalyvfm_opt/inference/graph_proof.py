@@ -14,7 +14,14 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.evaluation.stitching import mark_content
 from anomalyvfm_opt.inference.folder import GRAPH, read_file
-from anomalyvfm_opt.inference.selftest import Agreement, compare, measure_difference, name_frames, read_frames
+from anomalyvfm_opt.inference.selftest import (
+    Agreement,
+    compare,
+    list_minuends,
+    measure_difference,
+    name_frames,
+    read_frames,
+)
 from anomalyvfm_opt.inference.standalone import StandaloneDetector
 
 if TYPE_CHECKING:
@@ -85,8 +92,9 @@ def prove_graph(content: bytes, detector: StandaloneDetector, frames: Frames, na
     wanted = detector.score_frames(frames)
     score, heat = wanted.image[scoring.scorer], wanted.maps[scoring.map_scorer]
     some = slice(0, len(alone))
+    minuends = list_minuends(detector, wanted.image)
     by_score = [
-        compare({scoring.scorer: score}, {scoring.scorer: values}, names, True)
+        compare({scoring.scorer: score}, {scoring.scorer: values}, names, True, minuends)
         for values in (scores, np.append(alone, score[some.stop :]))  # the spread of all is the measure of both
     ]
     by_map = [

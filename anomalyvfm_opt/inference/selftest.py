@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.evaluation.scorer_bank import Scores
+from anomalyvfm_opt.evaluation.scorers import ENSEMBLE
 from anomalyvfm_opt.inference.folder import AGAIN, SELFTEST, read_file
 from anomalyvfm_opt.inference.standalone import StandaloneDetector
 from anomalyvfm_opt.model.device import name_device
@@ -54,31 +56,62 @@ class Agreement:
         )
 
 
-def measure_difference(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+def measure_difference(wanted: np.ndarray, found: np.ndarray, minuends: np.ndarray | None = None) -> np.ndarray:
     """Return the relative differences of n scores, float64 (n,).
 
     A difference is divided by the score's size, or by the standard deviation of all wanted scores where that is
     larger: logits and z-scores cross zero, where a ratio says nothing.
+
+    Args:
+        wanted: float (n,).
+        found: likewise.
+        minuends: of scores that are differences themselves the size of what they are taken of, float (n,), which
+            a difference is divided by where it is larger still.
     """
     size = np.maximum(np.abs(wanted), np.std(wanted))
+    if minuends is not None:
+        size = np.maximum(size, minuends)
     difference: np.ndarray = np.abs(found - wanted) / np.maximum(size, 1e-12)
     return difference
 
 
-def compare(
-    wanted: dict[str, np.ndarray], found: dict[str, np.ndarray], names: list[str], is_same_device: bool
+def compare_scores(
+    detector: StandaloneDetector,
+    wanted: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+    names: list[str],
+    is_same_device: bool,
 ) -> Agreement:
-    """Return the worst of all pairs of scores.
+    """Return the worst of all pairs of a detector's scores.
 
     Args:
+        detector: that found them.
         wanted: scorer -> float (n,), at least one.
-        found: likewise; of at least the same scorers.
+        found: likewise; all that the detector gives.
         names: of the n images.
         is_same_device: whether both were computed on one kind of device.
     """
+    return compare(wanted, found, names, is_same_device, list_minuends(detector, found))
+
+
+def list_minuends(detector: StandaloneDetector, image: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the size of what scores are differences of, for the scorers whose scores are: float64 (n,)."""
+    return {ENSEMBLE: detector.bank.measure_minuends(image)}
+
+
+def compare(
+    wanted: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+    names: list[str],
+    is_same_device: bool,
+    minuends: Mapping[str, np.ndarray],
+) -> Agreement:
+    """Return the worst of all pairs of numbers, by scorer; `minuends` as in `measure_difference`."""
     worst: list[tuple[float, str, int]] = []
     for scorer, values in wanted.items():
-        differences = measure_difference(values.astype(np.float64), found[scorer].astype(np.float64))
+        differences = measure_difference(
+            values.astype(np.float64), found[scorer].astype(np.float64), minuends.get(scorer)
+        )
         differences = np.where(np.isnan(differences), np.inf, differences)
         index = int(differences.argmax())
         worst.append((float(differences[index]), scorer, index))
@@ -124,11 +157,11 @@ def check_detector(detector: StandaloneDetector) -> Agreement:
         raise UsageError(f"{detector.folder / SELFTEST} is of another detector", AGAIN)
     is_same = name_device(detector.device) == card.device and torch.get_num_threads() == card.threads
     names = name_frames(frames)
-    by_score = compare(wanted, found, names, is_same)
+    by_score = compare_scores(detector, wanted, found, names, is_same)
     cells = [np.asarray(side, np.float64).reshape(-1) for side in (arrays[_MAP], maps)]
     at = [f"cell {cell} of the self-test's maps" for cell in range(len(cells[0]))]
     map_name = f"the map of {card.scoring.map_scorer}"
-    by_map = compare({map_name: cells[0]}, {map_name: cells[1]}, at, is_same)
+    by_map = compare({map_name: cells[0]}, {map_name: cells[1]}, at, is_same, {})
     worst = max((by_score, by_map), key=lambda one: one.difference)
     return replace(worst, images=len(frames))
 

@@ -49,6 +49,7 @@ class StandaloneDetector:
         folder: of the detector.
         card: what stands in `detector.json`.
         batch_size: images that are looked at together.
+        bank: its scorers, calibrated.
         normal: the held-out normal scenes.
         thresholds: above which an image, and a pixel, is anomalous.
 
@@ -80,7 +81,7 @@ class StandaloneDetector:
                 self._detector = self._stack.enter_context(opened_detector(folder, card, backbone, batch))
                 sizes = backbone.patch_channels, backbone.pooled_channels
                 content = read_file(folder, MEMORY, card)
-                self._bank, self.normal = unpack_memory(content, card.scoring, sizes, chosen, folder / MEMORY)
+                self.bank, self.normal = unpack_memory(content, card.scoring, sizes, chosen, folder / MEMORY)
                 self.thresholds = self._set_thresholds(false_positives)
         except BaseException:
             self._stack.close()
@@ -145,7 +146,7 @@ class StandaloneDetector:
 
     def score_frames(self, frames: Frames, wanted: Collection[str] | None = None) -> Scores:
         """Score frames by some scorers, or by every one that the detector has."""
-        return score_frames(self._detector, self._bank, frames, self._batch, wanted)
+        return score_frames(self._detector, self.bank, frames, self._batch, wanted)
 
     @contextmanager
     def traced(self) -> Iterator[Graph]:
@@ -153,7 +154,7 @@ class StandaloneDetector:
         detector, scoring = self._detector, self.card.scoring
         merged = detector.adapter.merged() if detector.adapter else nullcontext()
         with detector.seeing_pixels(), merged:
-            yield Graph(detector, self._bank, scoring.scorer, scoring.map_scorer, self.geometry)
+            yield Graph(detector, self.bank, scoring.scorer, scoring.map_scorer, self.geometry)
 
     def _set_thresholds(self, false_positives: float | None) -> ThresholdsCard:
         stored = self.card.thresholds

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine
 
+from anomalyvfm_opt.data.names import is_same_name
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.store.studies import StudyRecord, list_studies, load_study
 from anomalyvfm_opt.store.workers import WorkerRow, list_workers
@@ -20,7 +21,7 @@ def select_studies(engine: Engine, names: Sequence[str]) -> list[StudyRecord]:
     """
 
     def fits(record: StudyRecord, name: str) -> bool:
-        return name == record.name or (record.kind == "search" and name == record.spec.name)
+        return is_same_name(name, record.name) or (record.kind == "search" and name == record.spec.name)
 
     return _select(engine, names, fits, lambda record: record.kind == "search")
 
@@ -74,7 +75,7 @@ def select_workers(engine: Engine, names: Sequence[str]) -> list[WorkerRow]:
 
 
 def _is_of_family(record: StudyRecord, name: str) -> bool:
-    return name in (record.name, record.family, record.spec.name)
+    return any(is_same_name(name, known) for known in (record.name, record.family, record.spec.name))
 
 
 def _select(

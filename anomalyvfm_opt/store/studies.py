@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, Row, insert, select
 
 from anomalyvfm_opt import METHOD
+from anomalyvfm_opt.data.names import find_name, to_form
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
 from anomalyvfm_opt.spec.difference import find_differences
 from anomalyvfm_opt.spec.model import Spec, hash_content
@@ -18,7 +19,7 @@ from anomalyvfm_opt.spec.shown import shorten
 from anomalyvfm_opt.spec.study_name import Kind, StudyName, guess_spec, is_sibling_of
 from anomalyvfm_opt.store import tables
 from anomalyvfm_opt.store.advisory import locked
-from anomalyvfm_opt.store.division import StoredImage
+from anomalyvfm_opt.store.division import StoredImage, is_same_by_form
 from anomalyvfm_opt.store.optuna_private import read_study_id
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.trial_record import TrialRecord
@@ -115,11 +116,12 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
-    with store.engine.connect() as connection, locked(connection, new.name, f"to create {new.name}"):
+    with store.engine.connect() as connection, locked(connection, to_form(new.name), f"to create {new.name}"):
         stored = find_study(connection, new.name)
+        has_same_images = stored is not None and is_same_by_form(connection, stored.study_id, new.images)
         connection.rollback()
         if stored is not None:
-            _check_same(stored, new)
+            _check_same(stored, new, has_same_images)
             return False
         study = optuna.create_study(
             storage=store.storage, study_name=new.name, direction="maximize", load_if_exists=True
@@ -166,8 +168,15 @@ def _suggest(name: str, known: Sequence[str]) -> str:
 
 
 def find_study(connection: Connection, name: str) -> StudyRecord | None:
-    """Return one study by its full name; None if it is not there."""
-    row = connection.execute(_select_studies().where(tables.optuna_studies.c.study_name == name)).one_or_none()
+    """Return one study by its full name, in whatever Unicode form; None if it is not there."""
+
+    def find(exact: str) -> Row[Any] | None:
+        query = _select_studies().where(tables.optuna_studies.c.study_name == exact)
+        return connection.execute(query).one_or_none()
+
+    row = find(name)
+    if row is None and not name.isascii() and (other := find_name(name, _list_names(connection))) is not None:
+        row = find(other)
     return None if row is None else _to_record(row)
 
 
@@ -190,11 +199,15 @@ def count_categories(engine: Engine, spec_name: str) -> int:
 
 def list_names(engine: Engine) -> list[str]:
     """Return names of all studies of ours, also of those that another version of this program stored."""
+    with engine.connect() as connection:
+        return _list_names(connection)
+
+
+def _list_names(connection: Connection) -> list[str]:
     query = select(tables.optuna_studies.c.study_name).join(
         tables.study, tables.study.c.study_id == tables.optuna_studies.c.study_id
     )
-    with engine.connect() as connection:
-        return list(connection.scalars(query.order_by(tables.study.c.study_id)))
+    return list(connection.scalars(query.order_by(tables.study.c.study_id)))
 
 
 def delete_study(store: Store, name: str) -> None:
@@ -257,15 +270,16 @@ def _insert_study(connection: Connection, study_id: int, new: NewStudy) -> None:
     connection.execute(insert(tables.study_image), rows)
 
 
-def _check_same(stored: StudyRecord, new: NewStudy) -> None:
+def _check_same(stored: StudyRecord, new: NewStudy, has_same_images: bool) -> None:
     has_same_weights = stored.weights_sha256 == new.weights_sha256  # then it does not matter where they lie
     ignored = ("backbone.weights",) if has_same_weights else ()
     found = find_differences(stored.spec.content(), new.spec.content(), ignored)
     differences = [difference.line for difference in found]
-    if stored.split_sha256 != new.split_sha256:
+    if stored.split_sha256 != new.split_sha256 and not has_same_images:
         differences.append(f"images (content hash): {stored.split_sha256[:12]} -> {new.split_sha256[:12]}")
-    if stored.masks_sha256 and new.masks_sha256 and stored.masks_sha256 != new.masks_sha256:
-        differences.append(f"masks (content hash): {stored.masks_sha256[:12]} -> {new.masks_sha256[:12]}")
+    masks = (stored.masks_sha256, new.masks_sha256)
+    if all(masks) and masks[0] != masks[1] and not has_same_images:
+        differences.append(f"masks (content hash): {str(masks[0])[:12]} -> {str(masks[1])[:12]}")
     if not has_same_weights:
         differences.append(f"weights (hash): {stored.weights_sha256[:12]} -> {new.weights_sha256[:12]}")
     if differences:

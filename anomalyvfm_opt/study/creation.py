@@ -77,19 +77,21 @@ def create_studies(
             check_tiles(backbones.open(sized), geometry)
             _decode_all(arrays, split, geometry)
     judged = len(choose_categories(spec, root, []))  # also if only some of them get a study now
+    names = []
     for name, split in splits.items():
         new = _prepare(spec, name, root, split, backbone.weights_sha256, judged)
         is_new = create_study(store, new, _list_references(spec, name))
         study = load_study(store.engine, new.name)
         if spec.verdict.noise_seeds:
             plan_references(store, study, spec.verdict.noise_seeds)
-        _announce(new, split, is_new, say)
+        _announce(study.name, new, split, is_new, say)
+        names.append(study.name)
     _announce_resolution(spec, splits, judged, say)
     if backbone.is_random:
         say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
     if caveat := find_caveat(spec.backbone.name, spec.backbone.weights):
         say(f"OFFLINE WEIGHTS: {caveat}")
-    return [spec.study_name(name) for name in splits]
+    return names
 
 
 def _open_backbone(backbones: Backbones, spec: Spec) -> Backbone:
@@ -137,10 +139,10 @@ def _list_references(spec: Spec, category: str) -> dict[str, dict[str, Any] | No
     }
 
 
-def _announce(new: NewStudy, split: Split, is_new: bool, say: Callable[[str], None]) -> None:
+def _announce(name: str, new: NewStudy, split: Split, is_new: bool, say: Callable[[str], None]) -> None:
     state = "created" if is_new else "is there already, unchanged"
     say(
-        f"{new.name} {state}: {counted(new.spec.search.trials, 'trial')};"
+        f"{name} {state}: {counted(new.spec.search.trials, 'trial')};"
         f" {counted(len(split.fit), 'normal image')} to train on, {len(split.held_out)} held out,"
         f" {len(split.search)} to search on, {len(split.locked)} locked"
     )

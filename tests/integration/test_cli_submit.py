@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 NOWHERE = {"ANOMALYVFM_OPT_DB_URL": "postgresql://nobody@127.0.0.1:9/nowhere", "ANOMALYVFM_OPT_HOME": "/nowhere"}
 SIZE_PX = (20, 28)
+OF_TWO_PAGES = Path("can/test_private/000_regular.png")
 CHANGES: dict[str, Any] = {
     "data": {"lock": "all"},
     "backbone": {
@@ -60,6 +61,8 @@ def write_mvtec_ad_2(root: Path) -> Path:
         write_images(root / category / "test_public/bad", [f"{n:03}_regular" for n in range(4)], rng, spot=True)
         for set_name, light in SETS.items():
             write_images(root / category / set_name, [f"{n:03}_{light}" for n in range(count)], rng)
+    with Image.open(root / OF_TWO_PAGES) as image:
+        image.save(root / OF_TWO_PAGES, save_all=True, append_images=[image.rotate(180)])
     return root
 
 
@@ -101,6 +104,7 @@ def test_a_submission_is_whole_and_comes_from_the_trials_that_it_names(
         assert one["false_positives"] == 0.2  # four scenes promise no less
         said = f"submitted/{category}: trial {best['number']}, the best trial, which no confirmation has judged"
         assert said in done.stderr
+    assert f"{submitted.data / OF_TWO_PAGES} has 2 pages, of which the first is read" in done.stderr
     checked = program.run_here("submission", "check", str(root), "--data", str(submitted.data), **NOWHERE)
     assert checked.returncode == 0, checked.stderr
     assert "no fault; sizes are those of the images" in checked.stderr

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from anomalyvfm_opt.data.check import check_folder
 from anomalyvfm_opt.store.division import list_images
@@ -48,6 +49,42 @@ def decomposed(composed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = copy(composed, tmp_path_factory.mktemp("decomposed"), decompose)
     assert not (folder / CATEGORY_NAME).exists()
     return folder
+
+
+def test_a_study_is_found_by_either_form_of_its_name_and_never_created_twice(
+    program: Program, tmp_path: Path, composed: Path, decomposed: Path
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    content = make_tiny("either", references=["frozen", "v1.1"], search={"trials": 2}, verdict={"noise_seeds": 3})
+    content["data"]["categories"] = [CATEGORY_NAME]
+    spec.write_text(json.dumps(content))
+    name, other = f"either/{CATEGORY_NAME}", decompose(f"either/{CATEGORY_NAME}")
+    assert name != other
+    for data, category, state in (
+        (composed, CATEGORY_NAME, "created"),
+        (composed, decompose(CATEGORY_NAME), "is there already, unchanged"),
+        (decomposed, CATEGORY_NAME, "is there already, unchanged"),
+    ):
+        given = ("--data", str(data), "--category", category)
+        created = program.run_here("study", "create", str(spec), *given)
+        assert created.returncode == 0, created.stderr
+        assert f"{name} {state}" in created.stderr
+    image = next((decomposed / decompose(CATEGORY_NAME)).rglob("*.png"))
+    content_before = image.read_bytes()
+    Image.new("RGB", (64, 64), "red").save(image)
+    refused = program.run_here("study", "create", str(spec), "--data", str(decomposed))
+    image.write_bytes(content_before)
+    assert refused.returncode == 2
+    assert "images (content hash)" in refused.stderr
+    shown = [program.run_json("study", "show", typed) for typed in (name, other)]
+    assert shown[0] == shown[1]
+    done = program.run_here("worker", "run", other, "--data", str(composed), "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    assert program.usage(name).complete == 2
+    assert program.usage(f"{name}#replicates").complete > 0  # siblings as well
+    deleted = program.run_here("study", "delete", other, "--yes")
+    assert deleted.returncode == 0, deleted.stderr
+    assert program.run_here("study", "show", name).returncode == 2
 
 
 @pytest.mark.parametrize("is_made_on_a_mac", [False, True], ids=["made composed", "made decomposed"])

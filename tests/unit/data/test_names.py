@@ -155,6 +155,17 @@ def test_a_category_that_no_study_can_be_named_after_is_an_error(tmp_path: Path,
         read_category(tmp_path, name)
 
 
+@pytest.mark.parametrize("name", ["new\nline", "tab\there", "bell\a", "\x1b[31mred", "del\x7f", "c1\x85"])
+def test_a_category_whose_name_would_break_every_line_is_an_error(tmp_path: Path, name: str) -> None:
+    write_plain(tmp_path, name)
+    (category,) = check_folder(tmp_path).categories
+    expected = f"{name!r}: a category's name holds a control character: rename its folder"
+    assert category.errors == (expected,)
+    assert expected.isprintable()
+    with pytest.raises(BadDataError, match="control character"):
+        read_category(tmp_path, name)
+
+
 def test_many_faults_are_told_in_a_few_words(tmp_path: Path) -> None:
     base = write_plain(tmp_path)
     for i in range(9):
