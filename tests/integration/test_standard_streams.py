@@ -33,7 +33,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "db status": (),
     "db url": (),
     "db upgrade": (),
-    "data demo": ("{fresh}",),
+    "data demo": ("{kept}",),
     "data check": ("{data}",),
     "data split": ("{data}", CATEGORY),
     "spec check": (SPEC,),
@@ -116,7 +116,8 @@ class Runs:
         """Run it with stdout in a file, but for the streams that are given."""
         fresh = self.folder / secrets.token_hex(4)
         spec = write_spec(self.folder, f"made-{secrets.token_hex(4)}")
-        words = [word.format(data=self.program.data, fresh=fresh, spec=spec) for word in self.words]
+        places = {"data": self.program.data, "fresh": fresh, "kept": self.folder / "kept", "spec": spec}
+        words = [word.format(**places) for word in self.words]
         with (self.folder / "stdout").open("w+") as stdout:
             done = run_in_process(words, self.program.surround({}), {"stdout": stdout, **streams})
             stdout.seek(0)
