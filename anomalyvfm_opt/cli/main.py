@@ -27,7 +27,7 @@ from anomalyvfm_opt.cli import (
 from anomalyvfm_opt.cli.examples import add_examples
 from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.judging import confirm, forecast, verdict
-from anomalyvfm_opt.cli.output import LogFormatter, escape_lines
+from anomalyvfm_opt.cli.output import LogFormatter, escape_lines, read_width
 from anomalyvfm_opt.collector import collected_seldom
 from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError, UsageError
 from anomalyvfm_opt.files import is_current_folder_gone, is_utf8
@@ -172,4 +172,5 @@ def _complain(message: str, hint: str) -> None:
     """Say what was wrong and what to do; a message may have several lines."""
     for label, text, colour in (("error", message, "red"), ("hint", hint, None)):
         if text:
-            typer.secho(escape_lines(f"{label}: {text}", sys.stderr.encoding), fg=colour, err=True)
+            shown = escape_lines(f"{label}: {text}", sys.stderr.encoding, read_width(sys.stderr))
+            typer.secho(shown, fg=colour, err=True)

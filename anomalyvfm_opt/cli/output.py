@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -12,11 +13,43 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _PLAIN_WIDTH = 200
+_COMMAND = re.compile(r"anomalyvfm-opt(?: [^\s,;()`]+)+")
+_GLUE = "\0"  # no text that is shown holds it
 
 
 def say(message: str) -> None:
-    """Write one line for a person, on stderr."""
-    typer.echo(escape(message, sys.stderr.encoding), err=True)
+    """Write one line for a person, on stderr; a terminal has it wrapped between words."""
+    typer.echo(wrap(escape(message, sys.stderr.encoding), read_width(sys.stderr)), err=True)
+
+
+def wrap(text: str, width: int | None) -> str:
+    """Return a text on lines of so many characters, broken between words.
+
+    A word that is longer stays whole, and so does a command that can be copied: it would end at the line's end.
+
+    Args:
+        text: of one line.
+        width: None to leave it as it is.
+    """
+    if width is None or len(text) <= width:
+        return text
+    from textwrap import fill
+
+    glued = _COMMAND.sub(lambda found: found[0].replace(" ", _GLUE), text)
+    return fill(glued, width, break_long_words=False, break_on_hyphens=False).replace(_GLUE, " ")
+
+
+def read_width(stream: TextIO) -> int | None:
+    """Return how many characters a line has where a stream is a terminal; None where it is none."""
+    if not stream.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    try:
+        return (int(told) if told.isascii() and told.isdigit() else 0) or os.get_terminal_size(
+            stream.fileno()
+        ).columns
+    except OSError:  # a terminal that tells nothing of itself
+        return None
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -50,9 +83,9 @@ def escape(text: str, encoding: str | None = None) -> str:
     return shown.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
 
 
-def escape_lines(text: str, encoding: str | None = None) -> str:
-    """Return a text of several lines, each as by `escape`."""
-    return "\n".join(escape(line, encoding) for line in text.split("\n"))
+def escape_lines(text: str, encoding: str | None = None, width: int | None = None) -> str:
+    """Return a text of several lines, each as by `escape` and `wrap`."""
+    return "\n".join(wrap(escape(line, encoding), width) for line in text.split("\n"))
 
 
 class LogFormatter(logging.Formatter):

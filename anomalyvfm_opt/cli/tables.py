@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from anomalyvfm_opt.cli.output import escape, open_console
+from anomalyvfm_opt.cli.output import escape, open_console, read_width, wrap
 from anomalyvfm_opt.report.grid import Grid, Part
 
 if TYPE_CHECKING:
@@ -64,10 +64,7 @@ def print_parts(parts: Sequence[Part]) -> None:
 
 def print_note(text: str) -> None:
     """Print a note to a table, on stdout as the table is, wrapped between words."""
-    from textwrap import fill
-
-    width = open_console().width if sys.stdout.isatty() else _NOTE
-    print(fill(escape(text, sys.stdout.encoding), width, break_long_words=False, break_on_hyphens=False))
+    print(wrap(escape(text, sys.stdout.encoding), read_width(sys.stdout) or _NOTE))
 
 
 def divide_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:

@@ -3,7 +3,7 @@
 import re
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from rich.console import Console, Group
@@ -66,14 +66,8 @@ class LiveTable:
 
     def refresh(self, states: Sequence[SlotState]) -> None:
         """Draw the table anew."""
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for head in ("slot", "place", "state", "restarts", "last line"):
-            table.add_column(head, no_wrap=True, overflow="ellipsis")
         with self._lock:
-            for state in states:
-                last = self._last.get(state.slot.number, "")
-                cells = (str(state.slot.number), state.slot.place, state.note, str(state.restarts.total), last)
-                table.add_row(*(Text(escape(cell)) for cell in cells))
+            table = draw_slots(states, self._last)
         self._live.update(Group(table, *(Text(escape(line)) for line in self._describe_studies())))
 
     def close(self) -> None:
@@ -84,6 +78,24 @@ class LiveTable:
     def _print(self, line: str) -> None:
         with suppress(OSError):  # likewise: work goes on without it
             self._live.console.print(Text(escape(line)))
+
+
+def draw_slots(states: Sequence[SlotState], last: Mapping[int, str]) -> Table:
+    """Return a row a slot, of which in a narrow terminal the last line alone is cut.
+
+    Args:
+        states: of the slots.
+        last: the last line of each slot's worker, by its number.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
+    for head in ("slot", "place", "state", "restarts"):
+        table.add_column(head, no_wrap=True)
+    table.add_column("last line", no_wrap=True, overflow="ellipsis", ratio=1)
+    for state in states:
+        line = last.get(state.slot.number, "")
+        cells = (str(state.slot.number), state.slot.place, state.note, str(state.restarts.total), line)
+        table.add_row(*(Text(escape(cell)) for cell in cells))
+    return table
 
 
 def open_display(describe_studies: Callable[[], list[str]]) -> Display:

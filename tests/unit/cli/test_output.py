@@ -1,12 +1,17 @@
 """stdout is data, stderr is messages; text of any content stays on its line."""
 
+import fcntl
+import io
 import logging
+import os
+import struct
+import termios
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.cli.output import LogFormatter, escape, say
+from anomalyvfm_opt.cli.output import LogFormatter, escape, read_width, say, wrap
 from anomalyvfm_opt.cli.tables import print_table
 
 
@@ -44,3 +49,40 @@ def test_messages_go_to_stderr_and_tables_to_stdout(capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert err == "done\\nnot quite\n"
     assert "[red]brick" in out
+
+
+SENTENCE = "demo/brick created: 8 trials; 48 normal images to train on, 16 held out, 31 to search on, 33 locked"
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_a_sentence_is_wrapped_between_words(width: int) -> None:
+    lines = wrap(SENTENCE, width).split("\n")
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines) == SENTENCE
+
+
+@pytest.mark.parametrize("width", [None, len(SENTENCE)])
+def test_a_sentence_that_fits_or_has_no_terminal_stays_as_it_is(width: int | None) -> None:
+    assert wrap(SENTENCE, width) == SENTENCE
+
+
+def test_a_command_that_can_be_copied_and_a_long_word_are_never_broken() -> None:
+    path = "/a/folder/whose/name/is/longer/than/the/line/is.yaml"
+    command = "anomalyvfm-opt worker run demo --data DIR"
+    lines = wrap(f"demo/brick: 4 trainings to do (on search data): {command}; {path}: gone", 50).split("\n")
+    assert lines == ["demo/brick: 4 trainings to do (on search data):", f"{command};", f"{path}:", "gone"]
+
+
+def test_the_width_is_that_of_the_terminal_and_there_is_none_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    leader, follower = os.openpty()
+    with os.fdopen(leader), os.fdopen(follower, "w") as terminal:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 37, 0, 0))
+        assert read_width(terminal) == 37
+        monkeypatch.setenv("COLUMNS", "61")
+        assert read_width(terminal) == 61
+        for nonsense in ("0", "-5", "many", "²"):
+            monkeypatch.setenv("COLUMNS", nonsense)
+            assert read_width(terminal) == 37
+    assert read_width(io.StringIO()) is None
