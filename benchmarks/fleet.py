@@ -25,10 +25,10 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.workers import beat
-from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.settle import Ended
 from anomalyvfm_opt.trial.space import build_sampler
+from anomalyvfm_opt.trial.trial_store import Turn
 from virtual_time import Clock, Died, Scheduler
 
 TRIAL_S = 60.0

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -35,7 +36,7 @@ SETTLED = 3  # trials after which pools are open and torch's buffers made
 ADAPTERS = ("lora", "dora", "rslora")
 RANKS = (4, 16, 8)
 TARGETS = ("attention", "attention_mlp")
-BLOCKS = (2, 4, "all", 6)
+BLOCKS: tuple[int | Literal["all"], ...] = (2, 4, "all", 6)
 COUNTS = (30, 120, 60, 90)
 
 

@@ -103,8 +103,9 @@ def find_finalists(
     studies: list[str], spec: Spec, contents: dict[str, str], db: str | None
 ) -> dict[str, Parameters]:
     """The parameters of the best trial of each finished study, by category."""
-    store = open_store(db) if studies else None
-    finalists = {}
+    if not studies:
+        return {}
+    store, finalists = open_store(db), {}
     for name in studies:
         record = load_study(store.engine, name)
         if summarise(store, record).state != "finished":
@@ -137,7 +138,8 @@ def open_subjects(options: argparse.Namespace) -> list[Subject]:
     for name, split in splits.items():
         baseline = spec.reference("v1.1", name)
         heads = baseline and replace(baseline, learning_rate=0.0, adapted_blocks=1, dropout=0.0)
-        arms = {"frozen": None, "heads": heads, "v1.1": baseline, "v1.2": spec.reference("v1.2", name)}
+        arms: dict[str, Parameters | dict[str, float] | None] = {"frozen": None, "heads": heads}
+        arms |= {"v1.1": baseline, "v1.2": spec.reference("v1.2", name)}
         arms |= {"best": finalists[name]} if name in finalists else {}
         arms |= {"anomalib": ANOMALIB} if options.anomalib else {}
         subjects.append(Subject(spec, name, split, contents[name], arms))
@@ -175,7 +177,7 @@ def run_anomalib(
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment |= {"TQDM_DISABLE": "1", **LARGE_BLOCKS_APART}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 answer = json.loads(line)
                 with np.load(answer.pop("scores")) as made:
                     scores = Scores({"patchcore": made["scores"]}, {"patchcore": made["maps"]})
@@ -210,6 +212,8 @@ def make_rows(subject: Subject, options: argparse.Namespace, file: RowFile) -> N
     for seed, arm in ((seed, arm) for seed in seeds for arm in ours if seed in missing[arm]):
         started = time.perf_counter()
         parameters = subject.arms[arm]
+        if isinstance(parameters, dict):
+            raise TypeError(f"{arm} is not an arm of ours")
         halves = open_halves(parameters.image_size_px if parameters else own_size_px)
         measures = halves.judge(parameters, seed)
         add(arm, {"seed": seed, "seconds": round(time.perf_counter() - started, 2), "measures": measures})

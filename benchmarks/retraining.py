@@ -66,4 +66,5 @@ def make_request(parameters: Parameters | None, seed: int) -> TrialRequest:
 
 def retrain(bench: Workbench | Benches, parameters: Parameters | None, seed: int) -> TrialResult:
     """Run parameters (None: the frozen detector) with a seed; only the last epoch is scored."""
-    return run_trial(bench, make_request(parameters, seed), Silent())
+    request = make_request(parameters, seed)
+    return bench.run(request, Silent()) if isinstance(bench, Benches) else run_trial(bench, request, Silent())

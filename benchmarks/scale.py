@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
@@ -31,8 +32,8 @@ from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.schema import prepare_database
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import NewStudy, create_study, load_study
-from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
+from anomalyvfm_opt.trial.trial_store import Turn
 from anomalyvfm_opt.worker.worker_store import WorkerStore
 from dashboard import get
 
@@ -158,7 +159,7 @@ def copy(url: str, study_id: int, source: int, copies: int, *, by_study: bool) -
     bench.run_alone(url, "VACUUM ANALYZE", "CHECKPOINT")
 
 
-def run_each(connection: Connection, statements: str, values: dict[str, object]) -> None:
+def run_each(connection: Connection, statements: str, values: Mapping[str, object]) -> None:
     """Run statements one by one, each with those of the values that it names."""
     for statement in statements.split(";\n"):
         named = {name: value for name, value in values.items() if f":{name}" in statement}

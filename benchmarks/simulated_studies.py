@@ -82,7 +82,7 @@ class _Response:
 
     def value(self, parameters: Parameters) -> float:
         """The mean image AUROC over seeds."""
-        return AUROC + self._scale * float(self._measure([parameters])[0][0] - self._center)
+        return AUROC + float(self._scale) * float(self._measure([parameters])[0][0] - self._center)
 
     def _measure(self, sets: Sequence[Parameters]) -> tuple[np.ndarray, np.ndarray]:
         """What sets are worth, unscaled, and how far each is beyond the edge where training fails."""

@@ -25,9 +25,9 @@ from anomalyvfm_opt.store.budget import count_usage
 from anomalyvfm_opt.store.engine import make_engine
 from anomalyvfm_opt.store.storage import open_storage
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.trial.loop import Turn
 from anomalyvfm_opt.trial.result import Progress, TrialRequest, TrialResult
 from anomalyvfm_opt.trial.space import build_sampler, list_distributions
+from anomalyvfm_opt.trial.trial_store import Turn
 
 WORKERS = (1, 8, 32)
 FINISHED = (100, 1000, 5000)

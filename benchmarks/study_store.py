@@ -72,8 +72,8 @@ def open_loop(
 ) -> Iterator[TrialLoop]:
     """The loop of one worker with its pulse, as `worker run` has it."""
 
-    def leave(exit_code: int) -> NoReturn:
-        raise SystemExit(f"a trial of {worker} no longer answers ({exit_code})")
+    def leave(exit_code: int, why: str) -> NoReturn:
+        raise SystemExit(f"a trial of {worker} no longer answers: {why} ({exit_code})")
 
     with Pulse(engine, worker, Times(grace_s), StopRequest(), partial(os._exit, EXIT_BUG)) as pulse:
         context = WorkerContext(pulse, on_end, ArtifactFolder(Path("no trial here has files")), leave)

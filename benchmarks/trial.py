@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class Case:
 
     backbone: Mapping[str, Any]
     px: int
-    blocks: int | str
+    blocks: int | Literal["all"]
 
 
 CASES = {

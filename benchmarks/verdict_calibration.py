@@ -161,10 +161,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    heads = ("setting", "gain", "seeds", "half-width of the mean", "mean: below %", "above %")
-    heads += ("category: below %", "above %", "mean adopted %", "any category adopted %")
+    heads = "setting|gain|seeds|half-width of the mean|mean: below %|above %|category: below %|above %"
     print_table(
-        heads,
+        (*heads.split("|"), "mean adopted %", "any category adopted %"),
         (
             (setting.name, f"{gain:.2f}", str(seeds), *judge(setting, gain, seeds, options.datasets, rng))
             for setting in SETTINGS
