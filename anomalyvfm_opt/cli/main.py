@@ -1,7 +1,9 @@
 """`anomalyvfm-opt`: nouns and verbs. Heavy parts are imported when a command runs, not before."""
 
+import errno
 import logging
 import os
+import re
 import sys
 from itertools import filterfalse
 from typing import Annotated
@@ -29,7 +31,13 @@ from anomalyvfm_opt.cli.groups import make_group
 from anomalyvfm_opt.cli.judging import confirm, forecast, verdict
 from anomalyvfm_opt.cli.output import LogFormatter, escape_lines, read_width
 from anomalyvfm_opt.collector import collected_seldom
-from anomalyvfm_opt.errors import EXIT_BUG, EXIT_INTERRUPTED, AnomalyVFMOptError, UsageError
+from anomalyvfm_opt.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    AnomalyVFMOptError,
+    EnvironmentMissingError,
+    UsageError,
+)
 from anomalyvfm_opt.files import is_current_folder_gone, is_utf8
 from anomalyvfm_opt.streams import ReaderGoneError, prepare_streams
 
@@ -107,7 +115,7 @@ def _run() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         _show_traceback(is_debug)
-        if (fault := _explain_store(error)) is not None:
+        if (fault := _explain_memory(error) or _explain_store(error)) is not None:
             _complain(fault.message, fault.hint)
             sys.exit(fault.exit_code)
         _complain(f"bug: {type(error).__name__}: {error}", "repeat with --debug and report what it prints")
@@ -146,6 +154,22 @@ def _refuse_deleted_folder() -> None:
         raise UsageError("the current folder was deleted", "cd to one that is there")
 
 
+def _explain_memory(error: BaseException) -> AnomalyVFMOptError | None:
+    """Return what to say if this process may not take the memory that it needs; None if it is something else."""
+    library = (
+        re.search(r"\S+: failed to map segment.*", str(error))
+        if isinstance(error, ImportError | OSError)
+        else None
+    )
+    if not (library or isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM):
+        return None
+    what = f"a library cannot be loaded ({library[0]})" if library else "no memory is left"
+    return EnvironmentMissingError(
+        f"this process may not take the memory that it needs: {what}",
+        "allow it more: ulimit -v unlimited, or the limit of the container or of the job",
+    )
+
+
 def _explain_store(error: Exception) -> AnomalyVFMOptError | None:
     """Return what to say if the database is away, full or closed to us, or if a study was deleted meanwhile.
 
@@ -153,8 +177,11 @@ def _explain_store(error: Exception) -> AnomalyVFMOptError | None:
     """
     if "sqlalchemy" not in sys.modules:
         return None
-    from anomalyvfm_opt.store.deletions import is_deletion
-    from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
+    try:
+        from anomalyvfm_opt.store.deletions import is_deletion
+        from anomalyvfm_opt.store.engine import explain_database_error, is_database_fault
+    except (ImportError, MemoryError) as further:
+        return _explain_memory(further)
 
     if is_deletion(error):
         return UsageError("a study was deleted while this command worked on it", "see: anomalyvfm-opt study list")

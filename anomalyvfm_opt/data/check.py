@@ -4,13 +4,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from anomalyvfm_opt.data.entries import is_broken_link, is_image, list_entries
 from anomalyvfm_opt.data.images import Form
 from anomalyvfm_opt.data.inspection import inspect
 from anomalyvfm_opt.data.layout import explained, find_layout, list_categories, list_folders
+from anomalyvfm_opt.data.names import to_form
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.data.repetition import find_repeated
 from anomalyvfm_opt.data.split import count_scenes, divide
@@ -112,7 +113,19 @@ def check_folder(root: Path) -> FolderReport:
     with explained(root):
         lost = [path for path in list_entries(root) if is_image(path) or is_broken_link(path)]
     warnings = tuple(f"{path} is not read: it lies in no category" for path in lost)
-    return FolderReport(root, tuple(_check_category(root / name) for name in names), ignored, warnings)
+    forms = Counter(map(to_form, names))
+    reports = (_check_category(root / name) for name in names)
+    return FolderReport(
+        root,
+        tuple(_name_twin(report) if forms[to_form(report.name)] > 1 else report for report in reports),
+        ignored,
+        warnings,
+    )
+
+
+def _name_twin(report: CategoryReport) -> CategoryReport:
+    twin = f"{report.name}: two folders have this name, in two Unicode forms (NFC and NFD): rename one"
+    return replace(report, errors=(twin, *report.errors))
 
 
 def _check_category(folder: Path) -> CategoryReport:

@@ -27,6 +27,15 @@ def find_name(name: str, known: Iterable[str]) -> str | None:
     return next((one for one in names if is_same_name(one, name)), None)
 
 
+def find_twins(names: Iterable[str]) -> str | None:
+    """Return a name that stands among names in two forms, in words; None if there is none."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if seen.setdefault(to_form(name), name) != name:
+            return f"{to_form(name)!r} is there twice, in two Unicode forms (NFC and NFD), which look the same"
+    return None
+
+
 def find_folder(parent: Path, name: str) -> Path:
     """Return the folder of a name in another one, in whatever form it is there; it need not be there."""
     folder = parent / name

@@ -15,6 +15,7 @@ KIND = "anomalyvfm-opt detector folder"
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Pixels = Annotated[int, Field(ge=1, le=65_536)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 _Byte = Annotated[int, Field(ge=0, le=255)]
 
@@ -41,8 +42,8 @@ class BackboneCard(_Part):
     weights_sha256: _Sha256
     decoder_blocks: Annotated[tuple[int, ...], Field(min_length=1)]
     patch_blocks: Annotated[tuple[int, ...], Field(min_length=1)]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[_Finite, _Finite, _Finite]
+    std: tuple[_Positive, _Positive, _Positive]
 
 
 class GeometryCard(_Part):
@@ -93,7 +94,7 @@ class Scale(_Part):
     """Median and robust standard deviation of a scorer's scores of held-out normal images."""
 
     location: _Finite
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    scale: _Positive
 
 
 class ScoringCard(_Part):

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
+from anomalyvfm_opt.evaluation.scorers import ENSEMBLE, list_parts
 from anomalyvfm_opt.inference.adapter_files import fill_adapter
 from anomalyvfm_opt.inference.card import BackboneCard, Card
-from anomalyvfm_opt.inference.folder import ADAPTER_MODEL, BACKBONE, HEADS, read_file
+from anomalyvfm_opt.inference.folder import ADAPTER_MODEL, AGAIN, BACKBONE, CARD, HEADS, read_file
 from anomalyvfm_opt.inference.tensors import check_shapes, unpack_tensors
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.detector import Detector, build_detector
@@ -90,6 +91,26 @@ def opened_detector(folder: Path, card: Card, backbone: Backbone, batch: int) ->
         for name, parameter in own.items():
             parameter.data.copy_(heads[name])
         yield detector
+
+
+def check_scoring(folder: Path, card: Card) -> None:
+    """See that a card's scorers can be asked: by its own adapter, with a map, and with the ensemble's scales.
+
+    Raises:
+        UsageError: what the card says cannot be.
+    """
+    has_heads, scoring = card.adapter is not None, card.scoring
+    parts = list_parts(scoring.scorer, has_heads)
+    joined = {part.name for part in list_parts(ENSEMBLE, has_heads)}
+    mapped = {part.name for part in list_parts(scoring.map_scorer, has_heads) if part.has_map}
+    needs_heads = any(part.needs_heads for part in (*parts, *list_parts(scoring.map_scorer, has_heads)))
+    if scoring.map_scorer not in mapped or (needs_heads and not has_heads):
+        raise UsageError(
+            f"{folder / CARD}: no such detector has scores by {scoring.scorer} and maps by {scoring.map_scorer}",
+            AGAIN,
+        )
+    if lacking := sorted(joined - set(scoring.scales)):
+        raise UsageError(f"{folder / CARD}: scoring.scales lacks {', '.join(lacking)}", AGAIN)
 
 
 def list_heads(detector: Detector) -> dict[str, nn.Parameter]:

@@ -19,7 +19,7 @@ from anomalyvfm_opt.inference.card import ThresholdsCard
 from anomalyvfm_opt.inference.folder import MEMORY, read_card, read_file
 from anomalyvfm_opt.inference.graph import Graph
 from anomalyvfm_opt.inference.memory_file import unpack_memory
-from anomalyvfm_opt.inference.opening import open_backbone, opened_detector
+from anomalyvfm_opt.inference.opening import check_scoring, open_backbone, opened_detector
 from anomalyvfm_opt.inference.pictures import HeatScale
 from anomalyvfm_opt.inference.prediction import Prediction
 from anomalyvfm_opt.inference.scoring import MapCells, score_frames
@@ -71,6 +71,7 @@ class StandaloneDetector:
             raise UsageError(f"a batch of {batch} images is too small", "give 1 or more")
         self.folder = folder
         self.card = card = read_card(folder)
+        check_scoring(folder, card)
         chosen = choose_device(device)
         self.batch_size = batch
         self._batch = ShrinkingBatch(batch, chosen)

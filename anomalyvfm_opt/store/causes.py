@@ -98,6 +98,12 @@ _CAUSES = (
         "try again in a moment",
     ),
     (
+        ("due to statement timeout", "due to transaction timeout", "due to idle-"),
+        "a time limit of the server ends our sessions or statements: {line}",
+        "its administrator lifts it: ALTER ROLE {role} SET, for the one of these that is set, statement_timeout,"
+        " transaction_timeout, idle_in_transaction_session_timeout or idle_session_timeout = 0;",
+    ),
+    (
         _CLOSED,
         "the server closed the connection",
         "see whether it still runs; for the embedded one: anomalyvfm-opt db status",

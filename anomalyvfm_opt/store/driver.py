@@ -7,7 +7,9 @@ a session stands, psycopg2 replaces what it cannot read.
 A refusal in UTF-8 and in another language than English has its SQLSTATE behind it where it may pass by itself.
 
 A session looks for Optuna's tables in one schema, whatever the role, the database or the environment say of its
-search path: Optuna itself names no schema, and two sessions with two search paths would see two stores.
+search path: Optuna itself names no schema, and two sessions with two search paths would see two stores. Likewise
+it is at READ COMMITTED (what waited for a lock has to see what the lock's last owner left: else tickets are taken
+beyond the budget), and gives numbers with all of their digits.
 """
 
 from typing import Any
@@ -19,18 +21,24 @@ from anomalyvfm_opt.store.refusal import PASSING, find_code
 
 NOT_UTF8 = "the server's message is not UTF-8"
 OPTUNA_SCHEMA = "public"
+_SETTINGS = f"""
+SET search_path TO {OPTUNA_SCHEMA};
+SET default_transaction_isolation TO 'read committed';
+SET default_transaction_deferrable TO off;
+SET extra_float_digits TO 1
+"""
 
 
 class ReadableConnection(connection):  # type: ignore[misc]
     """A connection whose refusal is psycopg2's error, whatever encoding the server speaks.
 
-    Its search path is `OPTUNA_SCHEMA`, set when the session stands: PgBouncer refuses it in a startup packet.
+    What answers depend on is set when the session stands: PgBouncer refuses it in a startup packet.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         try:
             super().__init__(*arguments, **options)
-            self._set_search_path()
+            self._settle()
         except UnicodeDecodeError as error:
             self._hang_up()
             raise OperationalError(f"{error.object.decode('latin-1').strip()} ({NOT_UTF8})") from error
@@ -41,10 +49,10 @@ class ReadableConnection(connection):  # type: ignore[misc]
                 raise
             raise OperationalError(f"{str(error).strip()} [{code}]") from error
 
-    def _set_search_path(self) -> None:
+    def _settle(self) -> None:
         self.autocommit = True  # one round trip, and no rollback takes it back
         with self.cursor() as cursor:
-            cursor.execute(f"SET search_path TO {OPTUNA_SCHEMA}")
+            cursor.execute(_SETTINGS)
         self.autocommit = False
 
     def _hang_up(self) -> None:

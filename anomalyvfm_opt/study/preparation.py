@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from anomalyvfm_opt.data.layout import list_categories, read_category
-from anomalyvfm_opt.data.names import find_name
+from anomalyvfm_opt.data.names import find_name, find_twins
 from anomalyvfm_opt.data.split import Split, divide
 from anomalyvfm_opt.errors import SpecError, UsageError
 from anomalyvfm_opt.files import expand_home
@@ -73,7 +73,7 @@ def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list
     """Return the categories of a spec in a folder, or a choice among them.
 
     Raises:
-        UsageError: one that the spec does not list.
+        UsageError: one that the spec does not list, or the same one in two Unicode forms.
         EnvironmentMissingError: the folder is not there.
     """
     known = list_categories(root)
@@ -84,4 +84,8 @@ def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list
                 raise UsageError(
                     f"category {category!r} is not in spec {spec.name!r}", f"it lists {', '.join(listed)}"
                 )
-    return list(dict.fromkeys(categories)) or listed
+    chosen = list(dict.fromkeys(categories)) or listed
+    twins = find_twins(chosen if spec.data.categories != "all" else [*known, *chosen])
+    if twins:
+        raise UsageError(f"category {twins}", f"rename or remove one of its folders in {root}, and name it once")
+    return chosen

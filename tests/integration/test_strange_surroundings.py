@@ -106,3 +106,18 @@ def test_a_current_folder_that_was_deleted_is_said(
 
     (tmp_path / "gone").mkdir()
     assert "the current folder was deleted" in assert_one_error(run_where_nothing_is(), 2)
+
+
+@pytest.mark.parametrize("arguments", [("predict", "nowhere", "x.png"), ("study", "list")], ids=" ".join)
+def test_a_process_that_may_take_little_memory_hears_so(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    limit = 'ulimit -v 80000; exec "$@"'
+    command = ["bash", "-c", limit, "limited", sys.executable, "-m", "anomalyvfm_opt", *arguments]
+    environment = {
+        **os.environ,
+        "ANOMALYVFM_OPT_HOME": str(tmp_path),
+        "ANOMALYVFM_OPT_DB_URL": "postgresql://a@h/x",
+    }
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 3, done.stderr
+    assert "this process may not take the memory that it needs: a library cannot be loaded" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -87,6 +87,25 @@ def test_a_study_is_found_by_either_form_of_its_name_and_never_created_twice(
     assert program.run_here("study", "show", name).returncode == 2
 
 
+def test_a_category_that_is_there_in_both_forms_is_refused_before_anything_is_written(
+    program: Program, tmp_path: Path, composed: Path, decomposed: Path
+) -> None:
+    for folder in (composed / CATEGORY_NAME, decomposed / decompose(CATEGORY_NAME)):
+        (tmp_path / folder.name).symlink_to(folder)
+    checked = program.run_here("data", "check", str(tmp_path))
+    assert checked.returncode == 2
+    assert checked.stderr.count("two folders have this name, in two Unicode forms") == 2
+    spec = tmp_path / "spec.yaml"
+    for categories in ("all", [CATEGORY_NAME, decompose(CATEGORY_NAME)]):
+        content = make_tiny("twins", references=["frozen"], search={"trials": 2})
+        content["data"]["categories"] = categories
+        spec.write_text(json.dumps(content))
+        refused = program.run_here("study", "create", str(spec), "--data", str(tmp_path))
+        assert refused.returncode == 2
+        assert f"category '{CATEGORY_NAME}' is there twice, in two Unicode forms" in refused.stderr
+        assert program.run_here("study", "show", "twins").returncode == 2
+
+
 @pytest.mark.parametrize("is_made_on_a_mac", [False, True], ids=["made composed", "made decomposed"])
 def test_a_worker_runs_on_a_copy_in_the_other_form(
     program: Program, tmp_path: Path, composed: Path, decomposed: Path, is_made_on_a_mac: bool

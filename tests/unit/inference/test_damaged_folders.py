@@ -77,6 +77,15 @@ def empty_selftest(folder: Path) -> None:
     replace(folder, "selftest.npz", buffer.getvalue())
 
 
+def freeze(card: dict[str, Any]) -> None:
+    """Say in the card that nothing was trained, and that the decoder scores."""
+    card["adapter"] = None
+    card["files"] = {
+        name: file for name, file in card["files"].items() if "adapter" not in name and "head" not in name
+    }
+    card["scoring"]["scorer"] = "decoder"
+
+
 FILES = (
     *("heads.safetensors", "memory.safetensors", "selftest.npz", "README.md"),
     *("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
@@ -117,6 +126,16 @@ CASES: dict[str, tuple[Spoil, str]] = {
         lambda f: edit(f, lambda c: c["scoring"]["scales"]["patch_knn"].update(scale=0)),
         "greater than 0",
     ),
+    "no scales for the ensemble": (
+        lambda f: edit(f, lambda c: c["scoring"].update(scales={})),
+        "scales lacks decoder",
+    ),
+    "maps by a scorer without": (
+        lambda f: edit(f, lambda c: c["scoring"].update(map_scorer="ensemble")),
+        "maps by ensemble",
+    ),
+    "heads of a frozen network": (lambda f: edit(f, freeze), "scores by decoder"),
+    "an SD of 0": (lambda f: edit(f, lambda c: c["backbone"].update(std=[0, 0, 0])), "greater than 0"),
     "another rank": (lambda f: edit(f, lambda c: c["adapter"].update(rank=4)), "adapter_model.safetensors"),
     "another adapter": (lambda f: edit(f, lambda c: c["adapter"].update(kind="dora")), "adapter_model"),
     "heads of another width": (

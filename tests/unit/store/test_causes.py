@@ -2,7 +2,7 @@
 
 import pytest
 
-from anomalyvfm_opt.store.causes import is_passing
+from anomalyvfm_opt.store.causes import find_reason, is_passing
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,18 @@ def test_what_passes_is_waited_for(message: str, code: str | None) -> None:
 )
 def test_what_a_person_must_mend_is_not(message: str, code: str | None) -> None:
     assert not is_passing(message, code)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("canceling statement due to statement timeout", "57014"),
+        ("terminating connection due to transaction timeout", "25P04"),
+        ("terminating connection due to idle-in-transaction timeout", "25P03"),
+        ("FATAL:  terminating connection due to idle-session timeout\nserver closed the connection", "57P05"),
+    ],
+)
+def test_a_time_limit_of_the_server_is_named(message: str, code: str) -> None:
+    reason, hint = find_reason(message, code, None)
+    assert reason.startswith("a time limit of the server ends our sessions or statements: ")
+    assert "_timeout" in hint
