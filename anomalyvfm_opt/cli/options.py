@@ -30,6 +30,15 @@ DataOption = Annotated[
         help="Folder of categories; else the one stored with the study.",
     ),
 ]
+NewDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="ANOMALYVFM_OPT_DATA",
+        help="Folder of categories; required here, or by the variable.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DeviceOption = Annotated[
     str,

@@ -39,6 +39,14 @@ def wrap(text: str, width: int | None) -> str:
     return fill(glued, width, break_long_words=False, break_on_hyphens=False).replace(_GLUE, " ")
 
 
+def cut_middle(text: str, width: int) -> str:
+    """Return a text of at most so many characters, cut in its middle: its end says how far it is."""
+    if len(text) <= width:
+        return text
+    head = max(0, (width - 1) // 3)
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}" if width > 1 else text[:width]
+
+
 def read_width(stream: TextIO) -> int | None:
     """Return how many characters a line has where a stream is a terminal; None where it is none."""
     if not stream.isatty():

@@ -4,9 +4,9 @@ from anomalyvfm_opt.cli.options import (
     CacheOption,
     CategoryOption,
     DatabaseOption,
-    DataOption,
     DeviceOption,
     JsonOption,
+    NewDataOption,
     SpecArgument,
     ThreadsOption,
     WeightsOption,
@@ -18,7 +18,7 @@ from anomalyvfm_opt.signals import end_as_interrupted
 
 def plan(
     file: SpecArgument,
-    data: DataOption = None,
+    data: NewDataOption = None,
     category: CategoryOption = None,
     weights: WeightsOption = None,
     device: DeviceOption = "auto",

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-from anomalyvfm_opt.cli.output import escape, say
+from anomalyvfm_opt.cli.output import cut_middle, escape, say
 
 _IN_PLACE_S = 0.5
 _IN_LOGS_S = 10.0  # what watches a log, as `worker launch` does, hears of a trial that often
@@ -35,7 +35,7 @@ class ProgressLine:
             if self._is_in_place:
                 self._is_open = True
                 width = shutil.get_terminal_size().columns
-                self._write(_CLEAR + escape(line, sys.stderr.encoding)[: width - 1])
+                self._write(_CLEAR + escape(cut_middle(line, width - 1), sys.stderr.encoding))
             else:
                 say(line)
 

@@ -1,5 +1,6 @@
 """`study`: plan, create, list, show, best, pause, resume, stop, export, import, delete."""
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -10,8 +11,8 @@ from anomalyvfm_opt.cli.options import (
     CacheOption,
     CategoryOption,
     DatabaseOption,
-    DataOption,
     JsonOption,
+    NewDataOption,
     SpecArgument,
     WeightsOption,
 )
@@ -27,7 +28,7 @@ app = make_group("Studies: one spec x one category.")
 
 def create(
     file: SpecArgument,
-    data: DataOption = None,
+    data: NewDataOption = None,
     category: CategoryOption = None,
     weights: WeightsOption = None,
     cache_gib: CacheOption = 64.0,
@@ -138,7 +139,8 @@ def best(
         )
     else:
         typer.echo(render_spec(spec), nl=False)
-        say(f"save it as {spec.name}.yaml, then: anomalyvfm-opt study create {spec.name}.yaml")
+        then = f"anomalyvfm-opt study create {spec.name}.yaml --data {shlex.quote(study.data_dir)}"
+        say(f"save it as {spec.name}.yaml, then: {then}")
 
 
 def delete(
@@ -160,11 +162,20 @@ def delete(
     doomed = list(dict.fromkeys(chosen))
     check_may(store.engine, "delete studies")
     names = ", ".join(doomed)
-    if not yes and not (sys.stdin.isatty() and typer.confirm(f"delete {names} with all trials?", err=True)):
+    if not yes and not _is_agreed(f"delete {names} with all trials?"):
         raise UsageError(f"{names}: nothing is deleted", "give --yes to delete without being asked")
     for name in doomed:
         delete_study(store, name)
         say(f"deleted {name}")
+
+
+def _is_agreed(question: str) -> bool:
+    """Ask a person; where there is none, or no answer, it is not."""
+    try:
+        return sys.stdin.isatty() and typer.confirm(question, err=True)
+    except typer.Abort:  # the input ended
+        typer.echo(err=True)
+        return False
 
 
 for _name, _command in (

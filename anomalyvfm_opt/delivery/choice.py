@@ -19,6 +19,12 @@ from anomalyvfm_opt.verdict.replicates import name_baseline
 Wanted = int | Literal["baseline", "frozen"] | None
 """A trial's number, a reference, or None for the finalist, else the best."""
 
+_IN_WORDS = {
+    TrialState.RUNNING: "still running",
+    TrialState.PRUNED: "pruned: it was ended early",
+    TrialState.FAIL: "not complete: it failed or was given back",
+    TrialState.WAITING: "still waiting",
+}
 _KEYS = ("reference", "parameters", "training_seed", "scorer", "device", "dtype", "threads", "versions")
 
 
@@ -127,7 +133,7 @@ def _pick(
         raise UsageError(f"{study.name} has no trial {number}", f"its trials: {known}")
     if trial.state is not TrialState.COMPLETE:
         raise UsageError(
-            f"trial {number} of {study.name} is {trial.state.lower()}, so there is no detector of it",
+            f"trial {number} of {study.name} is {_IN_WORDS[trial.state]}, so there is no detector of it",
             "name one that is complete",
         )
     record = TrialRecord.from_attributes(trial.user_attrs)

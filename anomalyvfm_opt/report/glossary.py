@@ -6,9 +6,12 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.words import ask_if_meant
 
 WORDS = {
+    "alpha": "how strongly an adapter's update counts: LoRA's is scaled by alpha / rank",
     "arm": "one of the three that a confirmation compares: frozen, baseline, finalist",
+    "AUROC": "the share of pairs of a bad and a good image that the score puts in the right order, 0-1",
     "baseline": "the reference that the finalist has to beat: v1.1 unless the spec says otherwise",
     "budget": "how many trials a study may run; the references count against it",
+    "change": "the best trial's value minus the baseline's, on search data: of one seed, the best of several",
     "confirmation": "finalist and baseline trained with fresh seeds, and scored once on the locked images",
     "could see": "the smallest true gain that this many scenes and seeds would have adopted in 4 of 5 cases",
     "counts from": "the least difference of a single trial from the baseline that is more than a seed",
@@ -20,7 +23,10 @@ WORDS = {
     "luck of the best": "how far the best of so many trials lies above the baseline if none is better",
     "mix t/s/c": "shares of synthetic anomalies: texture, structural, contextual",
     "noise": "how far one more seed of the same parameters lies from their mean, in 95 % of cases",
+    "p_normal": "the share of normal scenes, the held-out ones and this image, that score at least as high",
+    "proxy": "image AUROC on synthetic anomalies, which a search goes by where no labelled image may be seen",
     "race": "the best parameter sets trained with fresh seeds, on search data",
+    "rank": "in how many directions an adapter can change a layer's weight",
     "reference": "parameters that are run because others are compared with them: frozen, v1.1, v1.2",
     "replicate": "a training of known parameters with another seed, in a study of its own beside the search",
     "scene": "what was photographed, in all lights and shots together; scenes are divided, never their images",
@@ -28,6 +34,7 @@ WORDS = {
     " ensemble",
     "search value": "a trial's image AUROC on search data",
     "shrinkage": "search value minus confirmed value: what luck and choosing had added",
+    "threshold": "above it an image, or a pixel, is called anomalous: it promises a share of false positives",
     "v1.1, v1.2": "LoRA of rank 16, alpha 32, 10 epochs; the first experiment's rule for the rank",
 }
 # docs/linter.md has what is measured, and the limits
@@ -64,9 +71,12 @@ def look_up(words: Sequence[str]) -> dict[str, str]:
 
 
 def _find(word: str) -> str:
-    parts = {part.strip(): name for name in (*WORDS, *FINDINGS) for part in (name, *name.split(","))}
+    parts = {part.strip().lower(): name for name in (*WORDS, *FINDINGS) for part in (name, *name.split(","))}
     lowered = word.strip().lower()
     if lowered in parts:
         return parts[lowered]
+    begun = [name for part, name in parts.items() if part.startswith(f"{lowered} ")]
+    if len(begun) == 1:  # such as the head `mix t/s/c` by its first word
+        return begun[0]
     hint = ask_if_meant(lowered, parts) or "all of them: anomalyvfm-opt glossary"
     raise UsageError(f"no word {word!r} in the glossary", hint)

@@ -11,11 +11,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from anomalyvfm_opt.cli.output import escape, say
+from anomalyvfm_opt.cli.output import cut_middle, escape, say
 from anomalyvfm_opt.launch.base import Slot
 from anomalyvfm_opt.launch.supervise import SlotState
 from anomalyvfm_opt.worker.fleet import Display
 
+_GAP = 2  # blanks between columns
 _UNDER_WAY = re.compile(r" trial \d+, ")  # how far one is, see `describe_underway`: it stays in its slot's row
 
 
@@ -67,7 +68,7 @@ class LiveTable:
     def refresh(self, states: Sequence[SlotState]) -> None:
         """Draw the table anew."""
         with self._lock:
-            table = draw_slots(states, self._last)
+            table = draw_slots(states, self._last, self._live.console.width)
         self._live.update(Group(table, *(Text(escape(line)) for line in self._describe_studies())))
 
     def close(self) -> None:
@@ -80,21 +81,27 @@ class LiveTable:
             self._live.console.print(Text(escape(line)))
 
 
-def draw_slots(states: Sequence[SlotState], last: Mapping[int, str]) -> Table:
+def draw_slots(states: Sequence[SlotState], last: Mapping[int, str], width: int) -> Table:
     """Return a row a slot, of which in a narrow terminal the last line alone is cut.
 
     Args:
         states: of the slots.
         last: the last line of each slot's worker, by its number.
+        width: of the terminal (characters).
     """
-    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
-    for head in ("slot", "place", "state", "restarts"):
+    heads = ("slot", "place", "state", "restarts")
+    rows = [
+        [str(state.slot.number), state.slot.place, escape(state.note), str(state.restarts.total)]
+        for state in states
+    ]
+    taken = sum(max(map(len, column)) + _GAP for column in zip(heads, *rows, strict=True))
+    room = max(len("last line"), width - taken - _GAP)
+    table = Table(box=None, padding=(0, _GAP, 0, 0))
+    for head in (*heads, "last line"):
         table.add_column(head, no_wrap=True)
-    table.add_column("last line", no_wrap=True, overflow="ellipsis", ratio=1)
-    for state in states:
-        line = last.get(state.slot.number, "")
-        cells = (str(state.slot.number), state.slot.place, state.note, str(state.restarts.total), line)
-        table.add_row(*(Text(escape(cell)) for cell in cells))
+    for state, row in zip(states, rows, strict=True):
+        line = cut_middle(escape(last.get(state.slot.number, "")), room)
+        table.add_row(*map(Text, (*row, line)))
     return table
 
 

@@ -54,6 +54,7 @@ def confirm(
     store = open_store(db)
     check_may(store.engine, "create studies")
     campaign = Campaign(store, name, Wishes(finalist=finalist, seeds=seeds, again=again, reason=reason))
+    is_told = False
     for _ in take_steps(campaign):
         if workers:
             carry_out(store, campaign, workers, device, data, weights)
@@ -61,6 +62,10 @@ def confirm(
             say(f"then: anomalyvfm-opt confirm {name}")
             return
         else:
+            if not is_told:
+                say("waiting until workers have done that, here or elsewhere; Ctrl-C ends the waiting alone")
+                say(f"to do it here: anomalyvfm-opt confirm {name} --workers 2")
+                is_told = True
             time.sleep(_POLL_S)
     say("confirmed; next:")
     for judged in campaign.list_verdicts():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyvfm_opt.cli.output import LogFormatter, escape, read_width, say, wrap
+from anomalyvfm_opt.cli.output import LogFormatter, cut_middle, escape, read_width, say, wrap
 from anomalyvfm_opt.cli.tables import print_table
 
 
@@ -86,3 +86,12 @@ def test_the_width_is_that_of_the_terminal_and_there_is_none_elsewhere(monkeypat
             monkeypatch.setenv("COLUMNS", nonsense)
             assert read_width(terminal) == 37
     assert read_width(io.StringIO()) is None
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [(40, SENTENCE[:13] + "…" + SENTENCE[-26:]), (1, "d"), (2, "…d"), (0, ""), (200, SENTENCE)],
+)
+def test_a_line_is_cut_in_its_middle(width: int, expected: str) -> None:
+    assert cut_middle(SENTENCE, width) == expected
+    assert len(cut_middle(SENTENCE, width)) <= width

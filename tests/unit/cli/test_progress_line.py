@@ -46,7 +46,7 @@ def test_a_terminal_has_one_line_that_gives_way_to_what_stays(clock: Clock) -> N
             line.show(text)
         line.say("trial 1 completed")
         line.close()
-    assert screen.getvalue() == "\r\x1b[Kshort\r\x1b[Kmuch longer than th\r\x1b[Ktrial 1 completed\n"
+    assert screen.getvalue() == "\r\x1b[Kshort\r\x1b[Kmuch l…the terminal\r\x1b[Ktrial 1 completed\n"
 
 
 def test_progress_stays_in_its_row_of_the_fleets_table(capsys: pytest.CaptureFixture[str]) -> None:
