@@ -51,11 +51,8 @@ def read_cases(store: Store, studies: Sequence[StudyRecord], number: int | None 
         except NotConfirmedError as error:
             missing.append(error.message)
     if missing:
-        raise NotConfirmedError(
-            f"{len(missing)} of {counted(len(studies), 'category')} of {name} not confirmed: "
-            + "; ".join(missing),
-            f"anomalyvfm-opt confirm {name}",
-        )
+        of_all = f"{len(missing)} of {counted(len(studies), 'category')} of {name} not confirmed: "
+        raise NotConfirmedError((of_all if len(studies) > 1 else "") + "; ".join(missing), _advise(name))
     if len(studies) < expected:
         raise NotConfirmedError(
             f"the mean gain of {name} is over {expected} categories, and {len(studies)} of them have a study",
@@ -97,8 +94,12 @@ def read_evidence(store: Store, study: StudyRecord, number: int | None = None) -
         raise explain_unreadable(study.name, error) from error
 
 
+def _advise(name: str) -> str:
+    return f"when the search is over: anomalyvfm-opt confirm {name} --workers 2, or without them where others run"
+
+
 def _read_evidence(store: Store, study: StudyRecord, number: int | None) -> Evidence:
-    hint = f"anomalyvfm-opt confirm {study.name}"
+    hint = _advise(study.name)
     sibling = find_sibling(store.engine, study, "confirm")
     rounds = list_rounds(store.engine, study)
     chosen = [one for one in rounds if number in (None, one.round)]

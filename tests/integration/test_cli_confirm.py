@@ -36,7 +36,7 @@ TERMS = {"noise_seeds": 3, "finalists": 1, "race_seeds": 2, "seeds": 3}
         (("forecast", "add", "{study}", "nan"), 2, ("a gain of nan is no difference",)),
         (("verdict", "{study}", "--exit-code"), 3, ("{study} is not confirmed yet", "confirm {study}")),
         (("verdict", "{study}", "--round", "2"), 3, ("{study} has no round 2",)),
-        (("verdict", "tiny"), 3, ("1 of 1 category of tiny not confirmed",)),
+        (("verdict", "tiny"), 3, ("is not confirmed yet", "confirm tiny --workers 2")),
     ],
 )
 def test_a_mistake_is_one_clear_error(

@@ -110,6 +110,8 @@ def test_the_best_trial_as_a_spec_is_sound_and_repeats_it(
     assert best["number"] == as_json["number"] == 3
     file = tmp_path / "tiny-brick-trial3.yaml"
     file.write_text(done.stdout)
+    said = done.stderr.strip()
+    assert said.endswith(f"anomalyvfm-opt study create {file.name} --data {program.data}")  # it runs as it stands
     checked = program.run_here("spec", "check", str(file))
     assert checked.returncode == 0, checked.stderr
     space = as_json["spec"]["search"]["space"]
