@@ -1,6 +1,7 @@
 """Read a spec file; every mistake is reported at once as `file:line:col: path: message`."""
 
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,20 @@ def _parse(path: Path) -> Any:
     return document
 
 
+def _suggest_file(path: Path) -> str:
+    """Return which file beside it, or among the shipped ones, may have been meant, and where those are."""
+    for folder in (path.parent, find_folder()):
+        files = {file.stem: file for file in folder.glob("*.y*ml")}
+        if close := get_close_matches(path.stem, files, n=1):
+            return f"did you mean {files[close[0]]}?"
+    return f"shipped specs are in {find_folder()}"
+
+
 def _read_text(path: Path) -> str:
     try:
         return read_plain(path, FILE_BYTES).decode("utf-8")
     except FileNotFoundError:
-        raise SpecError(f"{path}: no such spec file", f"shipped specs are in {find_folder()}") from None
+        raise SpecError(f"{path}: no such spec file", _suggest_file(path)) from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: cannot be read: {shorten(str(error))}") from None
     except OSError as error:

@@ -171,6 +171,17 @@ def test_a_missing_file_says_where_specs_are(tmp_path: Path) -> None:
     assert (Path(caught.value.hint.removeprefix("shipped specs are in ")) / "demo.yaml").is_file()
 
 
+def test_a_mistyped_file_is_answered_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "bracket.yaml").write_text(MINIMAL)
+    for typed, meant in (
+        ("brakcet.yaml", tmp_path / "bracket.yaml"),
+        ("offline_quik.yaml", find_shipped("offline_quick.yaml")),
+    ):
+        with pytest.raises(SpecError, match="no such spec file") as caught:
+            load_spec(tmp_path / typed)
+        assert caught.value.hint == f"did you mean {meant}?"
+
+
 def test_the_hash_is_of_the_numbers_and_not_of_the_words(tmp_path: Path) -> None:
     plain = load_spec(write(tmp_path, MINIMAL)).sha256()
     assert load_spec(write(tmp_path, "# note\n" + MINIMAL + "description: other\n")).sha256() == plain
