@@ -52,10 +52,10 @@ def read_width(stream: TextIO) -> int | None:
     if not stream.isatty():
         return None
     told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told):
+        return int(told)
     try:
-        return (int(told) if told.isascii() and told.isdigit() else 0) or os.get_terminal_size(
-            stream.fileno()
-        ).columns
+        return os.get_terminal_size(stream.fileno()).columns or None  # 0: one whose size nobody has set
     except OSError:  # a terminal that tells nothing of itself
         return None
 

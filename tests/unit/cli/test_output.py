@@ -85,6 +85,9 @@ def test_the_width_is_that_of_the_terminal_and_there_is_none_elsewhere(monkeypat
         for nonsense in ("0", "-5", "many", "²"):
             monkeypatch.setenv("COLUMNS", nonsense)
             assert read_width(terminal) == 37
+        monkeypatch.delenv("COLUMNS")
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
+        assert read_width(terminal) is None  # nobody has set its size
     assert read_width(io.StringIO()) is None
 
 
