@@ -35,7 +35,8 @@ class ProgressLine:
             if self._is_in_place:
                 self._is_open = True
                 width = shutil.get_terminal_size().columns
-                self._write(_CLEAR + escape(cut_middle(line, width - 1), sys.stderr.encoding))
+                shown = cut_middle(escape(line, sys.stderr.encoding), width - 1)
+                self._write(_CLEAR + escape(shown, sys.stderr.encoding))  # once more: of the mark of the cut
             else:
                 say(line)
 

@@ -11,7 +11,7 @@ from anomalyvfm_opt.data.entries import is_broken_link, is_image, list_entries
 from anomalyvfm_opt.data.images import Form
 from anomalyvfm_opt.data.inspection import inspect
 from anomalyvfm_opt.data.layout import explained, find_layout, list_categories, list_folders
-from anomalyvfm_opt.data.names import to_form
+from anomalyvfm_opt.data.names import find_twins, to_form
 from anomalyvfm_opt.data.records import BAD, GOOD, CategoryImages, ImageRecord
 from anomalyvfm_opt.data.repetition import find_repeated
 from anomalyvfm_opt.data.split import count_scenes, divide
@@ -113,11 +113,11 @@ def check_folder(root: Path) -> FolderReport:
     with explained(root):
         lost = [path for path in list_entries(root) if is_image(path) or is_broken_link(path)]
     warnings = tuple(f"{path} is not read: it lies in no category" for path in lost)
-    forms = Counter(map(to_form, names))
+    twins = find_twins(names)
     reports = (_check_category(root / name) for name in names)
     return FolderReport(
         root,
-        tuple(_name_twin(report) if forms[to_form(report.name)] > 1 else report for report in reports),
+        tuple(_name_twin(report) if to_form(report.name) in twins else report for report in reports),
         ignored,
         warnings,
     )

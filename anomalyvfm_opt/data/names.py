@@ -5,6 +5,7 @@ one (NFC). They look the same, so two names that differ in their form alone are 
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,13 +28,10 @@ def find_name(name: str, known: Iterable[str]) -> str | None:
     return next((one for one in names if is_same_name(one, name)), None)
 
 
-def find_twins(names: Iterable[str]) -> str | None:
-    """Return a name that stands among names in two forms, in words; None if there is none."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if seen.setdefault(to_form(name), name) != name:
-            return f"{to_form(name)!r} is there twice, in two Unicode forms (NFC and NFD), which look the same"
-    return None
+def find_twins(names: Iterable[str]) -> list[str]:
+    """Return, in the form that names are compared in, those that stand among names in both forms."""
+    forms = Counter(map(to_form, set(names)))
+    return sorted(form for form, count in forms.items() if count > 1)
 
 
 def find_folder(parent: Path, name: str) -> Path:

@@ -19,7 +19,7 @@ from anomalyvfm_opt.inference.card import Card
 from anomalyvfm_opt.inference.folder import created_whole, refuse_taken, write_card
 from anomalyvfm_opt.inference.graph_file import refuse_without_graph, require_exporter
 from anomalyvfm_opt.inference.scoring import choose_map_scorer
-from anomalyvfm_opt.inference.selftest import Agreement, check_detector, compare_scores
+from anomalyvfm_opt.inference.selftest import Agreement, check_detector, compare, list_minuends
 from anomalyvfm_opt.inference.standalone import StandaloneDetector
 from anomalyvfm_opt.inference.tensors import pack_tensors
 from anomalyvfm_opt.inference.writing import Contents, write_detector
@@ -139,7 +139,9 @@ def _prove(
     with StandaloneDetector(part, weights=find_weights(study, order), device=order.device) as detector:
         found = detector.score_frames(exam.images).image
         here = name_device(detector.device)
-        agreement = compare_scores(detector, wanted, found, list(exam.keys), here == choice.record.device)
+        agreement = compare(
+            wanted, found, list(exam.keys), here == choice.record.device, list_minuends(detector, found)
+        )
         tested = check_detector(detector)
     if not agreement.is_close:
         where = "" if agreement.is_same_device else f" (the trial ran on {choice.record.device}, this is {here})"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from anomalyvfm_opt.errors import EnvironmentMissingError, UsageError
-from anomalyvfm_opt.evaluation.scorers import ENSEMBLE, list_parts
+from anomalyvfm_opt.evaluation.scorers import ENSEMBLE, SCORERS, list_parts
 from anomalyvfm_opt.inference.adapter_files import fill_adapter
 from anomalyvfm_opt.inference.card import BackboneCard, Card
 from anomalyvfm_opt.inference.folder import ADAPTER_MODEL, AGAIN, BACKBONE, CARD, HEADS, read_file
@@ -100,11 +100,10 @@ def check_scoring(folder: Path, card: Card) -> None:
         UsageError: what the card says cannot be.
     """
     has_heads, scoring = card.adapter is not None, card.scoring
-    parts = list_parts(scoring.scorer, has_heads)
+    own = [scorer for scorer in SCORERS if has_heads or not scorer.needs_heads]
     joined = {part.name for part in list_parts(ENSEMBLE, has_heads)}
-    mapped = {part.name for part in list_parts(scoring.map_scorer, has_heads) if part.has_map}
-    needs_heads = any(part.needs_heads for part in (*parts, *list_parts(scoring.map_scorer, has_heads)))
-    if scoring.map_scorer not in mapped or (needs_heads and not has_heads):
+    is_scored = scoring.scorer in (ENSEMBLE, *(scorer.name for scorer in own))
+    if not is_scored or scoring.map_scorer not in [scorer.name for scorer in own if scorer.has_map]:
         raise UsageError(
             f"{folder / CARD}: no such detector has scores by {scoring.scorer} and maps by {scoring.map_scorer}",
             AGAIN,

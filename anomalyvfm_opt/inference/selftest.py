@@ -75,25 +75,6 @@ def measure_difference(wanted: np.ndarray, found: np.ndarray, minuends: np.ndarr
     return difference
 
 
-def compare_scores(
-    detector: StandaloneDetector,
-    wanted: Mapping[str, np.ndarray],
-    found: Mapping[str, np.ndarray],
-    names: list[str],
-    is_same_device: bool,
-) -> Agreement:
-    """Return the worst of all pairs of a detector's scores.
-
-    Args:
-        detector: that found them.
-        wanted: scorer -> float (n,), at least one.
-        found: likewise; all that the detector gives.
-        names: of the n images.
-        is_same_device: whether both were computed on one kind of device.
-    """
-    return compare(wanted, found, names, is_same_device, list_minuends(detector, found))
-
-
 def list_minuends(detector: StandaloneDetector, image: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the size of what scores are differences of, for the scorers whose scores are: float64 (n,)."""
     return {ENSEMBLE: detector.bank.measure_minuends(image)}
@@ -106,7 +87,15 @@ def compare(
     is_same_device: bool,
     minuends: Mapping[str, np.ndarray],
 ) -> Agreement:
-    """Return the worst of all pairs of numbers, by scorer; `minuends` as in `measure_difference`."""
+    """Return the worst of all pairs of numbers.
+
+    Args:
+        wanted: scorer -> float (n,), at least one.
+        found: likewise; of at least the same scorers.
+        names: of the n numbers.
+        is_same_device: whether both were computed on one kind of device.
+        minuends: by scorer, see `measure_difference`; of scores from `list_minuends`.
+    """
     worst: list[tuple[float, str, int]] = []
     for scorer, values in wanted.items():
         differences = measure_difference(
@@ -157,7 +146,7 @@ def check_detector(detector: StandaloneDetector) -> Agreement:
         raise UsageError(f"{detector.folder / SELFTEST} is of another detector", AGAIN)
     is_same = name_device(detector.device) == card.device and torch.get_num_threads() == card.threads
     names = name_frames(frames)
-    by_score = compare_scores(detector, wanted, found, names, is_same)
+    by_score = compare(wanted, found, names, is_same, list_minuends(detector, found))
     cells = [np.asarray(side, np.float64).reshape(-1) for side in (arrays[_MAP], maps)]
     at = [f"cell {cell} of the self-test's maps" for cell in range(len(cells[0]))]
     map_name = f"the map of {card.scoring.map_scorer}"

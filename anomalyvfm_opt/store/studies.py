@@ -118,7 +118,11 @@ def create_study(store: Store, new: NewStudy, references: Mapping[str, dict[str,
 
     with store.engine.connect() as connection, locked(connection, to_form(new.name), f"to create {new.name}"):
         stored = find_study(connection, new.name)
-        has_same_images = stored is not None and is_same_by_form(connection, stored.study_id, new.images)
+        has_same_images = (
+            stored is not None
+            and stored.split_sha256 != new.split_sha256
+            and is_same_by_form(connection, stored.study_id, new.images)
+        )
         connection.rollback()
         if stored is not None:
             _check_same(stored, new, has_same_images)

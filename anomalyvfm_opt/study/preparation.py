@@ -87,5 +87,8 @@ def choose_categories(spec: Spec, root: Path, categories: Sequence[str]) -> list
     chosen = list(dict.fromkeys(categories)) or listed
     twins = find_twins(chosen if spec.data.categories != "all" else [*known, *chosen])
     if twins:
-        raise UsageError(f"category {twins}", f"rename or remove one of its folders in {root}, and name it once")
+        raise UsageError(
+            f"category {twins[0]!r} is there twice, in two Unicode forms (NFC and NFD), which look the same",
+            f"rename or remove one of its folders in {root}, and name it once",
+        )
     return chosen
