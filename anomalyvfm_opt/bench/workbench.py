@@ -1,5 +1,6 @@
 """What the trials of one study share at one image size: images, anomalies, exams, backbone and linter."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -38,6 +39,7 @@ class Workbench:
         backbone: in memory, used by one trial at a time.
         arrays: the host's store of decoded images and of synthetic anomalies.
         checkpoints: from which a trial that was interrupted goes on.
+        tell: told what is made, which may take minutes where the host's store has nothing of it yet.
 
     Attributes:
         normal: the images to train on.
@@ -58,6 +60,7 @@ class Workbench:
         backbone: Backbone,
         arrays: ArrayStore,
         checkpoints: Checkpoints | None = None,
+        tell: Callable[[str], None] = lambda _what: None,
     ) -> None:
         self.spec: Final = spec
         self.split_sha256: Final = content
@@ -65,16 +68,20 @@ class Workbench:
         self.checkpoints: Final = checkpoints or NoCheckpoints()
         geometry = choose_geometry(spec.data, split.fit)
         check_tiles(backbone, geometry)
+        tell(f"reading {len(split.fit)} images to train on")
         self.normal: Final = load_images(arrays, split.fit, geometry)
         n_fit = min(len(self.normal), spec.scoring.fit_images)
         self.fit: Final = self.normal.choose(np.linspace(0, len(self.normal) - 1, n_fit).round().astype(int))
         self.pools: Final = PoolStore(arrays, self.normal, content, spec.search.space.synthesis_count.high)
         largest = choose_geometry(spec.at_size(max(spec.image_sizes_px)).data, split.fit)
+        tell("setting the exams")
         self.exams: Final = set_exams(arrays, split, geometry, spec.scoring.exam_images, drawn_in=largest)
         self.lock: Final = Lock(partial(set_locked, arrays, split, geometry))
         self.prefixes: Final = Prefixes(arrays)
+        tell("choosing the patches to remember")
         frozen = extract_features(self.freeze(), self.fit, self.begin_memory().scoring_batch, with_heads=False)
         self.remembered: Final = choose_coreset(frozen, spec.scoring.memory_patches, _CORESET_SEED)
+        tell("preparing the checks of each trial")
         self.linter: Final = Linter(self.freeze(), self.fit, self.exams.deciding, _SCORING_BATCH)
 
     def freeze(self) -> Detector:

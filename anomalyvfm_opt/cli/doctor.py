@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anomalyvfm_opt.doctor.check import CheckResult
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
+_LEAST_WIDTH = 24  # of what a check says
 
 
 def doctor(
@@ -83,20 +84,18 @@ def doctor(
 
 
 def _print_findings(findings: "Mapping[str, CheckResult]") -> None:
-    """Print a table on stdout: a line a check, and its fix below; wrapped to a terminal's width."""
-    from rich.table import Table
+    """Print on stdout a line a check, and its fix below; wrapped between words to a terminal's width."""
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    for _ in range(2):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    console, encoding = open_console(), sys.stdout.encoding
+    status_width = max(len(found.status) for found in findings.values())
+    indent = status_width + max(map(len, findings)) + 4
+    room = max(_LEAST_WIDTH, console.width - indent)
     for name, found in findings.items():
-        table.add_row(
-            Text(found.status, _STYLES[found.status]),
-            Text(name),
-            Text(escape_lines(found.detail, sys.stdout.encoding)),
-        )
-        if found.fix:
-            table.add_row("", "", Text(escape_lines(f"fix: {found.fix}", sys.stdout.encoding), "cyan"))
-    open_console().print(table)
+        before = Text.assemble((f"{found.status:<{status_width}}  ", _STYLES[found.status]), name)
+        said = [(found.detail, ""), *([(f"fix: {found.fix}", "cyan")] if found.fix else [])]
+        for text, style in said:
+            for line in escape_lines(text, encoding, room).split("\n"):
+                before.pad_right(indent - before.cell_len)
+                console.print(Text.assemble(before, (line, style)), soft_wrap=True, highlight=False)
+                before = Text()

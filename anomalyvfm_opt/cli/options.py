@@ -8,6 +8,9 @@ import typer
 _LONGEST_S = 1e7  # so that `inf` is no time
 _LARGEST_GIB = 1e6
 _MOST_THREADS = 1024
+# panels of help: each has its own widths of columns, so that names fit into 80
+ENGINES = "Ray and Slurm"
+_PATIENCE = "Patience"
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file, as in studies/.")]
 CategoryOption = Annotated[
@@ -72,6 +75,7 @@ GraceOption = Annotated[
         max=_LONGEST_S,
         metavar="SECONDS",
         envvar="ANOMALYVFM_OPT_GRACE_S",
+        rich_help_panel=_PATIENCE,
         help="A worker that is silent for so long has lost its trial to another.",
     ),
 ]
@@ -83,6 +87,7 @@ HangOption = Annotated[
         max=_LONGEST_S,
         metavar="SECONDS",
         envvar="ANOMALYVFM_OPT_HANG_S",
+        rich_help_panel=_PATIENCE,
         help="A trial that takes no step for so long is given back, and its worker ends.",
     ),
 ]
@@ -94,6 +99,7 @@ DrainSecondsOption = Annotated[
         max=_LONGEST_S,
         metavar="SECONDS",
         envvar="ANOMALYVFM_OPT_DRAIN_S",
+        rich_help_panel=_PATIENCE,
         help="A worker that is asked to stop has so long to its trial's next step.",
     ),
 ]
@@ -105,6 +111,7 @@ OutageOption = Annotated[
         max=_LONGEST_S,
         metavar="SECONDS",
         envvar="ANOMALYVFM_OPT_OUTAGE_S",
+        rich_help_panel=_PATIENCE,
         help="A database that is away is waited for so long.",
     ),
 ]

@@ -44,7 +44,7 @@ def predict(
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.inference.file_predictions import predict_files
     from anomalyvfm_opt.inference.listing import MAPS, MASKS, OVERLAYS, LeftOut, list_files
-    from anomalyvfm_opt.inference.results import Results
+    from anomalyvfm_opt.inference.results import Results, check_unused
     from anomalyvfm_opt.inference.standalone import StandaloneDetector
     from anomalyvfm_opt.signals import end_as_interrupted
 
@@ -55,6 +55,8 @@ def predict(
         raise UsageError(f"--{min(wanted)} needs a folder to write to", "give one: --out FOLDER")
     if out is not None and out.resolve() == folder.resolve():
         raise UsageError(f"--out {out} is the detector's own folder", "give another one")
+    if out is not None:
+        check_unused(out)  # before the detector is loaded, which takes seconds
     end_as_interrupted()
     with StandaloneDetector(
         folder, weights=weights, device=device, batch=batch, false_positives=false_positives

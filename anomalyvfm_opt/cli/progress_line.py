@@ -1,5 +1,6 @@
 """How far a running trial is: one line that changes in place on a terminal, a line now and then elsewhere."""
 
+import math
 import shutil
 import sys
 import threading
@@ -22,14 +23,15 @@ class ProgressLine:
     def __init__(self, *, is_in_place: bool) -> None:
         self._is_in_place = is_in_place
         self._every_s = _IN_PLACE_S if is_in_place else _IN_LOGS_S
-        self._shown_at = time.monotonic()
+        self._shown_at = -math.inf
         self._is_open = False
         self._lock = threading.Lock()  # the pulse's thread says something too
 
-    def show(self, line: str) -> None:
-        """Show how far it is, if the last time is long enough ago."""
+    def show(self, line: str, *, is_new: bool = False) -> None:
+        """Show how far it is, if the last time is long enough ago; on a terminal at once what is new."""
         with self._lock:
-            if time.monotonic() - self._shown_at < self._every_s:
+            is_due = time.monotonic() - self._shown_at >= self._every_s
+            if not (is_due or (is_new and self._is_in_place)):
                 return
             self._shown_at = time.monotonic()
             if self._is_in_place:

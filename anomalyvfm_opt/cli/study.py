@@ -107,6 +107,7 @@ def best(
 ) -> None:
     """Show the best trial of a study whose value can be trusted, or print a spec that repeats it."""
     from anomalyvfm_opt.cli.trial import print_trial
+    from anomalyvfm_opt.delivery.choice import read_finalist
     from anomalyvfm_opt.errors import UsageError
     from anomalyvfm_opt.report.summary import summarise
     from anomalyvfm_opt.report.trial_view import find_trial, view_trials
@@ -126,6 +127,9 @@ def best(
             print_json({"schema": 1, "study": study.name, **view.to_json()})
         else:
             print_trial(view, views)
+        confirmed = read_finalist(store, study)
+        if confirmed and confirmed[0].parameters != found.parameters:
+            say(f"its confirmation judges {confirmed[0].label}, the race's winner: anomalyvfm-opt verdict {name}")
         return
     if found.parameters is None:
         raise UsageError(

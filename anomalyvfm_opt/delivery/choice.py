@@ -7,7 +7,7 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.report.summary import summarise
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN
-from anomalyvfm_opt.store.confirmation_plan import FINALIST, ConfirmationPlan
+from anomalyvfm_opt.store.confirmation_plan import FINALIST, ArmPlan, ConfirmationPlan
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.trial_record import TrialRecord
@@ -84,18 +84,31 @@ def choose_trial(store: Store, study: StudyRecord, wanted: Wanted, scorer: str |
     return _pick(study, trials, best.number, scorer, "the best trial, which no confirmation has judged")
 
 
+def read_finalist(store: Store, study: StudyRecord) -> tuple[ArmPlan, int] | None:
+    """Return what the last confirmation of a study judges, and which round that is; None without one.
+
+    Raises:
+        NotConfirmedError: what is stored of it cannot be read.
+    """
+    rounds = list_rounds(store.engine, study)
+    if not rounds:
+        return None
+    try:
+        plan = ConfirmationPlan.from_json(rounds[-1].plan, study.spec.data.image_size_px)
+    except ValueError as error:
+        raise explain_unreadable(study.name, error) from error
+    return plan.arms[FINALIST], rounds[-1].round
+
+
 def _find_finalist(
     store: Store, study: StudyRecord, trials: dict[int, StoredTrial]
 ) -> tuple[int, str, int] | None:
     """Return number, scorer and round of the trial whose parameters the last confirmation judged."""
-    rounds = list_rounds(store.engine, study)
-    if not rounds:
+    found = read_finalist(store, study)
+    if found is None:
         return None
+    arm, round_number = found
     own_size_px = study.spec.data.image_size_px
-    try:
-        arm = ConfirmationPlan.from_json(rounds[-1].plan, own_size_px).arms[FINALIST]
-    except ValueError as error:
-        raise explain_unreadable(study.name, error) from error
     same = [
         trial
         for trial in trials.values()
@@ -107,7 +120,7 @@ def _find_finalist(
             f"the finalist of {study.name}, {arm.label}, is no complete trial of it any more",
             "name one: --trial N",
         )
-    return max(same, key=lambda trial: trial.value or 0.0).number, arm.scorer, rounds[-1].round
+    return max(same, key=lambda trial: trial.value or 0.0).number, arm.scorer, round_number
 
 
 def _find_reference(study: StudyRecord, trials: dict[int, StoredTrial], name: str) -> int:

@@ -52,9 +52,7 @@ class Results:
         if self.folder is None:
             yield self
             return
-        if os.path.lexists(self.folder) and not self.folder.is_dir():
-            raise UsageError(f"{self.folder} is no folder", "give another one: --out FOLDER")
-        _refuse_results(self.folder)
+        check_unused(self.folder)
         with ExitStack() as stack:
             with explained_write(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +124,15 @@ class Results:
         self._table.write(line.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def _refuse_results(folder: Path) -> None:
+def check_unused(folder: Path) -> None:
+    """See that a folder can take results: nothing is there, or no results are in it.
+
+    Raises:
+        UsageError: it is no folder, there are results in it, or pictures that a call left which did not end.
+        EnvironmentMissingError: the disk refuses.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", "give another one: --out FOLDER")
     with explained_write(folder):
         is_taken = os.path.lexists(folder / TABLE)
         pictures = [path for kind in PICTURES if _holds_something(path := folder / kind)]

@@ -16,6 +16,8 @@ from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.evaluation.resample import draw_scene_counts
 from anomalyvfm_opt.inference.card import BestF1, ThresholdsCard
 
+USUAL_SHARE = 0.05  # of false positives, that is promised where no other is asked for
+
 _DRAWS = 1000
 _DRAWS_SEED = 20263
 _INTERVAL = (0.025, 0.975)
@@ -72,6 +74,14 @@ def count_needed(false_positives: float) -> int:
     return math.ceil(round(1 / false_positives - 1, _DIGITS))
 
 
+def describe_lack(scenes: int, false_positives: float) -> str:
+    """Say why so many held-out normal scenes promise no such share of false positives, and which they can."""
+    return (
+        f"false positives of {false_positives:.3g} at most need {count_needed(false_positives)} held-out normal"
+        f" scenes, and there are {scenes}, which can promise {math.ceil(_OFFERED / (scenes + 1)) / _OFFERED:g}"
+    )
+
+
 def set_thresholds(
     normal: NormalScenes, false_positives: float, best_f1: BestF1 | None, caveat: str = ""
 ) -> ThresholdsCard:
@@ -85,20 +95,13 @@ def set_thresholds(
     """
     count = len(normal.scores)
     rank = find_rank(count, false_positives)
-    refused = ""
-    if rank is None:
-        refused = (
-            f"false positives of {false_positives:.3g} at most need {count_needed(false_positives)} held-out"
-            f" normal scenes, and there are {count}, which can promise"
-            f" {math.ceil(_OFFERED / (count + 1)) / _OFFERED:g} (--false-positives)"
-        )
     return ThresholdsCard(
         false_positives=false_positives,
         scenes=count,
         rank=rank,
         score=None if rank is None else float(np.sort(normal.scores)[rank - 1]),
         pixel=None if rank is None else float(np.sort(normal.peaks)[rank - 1]),
-        refused=refused,
+        refused="" if rank is not None else f"{describe_lack(count, false_positives)} (--false-positives)",
         caveat=caveat,
         best_f1=best_f1,
     )

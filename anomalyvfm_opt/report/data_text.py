@@ -73,7 +73,8 @@ def _list_rows(category: CategoryReport) -> Iterator[tuple[str, ...]]:
     if not category.parts:
         yield (category.name, "-", "0", "0", "0", "0", "-", "-")
     for index, part in enumerate(category.parts):
-        name = (category.name, category.layout or "", "", "")[index]
+        layout = f"({category.layout})" if category.layout else ""
+        name = (category.name, layout, "", "")[index]
         place = f"test {part.label}" if part.part == "test" else part.part
         lights = sum(light != "" for light in part.lights)
         masks = str(category.masks) if part.label == "bad" else ""

@@ -67,16 +67,22 @@ def look_up(words: Sequence[str]) -> dict[str, str]:
         UsageError: a word is none of them.
     """
     known = {**WORDS, **FINDINGS}
-    return {word: known[word] for word in map(_find, words)} if words else known
+    found = {word: _find(word) for word in words}
+    unknown = [word for word, name in found.items() if name is None]
+    if unknown:
+        hint = ask_if_meant(unknown[0].strip().lower(), _list_parts()) or "all of them: anomalyvfm-opt glossary"
+        raise UsageError(f"not in the glossary: {', '.join(map(repr, unknown))}", hint)
+    return {name: known[name] for name in found.values() if name is not None} if words else known
 
 
-def _find(word: str) -> str:
-    parts = {part.strip().lower(): name for name in (*WORDS, *FINDINGS) for part in (name, *name.split(","))}
-    lowered = word.strip().lower()
+def _list_parts() -> dict[str, str]:
+    """Return the name of each word and finding, also by one of several that it is given with, in lower case."""
+    return {part.strip().lower(): name for name in (*WORDS, *FINDINGS) for part in (name, *name.split(","))}
+
+
+def _find(word: str) -> str | None:
+    parts, lowered = _list_parts(), word.strip().lower()
     if lowered in parts:
         return parts[lowered]
     begun = [name for part, name in parts.items() if part.startswith(f"{lowered} ")]
-    if len(begun) == 1:  # such as the head `mix t/s/c` by its first word
-        return begun[0]
-    hint = ask_if_meant(lowered, parts) or "all of them: anomalyvfm-opt glossary"
-    raise UsageError(f"no word {word!r} in the glossary", hint)
+    return begun[0] if len(begun) == 1 else None  # such as the head `mix t/s/c` by its first word

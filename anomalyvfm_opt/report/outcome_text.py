@@ -16,7 +16,7 @@ def describe_outcome(summary: StudySummary) -> str:
         return ""
     category, gain = summary.record.category, best.value - baseline.value
     if gain <= 0:
-        searched = summary.usage.used - sum(trial is not None for trial in _list_run(summary))
+        searched = summary.usage.done - sum(trial is not None for trial in _list_run(summary))
         tried = f"none of the {searched} searched trials did" if searched > 0 else "no trial was searched yet"
         return f"{category}: nothing beat the baseline {name} ({baseline.value:.4f}); {tried}"
     what = f"the reference {best.reference}" if best.reference else f"trial {best.number}"

@@ -68,14 +68,21 @@ def tabulate_overviews(overviews: Sequence[Overview]) -> Grid:
         (
             one.record.name,
             one.state,
-            f"{one.usage.used}/{one.record.budget}",
+            f"{one.usage.done}/{one.record.budget}",
             str(one.usage.running),
             f"{one.best:.4f}" if one.best is not None else "-",
-            f"±{one.noise.floor.least_difference:.4f}" if one.noise else "-",
+            show_noise(one.noise),
         )
         for one in overviews
     ]
-    return Grid("", ("study", "state", "trials", "running", "best", "noise"), rows, right=(2, 3, 4, 5))
+    return Grid("", ("study", "state", "done", "running", "best", "noise"), rows, right=(2, 3, 4, 5))
+
+
+def show_noise(noise: Noise | None) -> str:
+    """Return a noise floor as a table shows it: `±0.0132`, `±0.0050 so far` until all seeds are done, or `-`."""
+    if noise is None:
+        return "-"
+    return f"±{noise.floor.least_difference:.4f}" + (" so far" if noise.open_seeds else "")
 
 
 def name_state(usage: Usage, set_state: StudyState) -> str:

@@ -158,8 +158,8 @@ def describe_proxy(proxy: Proxy) -> list[tuple[str, str]]:
         ),
         (
             "proxy's pick",
-            f"picking by the proxy would have given {pick.picked:.4f}{blind} where the best is {pick.best:.4f}"
-            f" and the median trial {pick.median:.4f}",
+            f"picking by the proxy would have given {pick.picked:.4f}{blind} where the best trained trial is"
+            f" {pick.best:.4f} and the median one {pick.median:.4f}",
         ),
         ("proxy by scorer", ", ".join(f"{name} {_show(rho)}" for name, rho in proxy.scorers.items())),
     ]

@@ -1,6 +1,6 @@
 """The smallest gain that locked images could show, in words: the same whichever command says it."""
 
-from anomalyvfm_opt.verdict.resolution import Resolution, Resolutions
+from anomalyvfm_opt.verdict.resolution import ASSUMED_AUROC, SEED_SD, Resolution, Resolutions
 
 
 def describe_resolutions(found: Resolutions) -> list[str]:
@@ -20,4 +20,7 @@ def _describe(of: str, resolution: Resolution | None) -> str:
     if resolution is None:
         return f"the locked images are of too few scenes to show any gain for {of}: a verdict will be inconclusive"
     gain = resolution.smallest_gain
-    return f"smallest gain that the locked images could show for {of}: about {gain:.3f} AUROC"
+    return (
+        f"smallest gain that the locked images could show for {of}: about {gain:.3f} AUROC, if detectors score"
+        f" {ASSUMED_AUROC:g} and seeds spread {SEED_SD:g}; a verdict goes by what it measures"
+    )

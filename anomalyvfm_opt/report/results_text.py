@@ -11,7 +11,7 @@ from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.workers import WorkerRow
 from anomalyvfm_opt.trial.outcome import Outcome
-from anomalyvfm_opt.verdict.replicates import name_baseline
+from anomalyvfm_opt.verdict.replicates import Noise, name_baseline
 from anomalyvfm_opt.words import counted
 
 _COLUMNS = (
@@ -63,11 +63,12 @@ def describe_study(summary: StudySummary, proxy: Proxy | None) -> Grid:
     spec = record.spec
     rows = [
         ("state", summary.state + (f": {summary.set_state.reason}" if summary.set_state.reason else "")),
-        ("budget", f"{usage.used} of {counted(record.budget, 'trial')} used"),
+        ("budget", f"{usage.done} of {counted(record.budget, 'trial')} done"),
         (
             "trials",
             f"{usage.complete} complete, {usage.pruned} pruned, {usage.failed} failed,"
-            f" {usage.running} running, {usage.waiting} waiting",
+            f" {usage.running} running, {usage.waiting} waiting"
+            + (f"; {usage.given_back} given back (a copy of each is run)" if usage.given_back else ""),
         ),
         *[(f"trial {w.trial}", _describe_worker(w)) for w in summary.workers],
         ("backbone", f"{spec.backbone.name}, {spec.backbone.weights} weights, {_describe_size(spec)}"),
@@ -122,7 +123,7 @@ def _describe_noise(summary: StudySummary) -> list[tuple[str, str]]:
     rows = [
         (
             "noise floor",
-            f"{noise.reference} under {counted(len(floor.values), 'seed')} by {noise.scorer}: {values};"
+            f"{noise.reference} under {_count_seeds(noise)} by {noise.scorer}: {values};"
             f" SD {floor.sd:.4f}; a trial counts from {floor.least_difference:.4f} away"
             f" from their mean {floor.mean:.4f}",
         )
@@ -130,6 +131,13 @@ def _describe_noise(summary: StudySummary) -> list[tuple[str, str]]:
     if summary.could_see is not None:
         rows.append(("could see", f"with that SD a confirmation shows a gain of about {summary.could_see:.3f}"))
     return rows
+
+
+def _count_seeds(noise: Noise) -> str:
+    """Say how many seeds the noise floor is made of, and whether that is all of them."""
+    count = len(noise.floor.values)
+    total = count + noise.open_seeds
+    return f"{count} of {total} seeds so far" if noise.open_seeds else counted(count, "seed")
 
 
 def _describe_arms(summary: StudySummary) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
-from anomalyvfm_opt.report.overview import describe_usage, name_state
+from anomalyvfm_opt.report.overview import describe_usage, name_state, show_noise
 from anomalyvfm_opt.report.setting import describe_mix, describe_setting
 from anomalyvfm_opt.spec.parameters import Parameters
 from anomalyvfm_opt.spec.references import FROZEN
@@ -272,7 +272,7 @@ def _to_row(summary: StudySummary) -> ResultRow:
         v1_2=show("v1.2"),
         best=f"{best.value:.4f}" if best else "-",
         change=change,
-        noise=f"±{summary.noise.floor.least_difference:.4f}" if summary.noise else "-",
+        noise=show_noise(summary.noise),
         setting=setting,
         mix=mix,
         scorer=best.scorer if best else "-",

@@ -55,7 +55,7 @@ class TrialView:
     def state(self) -> str:
         """How it ended, or that it waits or runs, and then after which epoch."""
         if self.fate.outcome:
-            return self.fate.outcome
+            return f"{self.fate.outcome}, given back" if self.fate.is_given_back else self.fate.outcome
         epochs = self.parameters.epochs if self.parameters else None
         is_under_way = self.trial.state == "RUNNING" and self.fate.epoch is not None and epochs is not None
         return f"epoch {self.fate.epoch}/{epochs}" if is_under_way else self.trial.state.lower()

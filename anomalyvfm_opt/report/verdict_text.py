@@ -8,6 +8,7 @@ from anomalyvfm_opt.report.grid import Grid, Part, signed
 from anomalyvfm_opt.report.ledger_text import tabulate_judged
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_setting
 from anomalyvfm_opt.report.verdict_doubts import list_doubts
+from anomalyvfm_opt.report.verdict_next import name_next
 from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST, FROZEN_ARM
 from anomalyvfm_opt.verdict.decide import Ruling
 from anomalyvfm_opt.verdict.judge import CategoryVerdict
@@ -31,7 +32,8 @@ _ARMS = (
 
 def describe(found: CategoryVerdict | SpecVerdict) -> list[Part]:
     """Return a verdict on a study or on a spec, as what is to be shown one after the other."""
-    return describe_category(found) if isinstance(found, CategoryVerdict) else describe_spec(found)
+    parts = describe_category(found) if isinstance(found, CategoryVerdict) else describe_spec(found)
+    return [*parts, name_next(found)]
 
 
 def describe_category(found: CategoryVerdict) -> list[Part]:

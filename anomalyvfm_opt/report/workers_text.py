@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from anomalyvfm_opt.report.grid import Grid
 from anomalyvfm_opt.store.workers import WorkerRow
 
-_COLUMNS = ("worker", "state", "trial", "host", "device", "version", "heard of")
+_COLUMNS = ("worker", "state", "trial", "heard of", "device", "host", "version")
 _WORK = ("study", "trial", "epoch", "epochs")
 _KEYS = ("name", "state", "host", "pid", "device", "version", *_WORK, "drain", "end_reason")
 _TIMES = ("started_at", "heartbeat_at", "ended_at")
@@ -18,14 +18,14 @@ def tabulate_workers(workers: Sequence[WorkerRow]) -> Grid:
             worker.name,
             worker.state,
             worker.at_work or worker.end_reason or "-",
-            worker.host,
-            worker.device,
-            worker.version,
             f"{worker.silent_s:.0f} s ago",
+            worker.device,
+            worker.host,
+            worker.version,
         )
         for worker in workers
     ]
-    return Grid("", _COLUMNS, rows, right=(6,))
+    return Grid("", _COLUMNS, rows, right=(3,))
 
 
 def worker_to_json(worker: WorkerRow) -> dict[str, object]:

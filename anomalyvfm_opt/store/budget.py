@@ -18,6 +18,7 @@ _COUNT_TEXT = """
     SELECT count(*) FILTER (WHERE t.state = 'COMPLETE') AS complete,
            count(*) FILTER (WHERE t.state = 'PRUNED') AS pruned,
            count(*) FILTER (WHERE t.state = 'FAIL' AND coalesce(o.is_final, false)) AS failed,
+           count(*) FILTER (WHERE t.state = 'FAIL' AND NOT o.is_final) AS given_back,
            count(*) FILTER (WHERE t.state = 'RUNNING') AS running,
            count(*) FILTER (WHERE t.state = 'WAITING') AS waiting,
            (SELECT count(*) FROM anomalyvfm_opt.lease l
@@ -56,6 +57,7 @@ _TAKE = text(f"""
 class Usage:
     """Trials of a study by state; `failed` are those that are not tried again, `held` the tickets out now.
 
+    `given_back` are those that were stopped or lost: each has a copy, which counts, and counts for nothing itself.
     `asking` are those of the tickets out whose worker has no trial yet, as far as the store knows.
     The budget of a sibling study grows with what is planned; that of a deleted study is None.
     """
@@ -67,6 +69,7 @@ class Usage:
     waiting: int
     held: int
     asking: int = 0
+    given_back: int = 0
     budget: int | None = None
 
     @property
@@ -75,9 +78,14 @@ class Usage:
         return self.used >= (self.budget or 0)
 
     @property
+    def done(self) -> int:
+        """Trials that are over and not tried again: tickets that are used up."""
+        return self.complete + self.pruned + self.failed
+
+    @property
     def used(self) -> int:
         """Tickets that are used up or out."""
-        return self.complete + self.pruned + self.failed + self.held
+        return self.done + self.held
 
 
 def count_usage(engine: Engine, study_id: int) -> Usage:

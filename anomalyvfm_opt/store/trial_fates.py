@@ -7,6 +7,7 @@ from sqlalchemy import Engine, text
 
 _LIST = text("""
     SELECT t.trial_id, coalesce(o.outcome, '') AS outcome, coalesce(o.message, '') AS message,
+           coalesce(NOT o.is_final, false) AS is_given_back,
            coalesce(l.worker, o.worker) AS worker,
            (SELECT max(i.step) FROM trial_intermediate_values i WHERE i.trial_id = t.trial_id) AS epoch
       FROM trials t
@@ -22,12 +23,14 @@ class Fate:
 
     Args:
         outcome: how it ended; empty while it waits or runs.
+        is_given_back: whether that ended this run alone: a copy of it is another trial.
         message: what an error said; empty without one.
         worker: that runs it or ended it; None while it waits.
         epoch: the last one that a value was reported of; None before the first.
     """
 
     outcome: str
+    is_given_back: bool
     message: str
     worker: str | None
     epoch: int | None
@@ -38,6 +41,12 @@ def list_fates(engine: Engine, study_id: int) -> Mapping[int, Fate]:
     with engine.connect() as connection:
         rows = connection.execute(_LIST, {"study_id": study_id})
         return {
-            row.trial_id: Fate(outcome=row.outcome, message=row.message, worker=row.worker, epoch=row.epoch)
+            row.trial_id: Fate(
+                outcome=row.outcome,
+                is_given_back=row.is_given_back,
+                message=row.message,
+                worker=row.worker,
+                epoch=row.epoch,
+            )
             for row in rows
         }

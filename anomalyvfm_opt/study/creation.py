@@ -23,6 +23,7 @@ from anomalyvfm_opt.data.split import (
     split_hash,
 )
 from anomalyvfm_opt.files import expand_home
+from anomalyvfm_opt.inference.thresholds import USUAL_SHARE, describe_lack, find_rank
 from anomalyvfm_opt.model.adapter import match_targets
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.offline_weights import find_caveat
@@ -149,6 +150,9 @@ def _announce(name: str, new: NewStudy, split: Split, is_new: bool, say: Callabl
     if is_new and new.spec.verdict.noise_seeds:
         replicates = StudyName(new.spec.name, new.category, "replicates")
         say(f"{replicates}: {counted(new.spec.verdict.noise_seeds, 'more seed')} of the baseline: the noise floor")
+    scenes = count_scenes(split.held_out, GOOD)
+    if find_rank(scenes, USUAL_SHARE) is None:
+        say(f"note: a detector made of {name} gives no verdicts by itself: {describe_lack(scenes, USUAL_SHARE)}")
     if copies := _count_copies(new.images):
         say(
             f"warning: {new.category} has copies of its own images ({copies}), which count twice, or are trained"

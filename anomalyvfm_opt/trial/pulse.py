@@ -54,6 +54,7 @@ class StopRequest:
         self._exit_code: int | None = None
         self._since = 0.0
         self.is_finishing = False  # the running trial is to end first
+        self.is_heard_at_once = False  # see `heard_at_once`
 
     def give_back(self, exit_code: int) -> None:
         """Ask for the trial to be given back; the first exit code stays."""
@@ -83,6 +84,21 @@ class StopRequest:
         self.check()
         if self.is_finishing:
             raise InterruptedTrialError(0)
+
+    @contextmanager
+    def heard_at_once(self) -> Iterator[None]:
+        """Have a signal end what is done within a `with`, where no trial is held that could go on to a next step.
+
+        Raises:
+            InterruptedTrialError: asked to stop, before it, within it, or to end after a trial.
+        """
+        self.check_between_trials()
+        self.is_heard_at_once = True
+        try:
+            yield
+        finally:
+            self.is_heard_at_once = False
+        self.check_between_trials()
 
     @property
     def exit_code(self) -> int:

@@ -134,7 +134,7 @@ def decide_next(state: ConfirmationState, wishes: Wishes) -> Stage | PlanReplica
     _refuse_again(state, wishes)
     if not state.is_searched:
         usage = state.usage
-        return Stage("searching", 0, max(0, state.study.budget - usage.used + usage.held))
+        return Stage("searching", 0, max(0, state.study.budget - usage.done))
     _refuse_early(state, wishes.finalist)
     return _decide_after_search(state, wishes)
 

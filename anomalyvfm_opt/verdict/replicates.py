@@ -18,11 +18,19 @@ from anomalyvfm_opt.verdict.runs import Arm, Run, group_arms
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise floor of a study: what was retrained, by which scorer it is judged, and how its values spread."""
+    """The noise floor of a study.
+
+    Args:
+        reference: what was retrained.
+        scorer: that it is judged by.
+        floor: how its values spread.
+        open_seeds: retrainings that are planned or running; until they are done the floor may still move.
+    """
 
     reference: str
     scorer: str
     floor: NoiseFloor
+    open_seeds: int = 0
 
 
 def name_baseline(study: StudyRecord) -> str:
@@ -86,4 +94,5 @@ def judge_noise(study: StudyRecord, reference: str, arm: Arm) -> Noise | None:
     scorer = arm.choose_scorer(study.spec.scoring.objective)
     step = max((run.auroc_step for run in arm.done), default=0.0)
     floor = measure_noise(arm.list_values(scorer), step) if scorer else None
-    return None if floor is None or scorer is None else Noise(reference, scorer, floor)
+    open_seeds = sum(run.is_open for run in arm.runs)
+    return None if floor is None or scorer is None else Noise(reference, scorer, floor, open_seeds)

@@ -19,7 +19,7 @@ SEEDS = 5  # retrainings of each arm in a confirmation
 CONFIDENCE = 0.95
 POWER = 0.8  # the chance that a gain of the size named is found
 
-_AUROC = 0.75  # of a sound untuned detector on MVTec AD 2
+ASSUMED_AUROC = 0.75  # of a sound untuned detector on MVTec AD 2
 SEED_SD = 0.02  # of the image AUROC of one arm; 0.009-0.03 on MVTec AD 2
 
 
@@ -166,7 +166,7 @@ def assume_difference(
     bad_scenes: int,
     *,
     estimate: float = 0.0,
-    auroc: float = _AUROC,
+    auroc: float = ASSUMED_AUROC,
     correlation: float = CORRELATION,
     seed_sd: float | None = None,
     seeds: int = SEEDS,

@@ -152,7 +152,7 @@ def _pass_on(supervisor: Supervisor, number: int, _frame: FrameType | None) -> N
 
 
 def _describe_studies(store: Store, select: Callable[[], list[StudyRecord]]) -> Callable[[], list[str]]:
-    """Return lines such as `demo/brick 5/8, 2 running`, asked for every two seconds at most."""
+    """Return lines such as `demo/brick 5/8 done, 2 running`, asked for every two seconds at most."""
     lines: list[str] = []
     asked_at = 0.0
 
@@ -164,7 +164,7 @@ def _describe_studies(store: Store, select: Callable[[], list[StudyRecord]]) -> 
                 usages = [(record, count_usage(store.engine, record.study_id)) for record in select()]
             except (SQLAlchemyError, AnomalyVFMOptError) as error:
                 return [*lines, str(error).splitlines()[0]]
-            lines = [f"{r.name} {u.used}/{r.budget}, {u.running} running" for r, u in usages]
+            lines = [f"{r.name} {u.done}/{r.budget} done, {u.running} running" for r, u in usages]
         return lines
 
     return describe

@@ -12,7 +12,7 @@ from anomalyvfm_opt.store.studies import StudyRecord
 from anomalyvfm_opt.store.study_state import StudyState, read_state
 from anomalyvfm_opt.words import counted
 
-_HEADS = ("study", "used", "complete", "pruned", "failed", "running")
+_HEADS = ("study", "done", "complete", "pruned", "failed", "running")
 
 
 def summarise_fleet(
@@ -33,7 +33,7 @@ def summarise_fleet(
     """
     usages = [(record, count_usage(store.engine, record.study_id)) for record in records]
     rows = [
-        (r.name, f"{u.used}/{r.budget}", str(u.complete), str(u.pruned), str(u.failed), str(u.running))
+        (r.name, f"{u.done}/{r.budget}", str(u.complete), str(u.pruned), str(u.failed), str(u.running))
         for r, u in usages
     ]
     yield Grid("", _HEADS, rows, right=(1, 2, 3, 4, 5))

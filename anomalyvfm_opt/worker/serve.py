@@ -41,7 +41,7 @@ from anomalyvfm_opt.trial.trial_store import Turn
 from anomalyvfm_opt.worker.images import find_images
 from anomalyvfm_opt.worker.joining import check_joinable
 from anomalyvfm_opt.worker.standing import read_standing
-from anomalyvfm_opt.worker.telling import describe_end, describe_underway
+from anomalyvfm_opt.worker.telling import Show, describe_end, describe_underway, do_not_show
 from anomalyvfm_opt.worker.worker_store import WorkerStore
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class Worker:
         select: which studies to serve; asked again before each round, so that new ones are served as well.
         stop: what asks it to stop.
         say: takes what it has to say, a line each.
+        show: takes how far it is, a line each time.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Worker:
         select: Callable[[], list[StudyRecord]],
         stop: StopRequest,
         say: Callable[[str], None],
-        show: Callable[[str], None] = lambda _line: None,
+        show: Show = do_not_show,
     ) -> None:
         self._engine = store.engine
         self._options = options
@@ -239,14 +240,21 @@ class Worker:
     def _build_benches(self, record: StudyRecord) -> Benches:
         check_joinable(record)
         root = expand_home(self._options.data or Path(record.data_dir))
-        split = find_images(record, self._store.list_images(record), root)
+
+        def tell(what: str) -> None:
+            self._show(f"{record.name}: {what} ...", is_new=True)
 
         def build(spec: Spec) -> Workbench:
+            tell(f"loading {spec.backbone.name}")
             backbone = self._backbones.open_for(record, spec)
             options = self._options
-            return Workbench(spec, split, record.split_sha256, backbone, options.arrays, options.checkpoints)
+            arrays, checkpoints = options.arrays, options.checkpoints
+            return Workbench(spec, split, record.split_sha256, backbone, arrays, checkpoints, tell)
 
-        return Benches(record.spec, build, self._options.device)
+        with self._stop.heard_at_once():
+            tell("comparing the images with those of the study")
+            split = find_images(record, self._store.list_images(record), root)
+            return Benches(record.spec, build, self._options.device)
 
     def _leave(self, exit_code: int, message: str) -> NoReturn:
         """End the process although its trial takes no step; called from another thread than the trial's."""

@@ -10,12 +10,14 @@ from anomalyvfm_opt.signals import EXIT_CODES, hear
 from anomalyvfm_opt.trial.pulse import StopRequest
 
 _SAME_S = 1.0
-_NOTICE = b"stopping: the trial is given back at its next step; once more ends at once\n"
+_NOTICE = b"stopping: a trial that runs is given back at its next step; once more ends at once\n"
+_AT_ONCE = b"stopping\n"
 
 
 def heed_signals(stop: StopRequest) -> None:
     """Let the signals set a request; a second one ends the process, and its trial is found by a later reaper.
 
+    Where the request says so, one is heard at once: as an `InterruptedTrialError`, wherever the main thread is.
     A second one that comes at once is the first: systemd and batch systems signal every process of a group, and
     `worker launch` passes its own on.
     """
@@ -30,6 +32,9 @@ def heed_signals(stop: StopRequest) -> None:
             asked_at.append(now)
             stop.give_back(EXIT_CODES[signal.Signals(number)])
             with suppress(OSError):  # nobody may read it any more
-                os.write(2, _NOTICE)  # not print: a handler may come in the middle of another one
+                # not print: a handler may come in the middle of another one
+                os.write(2, _AT_ONCE if stop.is_heard_at_once else _NOTICE)
+            if stop.is_heard_at_once:
+                stop.check()
 
     hear(ask)

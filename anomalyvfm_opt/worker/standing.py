@@ -47,7 +47,7 @@ def read_standing(engine: Engine, study: StudyRecord) -> Standing:
     """Read where a study stands. Of a confirmation no value is read: half of it says nothing."""
     usage = count_usage(engine, study.study_id)
     budget = study.budget if usage.budget is None else usage.budget  # a sibling's grows with each round
-    left = max(0, budget - usage.complete - usage.pruned - usage.failed)
+    left = max(0, budget - usage.done)
     mean_s = find_mean_seconds(engine, study.study_id)
     values = _read_values(engine, study) if study.kind == "search" else {}
     sound = [value for value, _ in values.values() if value is not None]

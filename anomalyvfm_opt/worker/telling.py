@@ -1,10 +1,23 @@
 """What a worker says of its trials, a line each."""
 
+from typing import Protocol
+
 from anomalyvfm_opt.evaluation.linter.findings import name_checks
 from anomalyvfm_opt.store.studies import StudyRecord
-from anomalyvfm_opt.trial.outcome import Outcome
+from anomalyvfm_opt.trial.outcome import Outcome, Policy
 from anomalyvfm_opt.trial.progress import Underway
 from anomalyvfm_opt.trial.settle import Ended
+
+
+class Show(Protocol):
+    """Shows how far a worker is, in place of what it showed before."""
+
+    def __call__(self, line: str, /, *, is_new: bool = False) -> None:
+        """Take a line; `is_new` where it speaks of something else than the last one, and is to be seen at once."""
+
+
+def do_not_show(_line: str, /, *, is_new: bool = False) -> None:
+    """Take a line that nobody wants to see."""
 
 
 def describe_end(study: StudyRecord, ended: Ended) -> str:
@@ -13,7 +26,8 @@ def describe_end(study: StudyRecord, ended: Ended) -> str:
     value = f" {ended.value:.4f}" if is_shown else ""
     reason = f": {ended.message.strip().splitlines()[-1]}" if ended.message else ""
     findings = f" ({name_checks(ended.findings)})" if ended.findings else ""
-    return f"{study.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}"
+    then = "; given back" if ended.outcome.policy is Policy.RETRY else ""
+    return f"{study.name} trial {ended.number} {ended.outcome}{value}{findings}{reason}{then}"
 
 
 def describe_underway(study: StudyRecord, underway: Underway) -> str:

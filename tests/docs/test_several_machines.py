@@ -36,7 +36,7 @@ def test_the_three_commands_run(open_folder: Path, program: Program) -> None:
             ended = [finish(fleet) for fleet in fleets]
             assert [done.returncode for done in ended] == [0, 0], ended
             shown = database.run("study", "show", f"several/{CATEGORY}")
-            assert "4 of 4 trials used" in shown
+            assert "4 of 4 trials done" in shown
             assert "4 complete, 0 pruned, 0 failed, 0 running, 0 waiting" in shown
         finally:
             database.run("db", "down")

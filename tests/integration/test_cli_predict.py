@@ -60,6 +60,14 @@ def test_another_process_without_database_and_study_gives_the_stored_scores(
     assert auroc(found, labels) == pytest.approx(best["value"], abs=1e-6)
 
 
+def test_a_folder_with_results_is_refused_before_the_detector_is_looked_at(
+    program: Program, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "scores.csv").touch()
+    refused = program.run_here("predict", str(tmp_path / "nothing"), str(image), "--out", str(tmp_path))
+    assert "scores.csv is there already" in assert_one_error(refused, 2)
+
+
 def test_pictures_have_the_size_of_their_image(
     program: Program, detector: Path, image: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ SCORERS = {"predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"}
 def test_two_workers_share_the_budget_exactly(program: Program, finished_study: FinishedStudy) -> None:
     assert finished_study.created.returncode == 0, finished_study.created.stderr
     assert [worker.returncode for worker in finished_study.workers] == [0, 0], finished_study.workers
+    assert "at most need 19 held-out normal scenes, and there are" in finished_study.created.stderr
     completed = [worker.stderr.count(" completed 0.") for worker in finished_study.workers]
     assert sum(completed) == 4
     usage = program.usage(finished_study.name)
@@ -86,7 +87,7 @@ def test_the_table_has_the_references_and_says_what_it_is_not(
     assert f"{shown['references']['frozen']['value']:.4f}" in row
     assert f"{shown['best']['value']:.4f}" in row
     assert "= v1.1" in row
-    assert "4 of 4 trials used" in done.stdout
+    assert "4 of 4 trials done" in done.stdout
     assert "too few trials for an interval" in done.stdout or "the same for all" in done.stdout
     assert "prove nothing yet" in " ".join(done.stdout.split())
 

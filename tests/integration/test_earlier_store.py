@@ -74,6 +74,15 @@ def test_it_says_the_same(program: Program, earlier: str, arguments: tuple[str, 
     assert without_rounding(said) == without_rounding(expect(name))
 
 
+def test_the_best_trial_is_shown_beside_the_one_that_was_confirmed(program: Program, earlier: str) -> None:
+    done = program.run_here("study", "best", "kept/brick", "--db", earlier)
+    assert done.stdout.startswith("kept/brick trial 4")
+    assert done.stderr == (
+        "its confirmation judges trial 5, the race's winner: anomalyvfm-opt verdict kept/brick\n"
+    )
+    assert program.run_here("study", "best", "open/fabric", "--db", earlier).stderr == ""
+
+
 def test_an_export_of_then_imports_and_judges_the_same(
     program: Program, database_url: str, tmp_path: Path
 ) -> None:

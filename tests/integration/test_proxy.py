@@ -85,7 +85,9 @@ def test_many_trials_show_it_or_the_contrary(bench: Bench) -> None:
     assert "it ranks these trials better than chance" in say(proxy)
     picked = labelled[synthetic.argmax()]
     assert f"would have given {picked:.4f} (0.0000 by the scorer that it picks)" in say(proxy)  # predictor: wrong
-    assert f"the best is {labelled.max():.4f} and the median trial {np.median(labelled):.4f}" in say(proxy)
+    assert f"the best trained trial is {labelled.max():.4f} and the median one {np.median(labelled):.4f}" in say(
+        proxy
+    )
     assert proxy.scorers["decoder"].rho is None  # on the labelled images it is always right
     turned = replace(proxy, objectives=replace(proxy.objectives, rho=-0.9, low=-0.95, high=-0.8))
     assert "the wrong way round" in say(turned)

@@ -9,6 +9,7 @@ import typer
 from anomalyvfm_opt.cli.fleet.ray import AddressOption, CpusOption, ElasticOption, RayOptions, launch_on_ray
 from anomalyvfm_opt.cli.fleet.slurm import PartitionOption, SbatchOption, TimeOption
 from anomalyvfm_opt.cli.options import (
+    ENGINES,
     CacheOption,
     DatabaseOption,
     DataOption,
@@ -73,11 +74,19 @@ def launch(
     gpus_per_worker: Annotated[
         float | None,
         typer.Option(
-            "--gpus-per-worker", min=0, max=64, metavar="G", help="Ray (1 or a part), Slurm: GPUs of each worker."
+            "--gpus-per-worker",
+            min=0,
+            max=64,
+            metavar="G",
+            rich_help_panel=ENGINES,
+            help="Ray (1 or a part), Slurm: GPUs of each worker.",
         ),
     ] = None,
     detach: Annotated[
-        bool | None, typer.Option("--detach/--attach", help="Return at once, or wait; else only Slurm returns.")
+        bool | None,
+        typer.Option(
+            "--detach/--attach", rich_help_panel=ENGINES, help="Return at once, or wait; else only Slurm returns."
+        ),
     ] = None,
     address: AddressOption = "auto",
     cpus_per_worker: CpusOption = 1.0,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.options import ENGINES
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.files import expand_home
 from anomalyvfm_opt.words import counted
@@ -24,14 +25,28 @@ AddressOption = Annotated[
         "--address",
         metavar="A",
         envvar="RAY_ADDRESS",
-        help="ray: the cluster, as HOST:PORT, ray://HOST:10001, or auto for this machine's.",
+        rich_help_panel=ENGINES,
+        help="Ray: the cluster, as HOST:PORT, ray://HOST:10001, or auto for this machine's.",
     ),
 ]
 CpusOption = Annotated[
-    float, typer.Option("--cpus-per-worker", min=0.01, max=1024, metavar="C", help="ray: cores of a worker.")
+    float,
+    typer.Option(
+        "--cpus-per-worker",
+        min=0.01,
+        max=1024,
+        metavar="C",
+        rich_help_panel=ENGINES,
+        help="Ray: cores of a worker.",
+    ),
 ]
 ElasticOption = Annotated[
-    bool, typer.Option("--elastic", help="ray: the cluster grows when asked; do not check its room now.")
+    bool,
+    typer.Option(
+        "--elastic",
+        rich_help_panel=ENGINES,
+        help="Ray: the cluster grows when asked; do not check its room now.",
+    ),
 ]
 _PASSED_ON = {
     *("study", "data", "keep_running", "weights", "cache_gib", "device", "max_trials"),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from anomalyvfm_opt.cli.options import ENGINES
 from anomalyvfm_opt.cli.output import say
 from anomalyvfm_opt.errors import EXIT_DONE
 from anomalyvfm_opt.launch.slurm_request import DEFAULT_TIME, Request
@@ -14,14 +15,27 @@ from anomalyvfm_opt.words import counted
 
 TimeOption = Annotated[
     str | None,
-    typer.Option("--time", metavar="T", help=f"Slurm: limit of a job, as of sbatch; else {DEFAULT_TIME}."),
+    typer.Option(
+        "--time",
+        metavar="T",
+        rich_help_panel=ENGINES,
+        help=f"Slurm: limit of a job, as of sbatch; else {DEFAULT_TIME}.",
+    ),
 ]
 PartitionOption = Annotated[
-    str | None, typer.Option("--partition", metavar="P", help="Slurm: partition; else the cluster's default.")
+    str | None,
+    typer.Option(
+        "--partition", metavar="P", rich_help_panel=ENGINES, help="Slurm: partition; else the cluster's default."
+    ),
 ]
 SbatchOption = Annotated[
     list[str] | None,
-    typer.Option("--sbatch", metavar="KEY=VALUE", help="Slurm: one more option of sbatch; may be repeated."),
+    typer.Option(
+        "--sbatch",
+        metavar="KEY=VALUE",
+        rich_help_panel=ENGINES,
+        help="Slurm: one more option of sbatch; may be repeated.",
+    ),
 ]
 
 

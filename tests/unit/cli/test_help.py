@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from anomalyvfm_opt.cli.examples import EXAMPLES, PROGRAM
 from anomalyvfm_opt.cli.main import app
@@ -57,3 +58,16 @@ def test_metavars_are_words_and_no_text_is_lost_in_markdown(name: str) -> None:
     assert not [text for text in texts if text and re.search(r"<\w", text)]  # taken for HTML
     for parameter in command.params:
         assert parameter.metavar not in ("S", "S...", "SPEC|S"), parameter.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_name_is_cut_at_80_columns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    shown = CliRunner().invoke(app, [*name.split(), "--help"])
+    assert shown.exit_code == 0
+    assert "…" not in shown.stdout
+    assert all(len(line) <= 80 for line in shown.stdout.splitlines())
+    for parameter in COMMANDS[name].params:
+        if parameter.envvar:
+            assert parameter.envvar in shown.stdout

@@ -33,7 +33,7 @@ def test_a_log_gets_a_line_every_ten_seconds(clock: Clock, capsys: pytest.Captur
             clock.now = 100.0 + second
             line.show(f"at {second} s")
         line.say("it is over")
-    assert capsys.readouterr().err.splitlines() == ["at 10 s", "at 20 s", "at 30 s", "it is over"]
+    assert capsys.readouterr().err.splitlines() == ["at 0 s", "at 10 s", "at 20 s", "at 30 s", "it is over"]
 
 
 def test_a_terminal_has_one_line_that_gives_way_to_what_stays(clock: Clock) -> None:
@@ -41,12 +41,17 @@ def test_a_terminal_has_one_line_that_gives_way_to_what_stays(clock: Clock) -> N
     size = os.terminal_size((20, 24))
     with patch(_TIME, clock), patch.object(sys, "stderr", screen), patch("shutil.get_terminal_size", lambda: size):
         line = ProgressLine(is_in_place=True)
-        for moment, text in ((0.6, "short"), (0.7, "too soon"), (1.2, "much longer than the terminal")):
+        for moment, text, is_new in (
+            (0.6, "short", False),
+            (0.7, "too soon", False),
+            (0.8, "new", True),
+            (1.4, "much longer than the terminal", False),
+        ):
             clock.now = 100.0 + moment
-            line.show(text)
+            line.show(text, is_new=is_new)
         line.say("trial 1 completed")
         line.close()
-    assert screen.getvalue() == "\r\x1b[Kshort\r\x1b[Kmuch l…the terminal\r\x1b[Ktrial 1 completed\n"
+    assert screen.getvalue() == "\r\x1b[Kshort\r\x1b[Knew\r\x1b[Kmuch l…the terminal\r\x1b[Ktrial 1 completed\n"
 
 
 def test_progress_stays_in_its_row_of_the_fleets_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ def test_a_category_has_a_row_for_each_part_and_its_last_row_has_the_rest_of_the
     assert table.title == "/images"
     assert table.rows == [
         ("can", "train", "3", "2", "1", "", "64x32", "L 2"),
-        ("MVTec AD 2", "test bad", "2", "2", "1", "1", "to 128x32", "RGB 2, I;16 1"),
+        ("(MVTec AD 2)", "test bad", "2", "2", "1", "1", "to 128x32", "RGB 2, I;16 1"),
         ("gone", "-", "0", "0", "0", "0", "-", "-"),
     ]
     assert all(len(row) == len(table.columns) for row in table.rows)

@@ -50,5 +50,5 @@ def test_without_a_word_all_are_shown() -> None:
 )
 def test_a_word_that_is_not_there_is_answered_with_one_like_it(asked: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        look_up(["noise", asked])
-    assert (caught.value.message, caught.value.hint) == (f"no word {asked!r} in the glossary", hint)
+        look_up(["noise", asked, "yyy"])
+    assert (caught.value.message, caught.value.hint) == (f"not in the glossary: {asked!r}, 'yyy'", hint)

@@ -9,6 +9,7 @@ from anomalyvfm_opt.cli.tables import print_grid, print_parts
 from anomalyvfm_opt.report.results_text import describe_results, describe_study
 from anomalyvfm_opt.report.summary import FailureSummary, StudySummary
 from anomalyvfm_opt.spec.model import Spec
+from anomalyvfm_opt.store.budget import Usage
 from anomalyvfm_opt.store.planned import Planned
 from anomalyvfm_opt.store.study_state import StudyState
 from anomalyvfm_opt.verdict.runs import Arm
@@ -80,11 +81,17 @@ def test_whose_the_offline_vits_weights_are_stands_below_the_table_and_in_its_st
 def test_a_study_is_shown_with_its_state_its_use_and_its_images(printed: Printed) -> None:
     found = printed.study(set_state=StudyState("paused", "by study pause"))
     assert found["state"] == "paused: by study pause"
-    assert found["budget"] == "4 of 6 trials used"
+    assert found["budget"] == "4 of 6 trials done"
     assert found["trials"] == "3 complete, 0 pruned, 1 failed, 0 running, 0 waiting"
     assert found["images"] == ("30 to train on, 8 held out normals, 20 to search on, 22 locked (lock: half)")
     assert found["objective"] == "image AUROC of the best scorer"
     assert not {"best", "noise floor", "could see", "unsound"} & found.keys()
+
+
+def test_a_trial_that_runs_is_not_done(printed: Printed) -> None:
+    usage = Usage(complete=3, pruned=0, failed=1, running=2, waiting=0, held=2, budget=6)
+    assert usage.is_used_up
+    assert printed.study(usage=usage)["budget"] == "4 of 6 trials done"
 
 
 def test_the_size_of_the_best_trial_is_named_where_sizes_are_searched(printed: Printed) -> None:
@@ -100,6 +107,10 @@ def test_the_noise_floor_is_shown_with_what_it_lets_a_confirmation_see(printed: 
     found = printed.study(noise=NOISE)
     assert found["noise floor"].startswith("v1.1 under 3 seeds by ensemble: 0.7900, 0.8000, 0.8100; SD 0.0100;")
     assert found["noise floor"].endswith("counts from 0.0497 away from their mean 0.8000")
+    some = printed.study(noise=replace(NOISE, open_seeds=2))["noise floor"]
+    assert some.startswith("v1.1 under 3 of 5 seeds so far by ensemble: 0.7900, 0.8000, 0.8100; SD 0.0100;")
+    table, _ = printed.results(make_summary(noise=replace(NOISE, open_seeds=2)))
+    assert any("±0.0497 so far" in row for row in table)
     assert found["could see"].startswith("with that SD a confirmation shows a gain of about 0.")
     assert "could see" not in printed.study(noise=NOISE, scenes=None)
 

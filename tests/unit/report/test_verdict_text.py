@@ -9,6 +9,7 @@ import pytest
 from anomalyvfm_opt.report.grid import Grid, Part
 from anomalyvfm_opt.report.verdict_text import describe
 from anomalyvfm_opt.store.confirmation_plan import BASELINE, FINALIST
+from anomalyvfm_opt.verdict.decide import Need
 from anomalyvfm_opt.verdict.judge import CategoryVerdict
 from anomalyvfm_opt.verdict.judge_spec import SpecVerdict
 from anomalyvfm_opt.verdict.predictions import Judged, Prediction
@@ -131,8 +132,28 @@ def test_predictions_and_doubts_come_last_and_only_where_there_are_any() -> None
     made = Judged(Prediction("a rule", 0.2), confirmed=0.15, low=0.05, high=0.25)
     plan = replace(FOUND.evidence.plan, chosen_by="Ada")
     doubted = replace(FOUND, predictions=[made], evidence=replace(FOUND.evidence, plan=plan))
-    *_, table, doubt = describe(doubted)
+    *_, table, doubt, _ = describe(doubted)
     assert isinstance(table, Grid)
     assert table.rows == [("tile", "a rule", "+0.2000", "+0.1500", "hit", "miss", "yes")]
     assert doubt == "x/tile: the finalist was named by Ada, not found by the race"
-    assert str(describe(FOUND)[-1]).startswith("Cost: ")
+    assert str(describe(FOUND)[-2]).startswith("Cost: ")
+
+
+def test_what_comes_next_is_a_detector_of_what_was_ruled_for() -> None:
+    assert describe(FOUND)[-1] == "Next: anomalyvfm-opt model export x/tile DIR makes a detector of the finalist."
+    kept = replace(ADOPTED, verdict="KEEP_BASELINE", reason="no_gain")
+    (one, many) = (make_spec_verdict(*[replace(FOUND, ruling=kept)] * n) for n in (1, 2))
+    for found, each in ((one, ""), (many, ", and so for each category")):
+        assert describe(replace(found, ruling=kept))[-1] == (
+            f"Next: anomalyvfm-opt model export x/tile DIR --baseline makes a detector of the baseline{each}."
+        )
+
+
+def test_what_more_seeds_could_decide_is_named_with_its_command() -> None:
+    need = Need(seeds=9, scene_factor=None)
+    ruling = replace(ADOPTED, verdict="INCONCLUSIVE", reason="too_few_seeds", need=need)
+    said = str(describe(replace(FOUND, ruling=ruling))[-1])
+    assert " --baseline makes a detector of the baseline. To decide it: anomalyvfm-opt confirm x/tile" in said
+    assert "confirm x/tile --again --seeds 9 --reason TEXT, which is another look" in said
+    scenes = replace(ruling, need=Need(seeds=None, scene_factor=2.0))
+    assert "confirm" not in str(describe(replace(FOUND, ruling=scenes))[-1])

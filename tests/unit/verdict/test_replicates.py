@@ -47,9 +47,20 @@ def test_the_noise_takes_two_seeds_that_are_done() -> None:
     noise = find_noise(study, runs)
     assert noise is not None
     assert (noise.reference, len(noise.floor.values)) == ("v1.1", 3)
+    assert noise.open_seeds == 0
     waiting = [replace(run, is_done=False, outcome=None) for run in runs[1:]]
     assert find_noise(study, [runs[0], *waiting]) is None
     assert find_noise(study, []) is None
+
+
+def test_the_noise_of_some_seeds_knows_how_many_are_still_to_come() -> None:
+    study = make_study()
+    runs = [make_run(planned) for planned in list_retrainings(study, {"v1.1": V1_1}, 4)]
+    open_ = replace(runs[2], is_done=False, outcome=None)
+    failed = replace(runs[3], is_done=False, outcome="diverged")
+    noise = find_noise(study, [*runs[:2], open_, failed])
+    assert noise is not None
+    assert (len(noise.floor.values), noise.open_seeds) == (2, 1)
 
 
 def test_an_arm_tells_what_is_done_what_failed_and_what_is_open() -> None:

@@ -25,10 +25,25 @@ except InterruptedTrialError as interruption:
     print("asked", interruption.exit_code, flush=True)
 """
 
+_PREPARING = """
+import time
+from anomalyvfm_opt.worker.signals import heed_signals
+from anomalyvfm_opt.trial.outcome import InterruptedTrialError
+from anomalyvfm_opt.trial.pulse import StopRequest
+stop = StopRequest()
+heed_signals(stop)
+try:
+    with stop.heard_at_once():
+        print("ready", flush=True)
+        time.sleep(60)
+except InterruptedTrialError as interruption:
+    print("asked", interruption.exit_code, flush=True)
+"""
 
-def start(stderr: int, *before: str) -> "subprocess.Popen[str]":
+
+def start(stderr: int, *before: str, program: str = _PROGRAM) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [*before, sys.executable, "-c", _PROGRAM],
+        [*before, sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
@@ -51,7 +66,7 @@ def test_a_group_that_is_signalled_twice_at_once_is_asked_once(number: signal.Si
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (0, f"asked {code}\n")
-    assert stderr.count("stopping: the trial is given back") == 1
+    assert stderr.count("stopping: a trial that runs is given back") == 1
 
 
 def test_what_nohup_had_ignored_stays_ignored() -> None:
@@ -62,7 +77,14 @@ def test_what_nohup_had_ignored_stays_ignored() -> None:
     process.send_signal(signal.SIGTERM)  # which is heard, and is the first
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (0, "asked 143\n")
-    assert stderr.count("stopping: the trial is given back") == 1
+    assert stderr.count("stopping: a trial that runs is given back") == 1
+
+
+def test_a_signal_ends_at_once_what_no_trial_waits_for() -> None:
+    process = start(subprocess.PIPE, program=_PREPARING)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout, stderr) == (0, "asked 130\n", "stopping\n")
 
 
 def test_a_second_signal_after_a_while_ends_at_once() -> None:

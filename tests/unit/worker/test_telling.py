@@ -43,6 +43,8 @@ def test_it_says_how_a_trial_ended_and_of_a_confirmation_no_value() -> None:
     assert describe_end(confirm, ended) == "x/tile#confirm trial 4 completed (flat_loss)"
     failed = Ended(number=5, outcome=Outcome.BUG, value=None, message="Traceback\nValueError: no\n")
     assert describe_end(STUDY, failed) == "x/tile trial 5 bug: ValueError: no"
+    stopped = Ended(number=6, outcome=Outcome.PREEMPTED, value=None, message="drained")
+    assert describe_end(STUDY, stopped) == "x/tile trial 6 preempted: drained; given back"
 
 
 @pytest.mark.parametrize(
