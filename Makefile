@@ -8,9 +8,12 @@ SITE := $(VENV)/.installed-site
 # these take a study or images, so they are run by hand; and what they import
 BY_HAND := levers seed_noise plan_accuracy quality anomalib_patchcore halves retraining rival_rows \
 	study_store virtual_time simulated_scenes simulated_studies
-# tests side by side, each process with a PostgreSQL of its own; the order stays, for the quickest files come last
-PROCESSES ?= 2
+# tests side by side, each process with a PostgreSQL of its own, and one more than cores, for many wait for a clock or
+# a database; the order stays, for the quickest files come last
+PROCESSES ?= 3
 SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# its limit in a call of its own: together with pytest-xdist, slipcover 1.1 shows the coverage of its own process alone
+SLIPCOVER := $(BIN)/python -W ignore::RuntimeWarning -m slipcover
 BENCHMARKS := $(filter-out $(BY_HAND:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 
 .PHONY: demo test test-slow test-ray test-slurm test-all check format bench docs site lock clean
@@ -19,7 +22,9 @@ demo: $(INSTALLED)
 	$(BIN)/anomalyvfm-opt demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow and not gpu and not ray and not slurm" --cov --cov-report=term:skip-covered --cov-fail-under=88
+	mkdir -p build
+	$(SLIPCOVER) --json --out build/coverage.json -m pytest $(SIDE_BY_SIDE) -m "not slow and not gpu and not ray and not slurm"
+	$(SLIPCOVER) --merge build/coverage.json --out build/coverage.json --skip-covered --fail-under 88
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "slow and not gpu"
@@ -54,7 +59,7 @@ site: $(INSTALLED) $(SITE)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Each file that is installed is known by its hash, and no file of a package is run to build it: locks/, for Linux on
 # x86-64. Elsewhere, or with other versions, LOCKED= installs by constraints.txt alone.

@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 # Set before torch and NumPy are loaded: test processes side by side would fight for the cores, and so would the
@@ -14,7 +15,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from anomalyvfm_opt.data.demo import write_demo
 from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
@@ -110,15 +111,19 @@ def module_store_url(postgres_url: str, template: str) -> Iterator[str]:
 def fresh_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
     """A database on that server for the length of a `with`, a copy of another one."""
     name = f"test_{uuid.uuid4().hex}"
-    admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
+    with _administer(postgres_url).connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     try:
         yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
     finally:
-        with admin.connect() as connection:
+        with _administer(postgres_url).connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
+
+
+@cache
+def _administer(postgres_url: str) -> Engine:
+    """An engine on a server, kept for all tests; a connection that the server dropped meanwhile is replaced."""
+    return create_engine(postgres_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from dataclasses import replace
@@ -18,7 +17,7 @@ from anomalyvfm_opt.store.siblings import plan_trials
 from tests.chaos.faults import KILLS, inject
 from tests.chaos.invariants import assert_books_are_right, assert_plan_is_carried_out
 from tests.chaos.test_kills import GRACE, WORK
-from tests.integration.program import CATEGORY, Program, finish, wait_for
+from tests.integration.program import CATEGORY, Process, Program, finish, wait_for
 
 _SEED = 20261126
 _STORM_S = 60
@@ -116,7 +115,7 @@ def test_a_storm_of_kills(program: Program, artifacts: Path) -> None:
     name = plan(program, "confirm-storm", 4)
     draw = random.Random(_SEED)  # noqa: S311 - a storm that can be had again
     arguments = (*WORK, *GRACE, "--study", name)
-    workers: list[subprocess.Popen[str]] = [program.start(*arguments) for _ in range(2)]
+    workers: list[Process] = [program.start(*arguments) for _ in range(2)]
     wait_for(lambda: count_looks(program, name).total() > 0)
     deadline = time.monotonic() + _STORM_S
     while time.monotonic() < deadline and program.usage(name).complete < 7:

@@ -78,7 +78,7 @@ def test_a_hung_trial_is_taken_up_after_its_last_epoch(
 @pytest.mark.slow
 def test_clocks_an_hour_apart_do_not_matter(program: Program, study: str, artifacts: Path, tmp_path: Path) -> None:
     ahead = inject(tmp_path / "fault", CLOCK_AHEAD)
-    workers = [program.start(*WORK, *GRACE, "--study", study, **environment) for environment in ({}, ahead)]
+    workers = [program.spawn(*WORK, *GRACE, "--study", study, **environment) for environment in ({}, ahead)]
     for done in map(finish, workers):
         assert done.returncode == 0, done.stderr
         assert "its worker died" not in done.stderr
@@ -93,7 +93,7 @@ def test_a_trial_that_is_lost_an_hour_ahead_has_cost_what_it_took(
     program: Program, study: str, artifacts: Path, tmp_path: Path
 ) -> None:
     ahead = inject(tmp_path / "fault", CLOCK_AHEAD + KILLS["before tell"])
-    assert finish(program.start(*WORK, *GRACE, "--study", study, **ahead)).returncode == -signal.SIGKILL
+    assert finish(program.spawn(*WORK, *GRACE, "--study", study, **ahead)).returncode == -signal.SIGKILL
     run_to_the_end(program, study, artifacts)
     durations = [trial.duration.total_seconds() for trial in program.trials(study) if trial.duration]
     assert len(durations) == BUDGET + 1

@@ -3,7 +3,6 @@
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tests.chaos.cable import plugged_in
 from tests.chaos.invariants import assert_books_are_right, assert_study_is_whole
 from tests.integration.databases import execute
 from tests.integration.external_server import ExternalServer
-from tests.integration.program import CATEGORY, Program, finish, wait_for
+from tests.integration.program import CATEGORY, Process, Program, finish, wait_for
 
 _NAME = f"tiny/{CATEGORY}"
 _WORK = ("worker", "run", "--threads", "1", "--grace-s", "3")
@@ -47,10 +46,10 @@ class Team(Program):
         ours = {**self.server.environment, "ANOMALYVFM_OPT_ARTIFACTS": str(self.artifacts)}
         return super().surround({**ours, **environment})
 
-    def wait_for_training(self, worker: "subprocess.Popen[str]") -> None:
+    def wait_for_training(self, worker: Process) -> None:
         wait_for(lambda: worker.poll() is not None or execute(self.server.local_url, _RUNNING)[0][0] > 0)
 
-    def wait_for_an_epoch(self, worker: "subprocess.Popen[str]") -> None:
+    def wait_for_an_epoch(self, worker: Process) -> None:
         """Wait for what a worker reports: by then it holds no lock on what the host's workers share."""
         wait_for(lambda: worker.poll() is not None or execute(self.server.local_url, _REPORTED)[0][0] > 0)
 
@@ -137,7 +136,7 @@ def test_a_storm(team: Team) -> None:
     create(team, trials=30)
     draw = random.Random(_SEED)  # noqa: S311 - a storm that can be had again
     workers = [team.start(*_WORK) for _ in range(2)]
-    sleeping: list[subprocess.Popen[str]] = []
+    sleeping: list[Process] = []
     deadline = time.monotonic() + _STORM_S
     try:
         while time.monotonic() < deadline:

@@ -23,7 +23,7 @@ from anomalyvfm_opt.trial.result import TrialRequest
 from anomalyvfm_opt.worker.images import find_images
 from tests.chaos.faults import inject
 from tests.chaos.invariants import assert_study_is_whole
-from tests.integration.program import Finished, Program, finish, make_tiny
+from tests.integration.program import Finished, Process, Program, finish, make_tiny
 from tests.unit.bench.test_linted_trials import Silence
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ class Host:
         own = {"HOME": str(self.home), "DB_URL": self.program.cluster.url()}
         return {**{f"ANOMALYVFM_OPT_{name}": value for name, value in own.items()}, **more}
 
-    def start(self, **more: str) -> "subprocess.Popen[str]":
+    def start(self, **more: str) -> Process:
         return self.program.start(*WORK, "--study", self.study, **self.surround(**more))
 
     def work(self, **more: str) -> Finished:

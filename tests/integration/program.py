@@ -29,9 +29,11 @@ from anomalyvfm_opt.store.embedded.server import EmbeddedCluster
 from anomalyvfm_opt.store.store import Store, open_store
 from anomalyvfm_opt.store.studies import StudyRecord, list_studies, load_study
 from anomalyvfm_opt.study.creation import create_studies
+from tests.integration.forked import SERVER, ForkedProcess
 
 CATEGORY = "brick"
 Finished = subprocess.CompletedProcess[str]
+Process = subprocess.Popen[str] | ForkedProcess
 _OURS = "ANOMALYVFM_OPT_"
 _LIMIT_S = 180.0
 _LONGEST_HERE_S = 600
@@ -90,8 +92,18 @@ class Program:
         """The store that the commands use, to look into from here."""
         return open_store(self.cluster.url())
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a command and leave it running."""
+    def start(self, *arguments: str, **environment: str) -> Process:
+        """Start a command and leave it running: as a fork, but where variables are read as a process starts.
+
+        Others see another command line and other variables of it than of a user's: `spawn` has those. A
+        `sitecustomize` in `PYTHONPATH` comes after the imports in a fork, and before them in a process of its own.
+        """
+        if all(name.startswith((_OURS, "PG", "NOTES", "PYTHONPATH")) for name in environment):
+            return SERVER.start(arguments, self.surround(environment))
+        return self.spawn(*arguments, **environment)
+
+    def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a command as its users do, which takes the seconds of importing torch, and leave it running."""
         return subprocess.Popen(
             [sys.executable, "-m", "anomalyvfm_opt", *arguments],
             env=self.surround(environment),
@@ -229,7 +241,7 @@ def _left_as_it_was() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def finish(process: subprocess.Popen[str], limit_s: float = _LIMIT_S) -> Finished:
+def finish(process: Process, limit_s: float = _LIMIT_S) -> Finished:
     """Wait for a process, and end it if it takes too long."""
     try:
         stdout, stderr = process.communicate(timeout=limit_s)

@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from anomalyvfm_opt.report.dashboard import format_address, make_application
 from anomalyvfm_opt.report.guard import is_loopback
 from tests.integration.dashboards import ask_dashboard
-from tests.integration.program import FinishedStudy, Program, assert_one_error, finish, wait_for
+from tests.integration.program import FinishedStudy, Process, Program, assert_one_error, finish, wait_for
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - that this is told apart is what is tested
 
@@ -56,7 +55,7 @@ def read_page(host: str, port: int, path: str = "/api/studies", token: str | Non
     return page
 
 
-def wait_until_served(process: subprocess.Popen[str], port: int) -> str:
+def wait_until_served(process: Process, port: int) -> str:
     pages: list[str] = []
 
     def is_served() -> bool:
@@ -68,7 +67,7 @@ def wait_until_served(process: subprocess.Popen[str], port: int) -> str:
     return pages[-1]
 
 
-def interrupt(process: subprocess.Popen[str]) -> str:
+def interrupt(process: Process) -> str:
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert done.returncode in (0, 130)

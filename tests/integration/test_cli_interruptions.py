@@ -1,11 +1,18 @@
 """Workers that are stopped or killed in the middle of a trial lose nothing but time."""
 
+import hashlib
 import signal
-import subprocess
+import time
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from tests.integration.program import Program, finish, wait_for
+from anomalyvfm_opt.data.decoded import describe_images
+from anomalyvfm_opt.data.geometry import choose_geometry
+from anomalyvfm_opt.store.division import list_images
+from anomalyvfm_opt.worker.images import find_images
+from tests.integration.program import Process, Program, finish, wait_for
 
 GRACE = {"ANOMALYVFM_OPT_GRACE_S": "3"}
 
@@ -17,7 +24,28 @@ def study(program: Program) -> str:
     return program.create_here("interrupted", **changes)
 
 
-def start_and_hit(program: Program, study: str, number: signal.Signals) -> subprocess.Popen[str]:
+def test_a_worker_that_reads_its_images_says_so_and_stops_at_once(program: Program, tmp_path: Path) -> None:
+    """Another process of this host has the lock of what it wants to read."""
+    study = program.create_here("unread", references=["frozen"], search={"trials": 2})
+    record = program.record(study)
+    split = find_images(record, list_images(program.store.engine, record.study_id), program.data)
+    key = describe_images(split.fit, choose_geometry(record.spec.data, split.fit))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    with FileLock(cache / f"{hashlib.sha256(key.encode()).hexdigest()}.lock"):
+        place = {"ANOMALYVFM_OPT_HOME": str(tmp_path), "ANOMALYVFM_OPT_DB_URL": program.cluster.url()}
+        worker = program.start("worker", "run", "--study", study, **place)
+        assert worker.stderr is not None
+        said = [worker.stderr.readline() for _ in range(2)]
+        time.sleep(4)  # by then it waits
+        worker.send_signal(signal.SIGINT)
+        done = finish(worker, 20)
+    assert said[1] == f"{study}: comparing the images with those of the study ...\n"
+    assert (done.returncode, done.stderr) == (130, "stopping\nworker stopped: no trial\n")
+    assert program.usage(study).used == 0
+
+
+def start_and_hit(program: Program, study: str, number: signal.Signals) -> Process:
     """Start a worker, and send it a signal once its trial has reported an epoch."""
     worker = program.start("worker", "run", "--study", study, "--threads", "1", **GRACE)
 

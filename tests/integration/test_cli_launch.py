@@ -3,13 +3,12 @@
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.integration.program import CATEGORY, Program, assert_one_error, finish, wait_for
+from tests.integration.program import CATEGORY, Process, Program, assert_one_error, finish, wait_for
 
 LAUNCH = ("worker", "launch", "--engine", "local", "--count", "2")
 
@@ -22,7 +21,7 @@ def study(program: Program, request: pytest.FixtureRequest) -> str:
     return program.create_here("fleet-" + request.node.name[-20:], references=["frozen"], **changes)
 
 
-def find_workers(launcher: "subprocess.Popen[str]") -> dict[str, int]:
+def find_workers(launcher: Process) -> dict[str, int]:
     """Names and process ids of a launcher's workers."""
     children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     workers = {}

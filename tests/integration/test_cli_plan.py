@@ -36,6 +36,7 @@ from tests.integration.program import (
 )
 
 TINY_SPACE = make_tiny("any")["search"]["space"]
+ONE_CHOICE = {**TINY_SPACE, "targets": ["attention"], "adapted_blocks": ["all"]}  # each choice is measured
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +91,7 @@ def test_what_is_done_is_not_counted_again(program: Program, finished_study: Fin
 
 
 def test_the_table_says_what_it_stands_on(program: Program, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, "shown", data={"lock": "all"})
+    spec = write_spec(tmp_path, "shown", data={"lock": "all"}, search={"space": ONE_CHOICE})
     done = program.run_here("study", "plan", str(spec), "--data", str(program.data), "--threads", "1")
     assert done.returncode == 0, done.stderr
     for category in ("brick", "grass", "gravel"):
@@ -103,16 +104,11 @@ def test_the_table_says_what_it_stands_on(program: Program, tmp_path: Path) -> N
     assert said[2].strip().startswith("at 64 px: a frozen trial")
     assert any(line.startswith("measured on brick") for line in said)
     assert "could show for the mean over these 3 categories: about 0." in done.stderr
+    assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 80, done.stdout
     (total,) = (line for line in done.stdout.splitlines() if line.startswith("total"))
     search, after, both = map(float, total.split()[1:4])
     assert both == pytest.approx(search + after, rel=0.02)  # what follows the search is in the total
     assert after > 0
-
-
-def test_the_tables_fit_eighty_columns(program: Program, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, "narrow", data={"lock": "half"})
-    done = program.run_here("study", "plan", str(spec), "--data", str(program.data), "--threads", "1")
-    assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 80, done.stdout
 
 
 @pytest.mark.parametrize("chosen", [(), ("--category", "brick"), ("--category", "brick", "--category", "grass")])
@@ -120,7 +116,7 @@ def test_creation_and_plan_name_the_same_smallest_gain(
     program: Program, tmp_path: Path, chosen: tuple[str, ...]
 ) -> None:
     """Of all categories that of their mean; of some of them each one's, since there is no mean over some."""
-    spec = write_spec(tmp_path, f"resolved{len(chosen)}")
+    spec = write_spec(tmp_path, f"resolved{len(chosen)}", search={"space": ONE_CHOICE})
     where = (str(spec), "--data", str(program.data), *chosen)
     planned = program.run_here("study", "plan", *where, "--threads", "1")
     created = program.run_here("study", "create", *where)
@@ -168,7 +164,7 @@ def test_the_probe_scores_two_trials_and_no_more(program: Program) -> None:
 
 def test_the_synthetic_exam_is_a_fixed_cost_of_a_trial(program: Program) -> None:
     """With labelled images it is sat once, so it must not be multiplied by the epochs."""
-    spec = Spec.model_validate(make_tiny("probed", search={"space": {**TINY_SPACE, "adapted_blocks": ["all"]}}))
+    spec = Spec.model_validate(make_tiny("probed", search={"space": ONE_CHOICE}))
     split = divide(read_category(program.data, CATEGORY), "half")
     score = TrialRun._score
 

@@ -155,26 +155,22 @@ def test_demo_ends_with_its_workers(program: Program, hang_up: Hangup) -> None:
     assert count_running() == 0
 
 
-@both
-def test_plan_leaves_no_folder(program: Program, tmp_path: Path, hang_up: Hangup) -> None:
+def test_plan_leaves_no_folder(program: Program, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, "planned")
     folder = tmp_path / "temporary"
     folder.mkdir()
     command = ("study", "plan", str(spec), "--data", str(program.data), "--category", CATEGORY)
     with opened(program, *command, TMPDIR=str(folder)) as terminal:
         wait_for(lambda: terminal.process.poll() is not None or any(folder.glob("anomalyvfm-opt-plan-*")))
-        assert_it_ends(program, terminal, hang_up)
+        assert_it_ends(program, terminal, close_window)
     assert not any(folder.glob("anomalyvfm-opt-plan-*"))
 
 
-@both
-def test_an_export_leaves_no_folder(
-    program: Program, finished_study: FinishedStudy, tmp_path: Path, hang_up: Hangup
-) -> None:
+def test_an_export_leaves_no_folder(program: Program, finished_study: FinishedStudy, tmp_path: Path) -> None:
     command = ("model", "export", finished_study.name, str(tmp_path / "detector"))
     with opened(program, *command) as terminal:
         wait_for(lambda: terminal.process.poll() is not None or any(tmp_path.iterdir()))
-        assert_it_ends(program, terminal, hang_up)
+        assert_it_ends(program, terminal, send_hangup)
     assert list(tmp_path.iterdir()) == []
 
 

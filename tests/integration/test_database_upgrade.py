@@ -2,7 +2,6 @@
 
 import re
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from anomalyvfm_opt.store.studies import list_studies, load_study
 from anomalyvfm_opt.store.versions import list_optuna_versions
 from tests.integration.conftest import Bench
 from tests.integration.databases import OPTUNA_2_10, OURS_0001, execute, load, read_versions
-from tests.integration.program import Program, assert_one_error, finish, wait_for
+from tests.integration.program import Process, Program, assert_one_error, finish, wait_for
 from tests.integration.trial_states import run_to_end
 
 OPTUNA_HEAD = list_optuna_versions()[0]
@@ -169,9 +168,7 @@ def _is_waiting(url: str) -> bool:
 
 def test_two_upgrades_at_once(program: Program, database_url: str) -> None:
     load(OPTUNA_2_10, database_url)
-    processes: list[subprocess.Popen[str]] = [
-        program.start("db", "upgrade", "--db", database_url) for _ in range(2)
-    ]
+    processes: list[Process] = [program.start("db", "upgrade", "--db", database_url) for _ in range(2)]
     done = [finish(process) for process in processes]
     assert [each.returncode for each in done] == [0, 0], done
     steps = sorted(re.findall(r"Optuna's tables (\S+) ->", "".join(each.stderr for each in done)))

@@ -49,7 +49,7 @@ class Record:
 def run_fleet(program: Program, record: Record) -> None:
     """Two launched workers; one is killed, and the server is restarted under them."""
     launch = ("worker", "launch", "--engine", "local", "--count", "2", "--study", "secretive", "--debug")
-    fleet = program.start(*launch, **record.environment)
+    fleet = program.spawn(*launch, **record.environment)
     reported = (
         "SELECT count(*) FROM trial_intermediate_values v JOIN trials t USING (trial_id) WHERE state = 'RUNNING'"
     )
@@ -75,12 +75,12 @@ def run_with_mistakes(program: Program, record: Record) -> None:
         ("dashboard", "--port", "1"),
     ):
         environment = {**record.environment, "PGPASSFILE": str(wrong)}
-        done = record.note(f"wrong {command}", program.run(*command, "--debug", **environment))
+        done = record.note(f"wrong {command}", finish(program.spawn(*command, "--debug", **environment)))
         assert done.returncode != 0
     assert "wrong password" in record.said["wrong ('study', 'list')"]
     record.server.stop()
     try:
-        done = record.note("away", program.run("study", "show", STUDY, "--debug", **record.environment))
+        done = record.note("away", finish(program.spawn("study", "show", STUDY, "--debug", **record.environment)))
     finally:
         record.server.start()
     assert done.returncode == 3
@@ -98,7 +98,7 @@ def run_dashboard(program: Program, record: Record) -> None:
     file.write_text(f"{TOKEN}\n")
     file.chmod(0o600)
     port = str(record.server.port - 1 if record.server.port > 20000 else record.server.port + 1)
-    process = program.start(
+    process = program.spawn(
         "dashboard", "--port", port, "--token-file", str(file), "--debug", **record.environment
     )
 
@@ -131,7 +131,7 @@ def record(program: Program, external_server: ExternalServer, tmp_path_factory: 
         changes = {"training": {"steps_per_epoch": 20}, "search": {"trials": 4, "space": space}}
         spec = write_spec(folder, "secretive", references=["frozen"], **changes)
         data = ("--data", str(program.data), "--category", CATEGORY)
-        made = program.run("study", "create", str(spec), *data, "--debug", **record.environment)
+        made = finish(program.spawn("study", "create", str(spec), *data, "--debug", **record.environment))
         assert record.note("create", made).returncode == 0, made.stderr
         run_fleet(program, record)
         for command in (
@@ -142,7 +142,7 @@ def record(program: Program, external_server: ExternalServer, tmp_path_factory: 
             ("db", "url"),
             ("db", "roles"),
         ):
-            record.note(str(command), program.run(*command, "--debug", **record.environment))
+            record.note(str(command), finish(program.spawn(*command, "--debug", **record.environment)))
         run_with_mistakes(program, record)
         run_dashboard(program, record)
     return record

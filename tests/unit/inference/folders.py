@@ -25,7 +25,7 @@ from tests.unit.training.detectors import draw_images, make_frames, plan, train
 
 FAMILIES = {
     "cnn": ("tf_efficientnet_lite0", "offline", (1, 2), (2, 3), 64),
-    "vit": ("test_vit.r160_in1k", "random", (-2,), (-2, -1), 64),
+    "vit": ("test_vit.r160_in1k", "random", (0,), (0, 1), 64),
 }
 
 
