@@ -88,6 +88,7 @@ def create_studies(
         _announce(study.name, new, split, is_new, say)
         names.append(study.name)
     _announce_resolution(spec, splits, judged, say)
+    _announce_promise(splits, say)
     if backbone.is_random:
         say(f"RANDOM WEIGHTS: {spec.backbone.name} learned nothing; use this for tests only")
     if caveat := find_caveat(spec.backbone.name, spec.backbone.weights):
@@ -150,9 +151,6 @@ def _announce(name: str, new: NewStudy, split: Split, is_new: bool, say: Callabl
     if is_new and new.spec.verdict.noise_seeds:
         replicates = StudyName(new.spec.name, new.category, "replicates")
         say(f"{replicates}: {counted(new.spec.verdict.noise_seeds, 'more seed')} of the baseline: the noise floor")
-    scenes = count_scenes(split.held_out, GOOD)
-    if find_rank(scenes, USUAL_SHARE) is None:
-        say(f"note: a detector made of {name} gives no verdicts by itself: {describe_lack(scenes, USUAL_SHARE)}")
     if copies := _count_copies(new.images):
         say(
             f"warning: {new.category} has copies of its own images ({copies}), which count twice, or are trained"
@@ -176,3 +174,15 @@ def _announce_resolution(spec: Spec, splits: Mapping[str, Split], judged: int, s
     )
     for line in describe_resolutions(found):
         say(line)
+
+
+def _announce_promise(splits: Mapping[str, Split], say: Callable[[str], None]) -> None:
+    """Say where held-out scenes are too few for a threshold that keeps to the usual share of false positives."""
+    scenes = {name: count_scenes(split.held_out, GOOD) for name, split in splits.items()}
+    too_few = {name: count for name, count in scenes.items() if find_rank(count, USUAL_SHARE) is None}
+    if too_few:
+        fewest = min(too_few.values())
+        say(
+            f"note: detectors made of {', '.join(too_few)} will give no verdicts by themselves:"
+            f" {describe_lack(fewest, USUAL_SHARE)}"
+        )
