@@ -24,7 +24,7 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	mkdir -p build
 	$(SLIPCOVER) --json --out build/coverage.json -m pytest $(SIDE_BY_SIDE) -m "not slow and not gpu and not ray and not slurm"
-	$(SLIPCOVER) --merge build/coverage.json --out build/coverage.json --skip-covered --fail-under 88
+	$(SLIPCOVER) --merge build/coverage.json --out build/coverage.json --skip-covered --fail-under 92
 
 test-slow: $(INSTALLED)
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "slow and not gpu"
