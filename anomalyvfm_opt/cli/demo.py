@@ -39,6 +39,7 @@ def demo(
     if quick:
         spec = choose_category(spec, _QUICK)
     store = open_store(_use_embedded())
+    command = "anomalyvfm-opt demo" + (" --quick" if quick else "")
     if fresh:
         delete_searches(store, spec.name)
     folder = state_folder() / "demo"
@@ -48,9 +49,10 @@ def demo(
         return [summarise(store, r) for r in select_studies(store.engine, [spec.name])]
 
     if not all(summary.state == "finished" for summary in collect()):
-        _run_workers(store, spec.name, folder, workers)
+        _run_workers(store, spec.name, folder, workers, command)
     print_parts(describe_results(collect()))
     _confirm(store, spec.name, workers)
+    say(f"the demo is finished; `{command} --fresh` starts anew")
     say(_DASHBOARD)
     if quick:
         say("all three categories: anomalyvfm-opt demo")
@@ -68,7 +70,6 @@ def _confirm(store: "Store", name: str, workers: int) -> None:
     for _ in take_steps(campaign):
         carry_out(store, campaign, workers)
     print_verdict(judge_stored(store, name))
-    say("the demo is finished; `anomalyvfm-opt demo --fresh` starts anew")
 
 
 def _use_embedded() -> str:
@@ -80,7 +81,7 @@ def _use_embedded() -> str:
     return cluster.reach()
 
 
-def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:
+def _run_workers(store: "Store", study: str, folder: "Path", count: int, command: str) -> None:
     """Run workers side by side, one share of the cores each."""
     from anomalyvfm_opt.cli.fleet.run import run_fleet
     from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
@@ -91,6 +92,6 @@ def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None
     arguments += ["--study", study, "--data", str(folder), "--db", store.url]
     exit_code = run_fleet(store, lambda: select_left(store.engine, [study]), slots, arguments)
     if exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-        say("interrupted; `anomalyvfm-opt demo` continues")
+        say(f"interrupted; `{command}` continues")
     if exit_code:
         raise typer.Exit(exit_code)
