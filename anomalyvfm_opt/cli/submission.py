@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from anomalyvfm_opt.store.store import Store
     from anomalyvfm_opt.store.studies import StudyRecord
 
-_FALSE_POSITIVES = 0.05
 _SHOWN_FAULTS = 50
 
 app = make_group("Submissions to MVTec AD 2's server.")
@@ -85,7 +84,7 @@ def submit(
     from anomalyvfm_opt.inference.submission.archive import name_archive
     from anomalyvfm_opt.inference.submission.images import find_private_images
     from anomalyvfm_opt.inference.submission.making import Tools, begun_submission, make_submission
-    from anomalyvfm_opt.inference.thresholds import check_share
+    from anomalyvfm_opt.inference.thresholds import USUAL_SHARE, check_share
 
     if (spec is None) == (detectors is None):
         raise UsageError("give a spec or --detectors DIR, one of them")
@@ -103,7 +102,7 @@ def submit(
                 folder=part / "detectors",
                 wanted=wanted,
                 scorer=scorer,
-                false_positives=_FALSE_POSITIVES if false_positives is None else false_positives,
+                false_positives=USUAL_SHARE if false_positives is None else false_positives,
                 with_backbone=False,
                 with_graph=False,
                 weights=weights,
