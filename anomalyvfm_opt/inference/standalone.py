@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ _BATCH = 32
 class StandaloneDetector:
     """A detector that needs nothing but its folder, and the backbone's weights where they are not in it.
 
-    Use it in a `with`, or `close` it; its memory is given back then.
+    Use it in a `with`, or `close` it; its memory is given back then, else when nothing refers to it any more.
 
     Args:
         folder: that `model export` made.
@@ -76,6 +77,9 @@ class StandaloneDetector:
         self.batch_size = batch
         self._batch = ShrinkingBatch(batch, chosen)
         self._stack = ExitStack()
+        self._close = finalize(
+            self, self._stack.close
+        )  # also where a program ends: later torch's modules are gone
         try:
             with explained_device(chosen):
                 backbone = open_backbone(folder, card, weights, chosen)
@@ -85,7 +89,7 @@ class StandaloneDetector:
                 self.bank, self.normal = unpack_memory(content, card.scoring, sizes, chosen, folder / MEMORY)
                 self.thresholds = self._set_thresholds(false_positives)
         except BaseException:
-            self._stack.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -114,7 +118,7 @@ class StandaloneDetector:
 
     def close(self) -> None:
         """Take the detector apart."""
-        self._stack.close()
+        self._close()
 
     def predict(self, images: Iterable[Source] | Source) -> list[Prediction]:
         """Say of each image how anomalous it is, and where.
@@ -124,7 +128,7 @@ class StandaloneDetector:
 
         Raises:
             BadDataError: an image cannot be read; the message names it.
-            UsageError: something that is no image.
+            UsageError: something that is no image, or the detector was closed.
         """
         return list(self.iterate(_to_list(images)))
 
@@ -147,15 +151,22 @@ class StandaloneDetector:
 
     def score_frames(self, frames: Frames, wanted: Collection[str] | None = None) -> Scores:
         """Score frames by some scorers, or by every one that the detector has."""
+        self._check_open()
         return score_frames(self._detector, self.bank, frames, self._batch, wanted)
 
     @contextmanager
     def traced(self) -> Iterator[Graph]:
         """Open the detector as one graph for the length of a `with`: all blocks run, the adapter merged."""
+        self._check_open()
         detector, scoring = self._detector, self.card.scoring
         merged = detector.adapter.merged() if detector.adapter else nullcontext()
         with detector.seeing_pixels(), merged:
             yield Graph(detector, self.bank, scoring.scorer, scoring.map_scorer, self.geometry)
+
+    def _check_open(self) -> None:
+        """See that its adapter is in the network still: without it, scores would be those of another detector."""
+        if not self._close.alive:
+            raise UsageError(f"the detector of {self.folder} was closed", "open it anew with load_detector")
 
     def _set_thresholds(self, false_positives: float | None) -> ThresholdsCard:
         stored = self.card.thresholds

@@ -1,5 +1,7 @@
 """What a detector said before it was written, it says when it is read: every adapter, every scorer."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from peft import PeftModel
 
 from anomalyvfm_opt import load_detector
+from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.inference.selftest import check_detector, measure_difference
 from anomalyvfm_opt.model.backbone import Backbone
 from tests.unit.inference.folders import FAMILIES, export
@@ -80,3 +83,24 @@ def test_in_batches_of_a_trial_other_images_beside_it_change_no_bit_of_a_frozen_
         alone = [detector.predict(one)[0].score for one in made.pixels]
         together = [one.score for one in detector.predict(list(made.pixels))]
     assert alone == together
+
+
+def test_a_closed_detector_gives_no_scores(tmp_path: Path) -> None:
+    """Its adapter is no longer in the network: the scores would be others."""
+    made = export(tmp_path / "detector", "vit", "lora")
+    detector = load_detector(made.folder, device="cpu")
+    detector.close()
+    detector.close()
+    with pytest.raises(UsageError, match="closed"):
+        detector.predict(list(made.pixels))
+    with pytest.raises(UsageError, match="closed"), detector.traced():
+        pass
+
+
+def test_a_detector_that_nobody_closes_ends_with_its_program_in_silence(tmp_path: Path) -> None:
+    made = export(tmp_path / "detector", "vit", "lora")
+    program = "import sys, anomalyvfm_opt as a\nd = a.load_detector(sys.argv[1], device='cpu')\ndef keep(): d"
+    done = subprocess.run(
+        [sys.executable, "-c", program, made.folder], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
