@@ -35,10 +35,15 @@ def test_every_block_names_its_language() -> None:
 
 @pytest.fixture
 def workplace() -> Iterator[Path]:
-    """A folder with the specs, and with a state folder whose database is stopped at the end."""
+    """A folder with the specs, one of them shorter, and with a state folder whose database is stopped at the end."""
     folder = Path(tempfile.mkdtemp(prefix="anomalyvfm-opt-test-"))
     folder.chmod(0o711)  # for root the server runs as another user, who has to pass through
     shutil.copytree(ROOT / "studies", folder / "studies")
+    spec = folder / "studies" / "offline_quick.yaml"
+    as_shipped = spec.read_text(encoding="utf-8")
+    shorter = as_shipped.replace("steps_per_epoch: 12", "steps_per_epoch: 2")  # the commands stay as they are
+    assert shorter != as_shipped
+    spec.write_text(shorter, encoding="utf-8")
     try:
         yield folder
     finally:
