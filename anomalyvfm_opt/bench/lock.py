@@ -1,12 +1,12 @@
 """A confirmation's look at the locked images: once for each trained detector, by the scorer that was chosen."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import EnvironmentMissingError
 from anomalyvfm_opt.evaluation.exam import Exam
 from anomalyvfm_opt.evaluation.metrics import Metrics
@@ -26,7 +26,7 @@ class LockedScores:
     metrics: Metrics
     scores: np.ndarray  # float (n,)
     resampled: np.ndarray | None  # AU-PRO 0.05 under the shared draws; None where there are no masks or no maps
-    seconds_per_image: float  # from frames to scores
+    seconds_per_image: float  # of this scorer alone, see `measure_pace`
 
 
 class Lock:
@@ -43,21 +43,23 @@ class Lock:
     def _exam(self) -> Exam:
         return self._set_exam()
 
-    def judge(self, look: Look, score: Callable[[Exam], Scores]) -> LockedScores:
+    def judge(
+        self, look: Look, score: Callable[[Exam], Scores], measure_pace: Callable[[str, Frames], float]
+    ) -> LockedScores:
         """Score the locked images, once the look is written down.
 
         Args:
             look: with the scorer that was chosen on search data.
             score: scores an exam with the detector as it is.
+            measure_pace: how long a scorer of that detector takes for one of some images, which are not the locked
+                ones.
 
         Raises:
             EnvironmentMissingError: the detector lacks the scorer.
         """
         look.write_down()
         scorer, exam = look.scorer, self._exam
-        started = time.perf_counter()
         scores = score(exam)
-        seconds = time.perf_counter() - started
         if scorer not in scores.image:
             raise EnvironmentMissingError(f"no scorer {scorer!r}, there are {', '.join(scores.image)}")
         maps = {scorer: scores.maps[scorer]} if scorer in scores.maps else {}
@@ -69,5 +71,5 @@ class Lock:
             metrics=exam.evaluate(chosen)[scorer],
             scores=chosen.image[scorer],
             resampled=exam.resample_au_pro(chosen, scorer, _DRAWS),
-            seconds_per_image=seconds / len(exam.keys),
+            seconds_per_image=measure_pace(scorer, exam.calibration),
         )

@@ -7,7 +7,9 @@ from typing import Any
 
 from anomalyvfm_opt.bench.course import Answers, Course, Finished, describe_environment
 from anomalyvfm_opt.bench.lock import LockedScores
+from anomalyvfm_opt.bench.pace import measure_pace
 from anomalyvfm_opt.bench.workbench import Workbench
+from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
 from anomalyvfm_opt.evaluation.au_pro_resample import AU_PRO
 from anomalyvfm_opt.evaluation.exam import Exam
@@ -205,13 +207,17 @@ class TrialRun:
     def _open_lock(self, bank: ScorerBank, detector: Detector) -> LockedScores | None:
         """Judge the locked images in a confirmation, with a detector that is finished; None elsewhere.
 
-        All blocks run on them: the seconds an image takes are those of a detector at work, which meets each once.
+        All blocks run on them: a detector at work meets each image once.
         """
         look = self._request.look
         if look is None:
             return None
+
+        def measure(scorer: str, frames: Frames) -> float:
+            return measure_pace(detector, bank, scorer, frames, self._memory.scoring_batch)
+
         with detector.seeing_pixels():
-            return self._bench.lock.judge(look, partial(self._score, bank, detector))
+            return self._bench.lock.judge(look, partial(self._score, bank, detector), measure)
 
     def _fit_bank(self, detector: Detector) -> ScorerBank:
         fit = extract_features(detector, self._bench.fit, self._memory.scoring_batch, with_heads=False)

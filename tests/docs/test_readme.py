@@ -35,7 +35,7 @@ def test_every_block_names_its_language() -> None:
 
 @pytest.fixture
 def workplace() -> Iterator[Path]:
-    """A folder with the specs, one of them shorter, and with a state folder whose database is stopped at the end."""
+    """A folder with the specs, one of them shorter, and a state folder whose database is stopped at the end."""
     folder = Path(tempfile.mkdtemp(prefix="anomalyvfm-opt-test-"))
     folder.chmod(0o711)  # for root the server runs as another user, who has to pass through
     shutil.copytree(ROOT / "studies", folder / "studies")
