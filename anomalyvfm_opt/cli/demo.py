@@ -26,6 +26,7 @@ def demo(
 
     It uses the embedded PostgreSQL in the state folder. Run again, it continues, or says that it is finished.
     """
+    from anomalyvfm_opt.cli.judging.trainings import continued_by
     from anomalyvfm_opt.report.results_text import describe_results
     from anomalyvfm_opt.report.summary import summarise
     from anomalyvfm_opt.spec.load import load_spec
@@ -48,10 +49,11 @@ def demo(
     def collect() -> "list[StudySummary]":
         return [summarise(store, r) for r in select_studies(store.engine, [spec.name])]
 
-    if not all(summary.state == "finished" for summary in collect()):
-        _run_workers(store, spec.name, folder, workers, command)
-    print_parts(describe_results(collect()))
-    _confirm(store, spec.name, workers)
+    with continued_by(command):
+        if not all(summary.state == "finished" for summary in collect()):
+            _run_workers(store, spec.name, folder, workers)
+        print_parts(describe_results(collect()))
+        _confirm(store, spec.name, workers)
     say(f"the demo is finished; `{command} --fresh` starts anew")
     say(_DASHBOARD)
     if quick:
@@ -81,17 +83,14 @@ def _use_embedded() -> str:
     return cluster.reach()
 
 
-def _run_workers(store: "Store", study: str, folder: "Path", count: int, command: str) -> None:
+def _run_workers(store: "Store", study: str, folder: "Path", count: int) -> None:
     """Run workers side by side, one share of the cores each."""
     from anomalyvfm_opt.cli.fleet.run import run_fleet
-    from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
     from anomalyvfm_opt.store.selection import select_left
     from anomalyvfm_opt.worker.slots import lay_out
 
     slots, arguments = lay_out(count, "auto")
     arguments += ["--study", study, "--data", str(folder), "--db", store.url]
     exit_code = run_fleet(store, lambda: select_left(store.engine, [study]), slots, arguments)
-    if exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-        say(f"interrupted; `{command}` continues")
     if exit_code:
         raise typer.Exit(exit_code)

@@ -45,7 +45,7 @@ def confirm(
     It plans trainings in `S#replicates` and `S#confirm`, which workers serve as any study. Stop it when you like:
     the same call goes on where things are. Finalist, scorers and seeds are written down before the lock is opened.
     """
-    from anomalyvfm_opt.cli.judging.trainings import carry_out, take_steps
+    from anomalyvfm_opt.cli.judging.trainings import carry_out, continued_by, take_steps
     from anomalyvfm_opt.store.rights import check_may
     from anomalyvfm_opt.store.store import open_store
     from anomalyvfm_opt.verdict.campaign import Campaign
@@ -57,7 +57,8 @@ def confirm(
     is_told = False
     for _ in take_steps(campaign):
         if workers:
-            carry_out(store, campaign, workers, device, data, weights)
+            with continued_by(f"anomalyvfm-opt confirm {name} --workers {workers}"):
+                carry_out(store, campaign, workers, device, data, weights)
         elif not wait:
             say(f"then: anomalyvfm-opt confirm {name}")
             return

@@ -1,13 +1,14 @@
 """Run the trainings of a campaign: by workers of this host."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
 from anomalyvfm_opt.cli.fleet.run import run_fleet
 from anomalyvfm_opt.cli.output import say
-from anomalyvfm_opt.errors import EnvironmentMissingError
+from anomalyvfm_opt.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EnvironmentMissingError
 from anomalyvfm_opt.store.store import Store
 from anomalyvfm_opt.verdict.campaign import Campaign
 from anomalyvfm_opt.words import counted
@@ -30,6 +31,17 @@ def take_steps(campaign: Campaign) -> Iterator[None]:
         if not campaign.is_open:
             return
         yield
+
+
+@contextmanager
+def continued_by(command: str) -> Iterator[None]:
+    """Say what goes on with the work of a `with`, where workers within it were interrupted."""
+    try:
+        yield
+    except typer.Exit as ended:
+        if ended.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+            say(f"interrupted; `{command}` continues")
+        raise
 
 
 def carry_out(
