@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from anomalyvfm_opt.data.geometry import Geometry
 from anomalyvfm_opt.model.adapter_kinds import AdapterSettings
 from anomalyvfm_opt.spec.model import ScorerName
+from anomalyvfm_opt.spec.space import Adapter
 
 SCHEMA = 1
 KIND = "anomalyvfm-opt detector folder"
@@ -76,7 +77,7 @@ class GeometryCard(_Part):
 class AdapterCard(_Part):
     """Which adapter is in the network; see `model.adapter_kinds.AdapterSettings`."""
 
-    kind: Literal["lora", "rslora", "dora", "adalora"]
+    kind: Adapter
     rank: Annotated[int, Field(ge=1, le=65_536)]
     alpha: _Finite
     targets: Literal["attention", "attention_mlp"]

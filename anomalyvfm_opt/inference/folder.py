@@ -28,7 +28,7 @@ ADAPTER_CONFIG, ADAPTER_MODEL = "adapter/adapter_config.json", "adapter/adapter_
 BACKBONE, GRAPH = "backbone.safetensors", "detector.onnx"
 AGAIN = "copy the folder again, or export it anew: anomalyvfm-opt model export"
 _ALWAYS = (MEMORY, SELFTEST, GUIDE)
-_TRAINED = (HEADS, ADAPTER_CONFIG, ADAPTER_MODEL)
+_ADAPTER = (ADAPTER_CONFIG, ADAPTER_MODEL)
 _MAY_BE = (BACKBONE, GRAPH)
 _LARGEST_CARD = 4 * 2**20
 _MOST_MISTAKES = 3
@@ -165,7 +165,9 @@ def read_card(folder: Path) -> Card:
 
 def _check_names(folder: Path, card: Card) -> None:
     """See that the card names the files that there must be, and no others: so no path leads out of the folder."""
-    needed = {*_ALWAYS, *(_TRAINED if card.adapter else ())}
+    needed = {*_ALWAYS}
+    if card.adapter:
+        needed |= {HEADS, *(_ADAPTER if card.adapter.settings.changes_network else ())}
     if lacking := sorted(needed - card.files.keys()):
         raise UsageError(f"{folder / CARD} does not name {', '.join(lacking)}", AGAIN)
     if strange := sorted(card.files.keys() - needed - {*_MAY_BE}):

@@ -99,7 +99,8 @@ def write_guide(card: Card, has_backbone: bool, tested: int) -> str:
         has_backbone: whether the weights are in the folder.
         tested: images in the self-test.
     """
-    names = ["adapter/", "heads.safetensors"] if card.adapter else []
+    names = ["adapter/"] if card.adapter and card.adapter.settings.changes_network else []
+    names += ["heads.safetensors"] if card.adapter else []
     names += ["memory.safetensors", "selftest.npz"]
     names += [*(["detector.onnx"] if card.onnx else []), *(["backbone.safetensors"] if has_backbone else [])]
     return _TEXT.format(
@@ -163,11 +164,19 @@ def describe_thresholds(card: Card) -> list[str]:
 
 def _name_origin(card: Card) -> str:
     study, trial = card.provenance.get("study"), card.provenance.get("trial")
-    kind = f"{card.adapter.kind} of rank {card.adapter.rank}" if card.adapter else "no adapter"
-    made = f"{card.backbone.name} with {kind}"
+    made = f"{card.backbone.name} with {_name_adapter(card)}"
     if not study:
         return f"{made}."
     return f"{made}, from trial {trial} of the study `{study}`.{_describe_verdict(card.provenance)}"
+
+
+def _name_adapter(card: Card) -> str:
+    if card.adapter is None:
+        return "no adapter"
+    settings = card.adapter.settings
+    return (
+        f"{settings.kind} of rank {settings.rank}" if settings.changes_network else "trained heads and no adapter"
+    )
 
 
 def _describe_verdict(provenance: Mapping[str, Any]) -> str:

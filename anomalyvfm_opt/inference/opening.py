@@ -84,8 +84,9 @@ def opened_detector(folder: Path, card: Card, backbone: Backbone, batch: int) ->
     heads = unpack_tensors(read_file(folder, HEADS, card), folder / HEADS)
     width = find_decoder_width(heads)
     with build_detector(backbone, adapter.settings, 0, adapter.steps, open_prefix, width) as detector:
-        trained = unpack_tensors(read_file(folder, ADAPTER_MODEL, card), folder / ADAPTER_MODEL)
-        fill_adapter(detector, trained, folder / ADAPTER_MODEL)
+        if adapter.settings.changes_network:
+            trained = unpack_tensors(read_file(folder, ADAPTER_MODEL, card), folder / ADAPTER_MODEL)
+            fill_adapter(detector, trained, folder / ADAPTER_MODEL)
         own = list_heads(detector)
         check_shapes(heads, dict(own), folder / HEADS)
         for name, parameter in own.items():

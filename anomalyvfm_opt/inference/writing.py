@@ -72,7 +72,8 @@ def write_detector(folder: Path, contents: Contents, batch: ShrinkingBatch) -> C
     }
     adapter = detector.adapter
     if adapter is not None:
-        files |= {HEADS: pack_tensors(list_heads(detector)), **pack_adapter(detector)}
+        files[HEADS] = pack_tensors(list_heads(detector))
+        files |= pack_adapter(detector) if adapter.settings.changes_network else {}
     if contents.backbone is not None:
         files[BACKBONE] = contents.backbone
     card = Card(

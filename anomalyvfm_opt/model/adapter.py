@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from anomalyvfm_opt.model.adapter_kinds import ADAPTER_KINDS, AdapterSettings, Sizes
-from anomalyvfm_opt.model.allocation import Allocation
+from anomalyvfm_opt.model.allocation import Allocation, FixedRanks
 from anomalyvfm_opt.model.backbone import Backbone
 from anomalyvfm_opt.model.dropout import SeededDropout, insert_dropout, is_adapted_layer, list_adapted_layers
 from anomalyvfm_opt.model.seeding import drawn_from
@@ -52,16 +52,17 @@ def list_targets(network: nn.Module, pattern: str) -> list[str]:
 
 
 class Adapter:
-    """An adapter inside a backbone's network.
+    """An adapter inside a backbone's network, or none, where the heads are trained alone.
 
     Args:
         network: the backbone's, with peft's layers in it.
-        peft_model: the PeftModel around it; its `disable_adapter()` gives the frozen network back, exactly.
+        peft_model: the PeftModel around it; its `disable_adapter()` gives the frozen network back, exactly. None
+            without an adapter.
         settings: which adapter went where.
         steps: optimiser steps that it is made for; only adalora's depends on it.
         allocation: what the training loop does for it beside gradient steps.
         switched: modules that are in train mode while it is trained.
-        first_block: the number of the first block that it changes, from 0.
+        first_block: the number of the first block that it changes, from 0; that after the last if it changes none.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Adapter:
         Returns:
             Layer -> norm; empty where the update is not the whole change, as DoRA's.
         """
-        return ADAPTER_KINDS[self.settings.kind].measure_updates(self._network)
+        return {} if self.peft_model is None else ADAPTER_KINDS[self.settings.kind].measure_updates(self._network)
 
     def generators(self) -> list[torch.Generator]:
         """Return what dropout draws from: one for all layers, none without dropout."""
@@ -107,6 +108,9 @@ class Adapter:
         Then the network costs what it costs frozen. Its weights come back bit for bit: to subtract what was added,
         as peft does, would not give them back.
         """
+        if self.peft_model is None:
+            yield
+            return
         layers = [layer.get_base_layer() for layer in list_adapted_layers(self.peft_model)]
         own = [layer.weight.data for layer in layers]
         for layer in layers:
@@ -134,6 +138,9 @@ def adapted(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int
     """
     from peft import get_peft_model
 
+    if not settings.changes_network:
+        yield _leave_alone(backbone, settings, steps)
+        return
     kind = ADAPTER_KINDS[settings.kind]
     pattern = match_targets(backbone, settings.targets, settings.adapted_blocks)
     layers = list_targets(backbone.network, pattern)
@@ -157,6 +164,19 @@ def adapted(backbone: Backbone, settings: AdapterSettings, seed: int, steps: int
     finally:
         _take_out(backbone.network)
         backbone.network.eval().requires_grad_(False)
+
+
+def _leave_alone(backbone: Backbone, settings: AdapterSettings, steps: int) -> Adapter:
+    """Return what stands for an adapter where there is none."""
+    return Adapter(
+        network=backbone.network,
+        peft_model=None,
+        settings=settings,
+        steps=steps,
+        allocation=FixedRanks(),
+        switched=[],
+        first_block=backbone.n_blocks,
+    )
 
 
 def _take_out(network: nn.Module) -> None:

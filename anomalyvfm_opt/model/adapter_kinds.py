@@ -19,6 +19,7 @@ from anomalyvfm_opt.model.allocation import (
 )
 from anomalyvfm_opt.model.dropout import is_adapted_layer
 from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.space import NO_ADAPTER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,11 @@ class AdapterSettings:
     targets: str
     adapted_blocks: int | str
     dropout: float = 0.0
+
+    @property
+    def changes_network(self) -> bool:
+        """Whether there is an adapter at all: `none` has heads alone, and its other settings mean nothing."""
+        return self.kind != NO_ADAPTER
 
     @classmethod
     def from_parameters(cls, p: Parameters) -> "AdapterSettings":

@@ -11,8 +11,8 @@ from anomalyvfm_opt.model.outline import Outline, resolve_indices
 from anomalyvfm_opt.model.outlines import find_outline
 from anomalyvfm_opt.spec.contradictions import FieldPath, Problem
 from anomalyvfm_opt.spec.model import Spec
-from anomalyvfm_opt.spec.references import FROZEN
-from anomalyvfm_opt.spec.space import Space
+from anomalyvfm_opt.spec.references import FROZEN, HEADS
+from anomalyvfm_opt.spec.space import NO_ADAPTER, Space
 
 
 def find_limits_problems(spec: Spec, folder: Path | None = None) -> list[Problem]:
@@ -106,8 +106,8 @@ def _find_uneven_tiles(outline: Outline, lists: Sequence[Sequence[int]], spec: S
 
 
 def _find_idle_references(outline: Outline, n_blocks: int, spec: Spec) -> Iterator[Problem]:
-    """Find references that adapt nothing: all but `frozen` adapt attention in all blocks, in any space."""
-    adapted = [name for name in spec.references if name != FROZEN]
+    """Find references that have nothing to adapt: all but two adapt attention in all blocks, in any space."""
+    adapted = [name for name in spec.references if name not in (FROZEN, HEADS)]
     if adapted:
         try:
             outline.measure_targets(spec.backbone.name, n_blocks, "attention", "all")
@@ -120,6 +120,8 @@ def _find_idle_references(outline: Outline, n_blocks: int, spec: Spec) -> Iterat
 def _find_large_ranks(outline: Outline, n_blocks: int, spec: Spec) -> Iterator[Problem]:
     """Find ranks above a layer's smaller side, which say no more than that side does and cost more."""
     name, space = spec.backbone.name, spec.search.space
+    if set(space.adapter) == {NO_ADAPTER}:
+        return
     sides: dict[str, int] = {}
     for position, targets in enumerate(space.targets):
         try:

@@ -37,6 +37,10 @@ class OutputCosts:
     seconds: Mapping[tuple[str, int | str], float]
     frozen_seconds: float
 
+    def list_ends(self, p: Parameters) -> tuple[int, ...]:
+        """List where a trial's outputs are kept: without an adapter, as for the frozen network."""
+        return self.ends[p.targets, p.adapted_blocks] if p.has_adapter else self.frozen
+
 
 @dataclass(frozen=True)
 class OutputTotal:
@@ -99,7 +103,7 @@ def count_outputs(
     images = n_bytes = 0
     for size, cost in costs.items():
         own = [p for p in trials if p.image_size_px == size]
-        everywhere = {end for p in own for end in cost.ends[p.targets, p.adapted_blocks]}
+        everywhere = {end for p in own for end in cost.list_ends(p)}
         frozen = {*cost.frozen, *everywhere}
         images += scored[size] + (normals if everywhere else 0)
         n_bytes += scored[size] * sum(cost.image_bytes[end] for end in frozen)
@@ -117,7 +121,7 @@ def _mark_anomalies(
     high = spec.search.space.synthesis_count.high
     kept: dict[tuple[str, float, int], dict[int, np.ndarray]] = {}
     for seed, p in enumerate(trials):
-        ends = cost.ends[p.targets, p.adapted_blocks]
+        ends = cost.list_ends(p)
         size = max(high, p.synthesis_count)
         most = p.epochs * spec.training.steps_per_epoch * (spec.training.batch_size // 2)
         for kind, rows in draw(Mixture.of(p), size, seed).items():

@@ -19,9 +19,11 @@ from anomalyvfm_opt.data.frames import Frames
 from anomalyvfm_opt.data.geometry import choose_geometry
 from anomalyvfm_opt.data.split import Split
 from anomalyvfm_opt.errors import DivergedError, DoesNotFitError, EnvironmentMissingError
+from anomalyvfm_opt.plan.choices import choose_base, list_adapters, list_choices
 from anomalyvfm_opt.plan.outputs import OutputCosts, measure_outputs
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.space import NO_ADAPTER
 from anomalyvfm_opt.synthesis.mixture import KINDS, Mixture
 from anomalyvfm_opt.synthesis.pools import PoolStore
 from anomalyvfm_opt.trial.cost import PartCosts, SizeFactors
@@ -148,7 +150,9 @@ def measure(
                 say(f"  at {size} px: decoding, synthetic anomalies, frozen blocks ...")
                 sized = spec.at_size(size)
                 making[size] = _time_making(sized, split, backbones, arrays)
-                outputs[size] = measure_outputs(backbones.open(sized), _list_choices(spec))
+                outputs[size] = measure_outputs(
+                    backbones.open(sized), list_choices(spec, choose_base(spec, _COUNT))
+                )
                 benches[size] = Workbench(_shorten(sized), split, "probe", backbones.open(sized), arrays)
             own, *others = benches
             say(f"  at {own} px: a frozen trial, a trained one, and steps of each adapter, targets and blocks ...")
@@ -156,7 +160,7 @@ def measure(
             factors = {}
             for size in others:
                 say(f"  at {size} px: a trained trial ...")
-                factors[size] = _measure_size(benches[size], _base(spec.at_size(size)), times)
+                factors[size] = _measure_size(benches[size], choose_base(spec.at_size(size), _COUNT), times)
         except (DoesNotFitError, DivergedError) as error:
             raise EnvironmentMissingError(
                 f"this study cannot be run on {device}: {error.message}",
@@ -198,7 +202,7 @@ def _time_pools(arrays: ArrayStore, frames: Frames) -> float:
 
 
 def _measure_parts(bench: Workbench, spec: Spec, outputs: OutputCosts) -> tuple[PartCosts, _TrialTimes]:
-    space, base = spec.search.space, _base(spec)
+    space, base = spec.search.space, choose_base(spec, _COUNT)
     _measure_step(bench, base)  # fills the pools and warms up
     started = time.perf_counter()
     run_trial(bench, TrialRequest(number=0, parameters=None, seed=_SEED), _Stopwatch())
@@ -212,13 +216,14 @@ def _measure_parts(bench: Workbench, spec: Spec, outputs: OutputCosts) -> tuple[
 
     costs = PartCosts(
         step=times.step,
-        adapters={base.adapter: 1.0, **compare("adapter", space.adapter)},
+        adapters={base.adapter: 1.0, **compare("adapter", list_adapters(spec))},
         targets={base.targets: 1.0, **compare("targets", space.targets)},
         blocks={base.adapted_blocks: 1.0, **compare("adapted_blocks", space.adapted_blocks)},
         scored_blocks={
             choice: _reckon_scoring(bench, outputs.seconds[base.targets, choice], times.scoring)
             for choice in (base.adapted_blocks, *space.adapted_blocks)
-        },
+        }
+        | {NO_ADAPTER: _reckon_scoring(bench, outputs.frozen_seconds, times.scoring)},
         scoring=times.scoring,
         frozen=frozen_s + _DATABASE_S,
         fixed=times.fixed + _DATABASE_S,
@@ -258,24 +263,6 @@ def _measure_size(bench: Workbench, parameters: Parameters, own: _TrialTimes) ->
     return SizeFactors(
         other.least_step / own.least_step, (other.scoring + other.fixed) / (own.scoring + own.fixed)
     )
-
-
-def _base(spec: Spec) -> Parameters:
-    """Return plain LoRA, with what the dearest dropout costs."""
-    base = spec.reference("v1.1", "")
-    if base is None:
-        raise ValueError("the reference v1.1 has no parameters")
-    return replace(base, epochs=1, synthesis_count=_COUNT, dropout=max(spec.search.space.dropout))
-
-
-def _list_choices(spec: Spec) -> set[tuple[str, int | str]]:
-    """Return all targets and adapted blocks that trials may have, those of the references among them."""
-    space, base = spec.search.space, _base(spec)
-    return {
-        (targets, blocks)
-        for targets in (base.targets, *space.targets)
-        for blocks in (base.adapted_blocks, *space.adapted_blocks)
-    }
 
 
 def _measure_step(bench: Workbench, parameters: Parameters) -> float:

@@ -17,7 +17,8 @@ WORDS = {
     "counts from": "the least difference of a single trial from the baseline that is more than a seed",
     "finalist": "the parameters that won the race",
     "forecast": "a gain that somebody wrote down before the lock was opened",
-    "frozen": "the backbone without an adapter, scored without training",
+    "frozen": "the backbone alone, without adapter and heads, scored without training",
+    "heads": "decoder and predictor, trained on the frozen backbone where a trial has no adapter",
     "lock": "the labelled images that no trial of a search sees: half of the scenes, or all",
     "look": "one scoring of locked images; each is written down, and counted across studies",
     "luck of the best": "how far the best of so many trials lies above the baseline if none is better",
@@ -27,7 +28,7 @@ WORDS = {
     "proxy": "image AUROC on synthetic anomalies, which a search goes by where no labelled image may be seen",
     "race": "the best parameter sets trained with fresh seeds, on search data",
     "rank": "in how many directions an adapter can change a layer's weight",
-    "reference": "parameters that are run because others are compared with them: frozen, v1.1, v1.2",
+    "reference": "parameters that are run because others are compared with them: frozen, heads, v1.1, v1.2",
     "replicate": "a training of known parameters with another seed, in a study of its own beside the search",
     "scene": "what was photographed, in all lights and shots together; scenes are divided, never their images",
     "scorer": "what makes a score of an image's features: predictor, decoder, mahalanobis, patch_knn, or their"

@@ -7,7 +7,7 @@ from anomalyvfm_opt.report.grid import Grid, Part
 from anomalyvfm_opt.report.outcome_text import describe_outcome
 from anomalyvfm_opt.report.proxy import Proxy, describe_proxy
 from anomalyvfm_opt.report.setting import SETTING_HEADING, describe_load
-from anomalyvfm_opt.report.summary import FailureSummary, StudySummary, tabulate
+from anomalyvfm_opt.report.summary import FailureSummary, ResultRow, StudySummary, tabulate
 from anomalyvfm_opt.spec.model import Spec
 from anomalyvfm_opt.store.workers import WorkerRow
 from anomalyvfm_opt.trial.outcome import Outcome
@@ -17,6 +17,7 @@ from anomalyvfm_opt.words import counted
 _COLUMNS = (
     "category",
     "frozen",
+    "heads",
     "v1.1",
     "v1.2",
     "best",
@@ -27,6 +28,7 @@ _COLUMNS = (
     "scorer",
     "seconds",
 )
+_WORDS = ("category", SETTING_HEADING, "mix t/s/c %", "scorer")
 
 
 def describe_results(summaries: Sequence[StudySummary]) -> list[Part]:
@@ -37,8 +39,7 @@ def describe_results(summaries: Sequence[StudySummary]) -> list[Part]:
     summaries = [summary for summary in summaries if summary.record.kind == "search"]
     if not summaries:
         return []
-    rows = [tuple(vars(row).values()) for row in tabulate(summaries)]
-    parts: list[Part] = [Grid("Image AUROC on search data", _COLUMNS, rows, right=(1, 2, 3, 4, 5, 6, 10))]
+    parts: list[Part] = [_describe_rows(tabulate(summaries))]
     parts += filter(None, map(describe_outcome, summaries))
     backbones = [summary.record.spec.backbone for summary in summaries]
     if any(each.weights == "random" for each in backbones):
@@ -55,6 +56,18 @@ def describe_results(summaries: Sequence[StudySummary]) -> list[Part]:
         " finding. Other words: anomalyvfm-opt glossary."
     )
     return parts
+
+
+def _describe_rows(rows: Sequence[ResultRow]) -> Grid:
+    """Return the table, without a column for a reference that no spec has."""
+    cells = [tuple(vars(row).values()) for row in rows]
+    kept = [number for number in range(len(_COLUMNS)) if any(row[number] is not None for row in cells)]
+    return Grid(
+        "Image AUROC on search data",
+        tuple(_COLUMNS[number] for number in kept),
+        [tuple(row[number] or "-" for number in kept) for row in cells],
+        right=tuple(place for place, number in enumerate(kept) if _COLUMNS[number] not in _WORDS),
+    )
 
 
 def describe_study(summary: StudySummary, proxy: Proxy | None) -> Grid:

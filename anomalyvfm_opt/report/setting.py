@@ -8,7 +8,7 @@ SETTING_HEADING = " / ".join(axis.heading for axis in AXES if axis.heading)  # o
 
 
 def describe_setting(parameters: Parameters | None, space: Space) -> str:
-    """Return a setting as tables show it: `R16 / A32 / 10`, or `frozen` for None.
+    """Return a setting as tables show it: `R16 / A32 / 10`, without an adapter `- / - / 10`, `frozen` for None.
 
     Args:
         parameters: of a trial.
@@ -16,14 +16,14 @@ def describe_setting(parameters: Parameters | None, space: Space) -> str:
     """
     if parameters is None:
         return "frozen"
-    templates = [axis.setting for axis in list_axes(space) if axis.setting]
-    return " / ".join(template.format(p=parameters) for template in templates)
+    axes = [axis for axis in list_axes(space) if axis.setting]
+    return " / ".join(axis.setting.format(p=parameters) if parameters.says(axis.name) else "-" for axis in axes)
 
 
 def describe_load(parameters: Parameters, space: Space) -> str:
     """Return what decides how much memory a trial takes: `lora, rank 16, attention, adapted blocks all`."""
-    templates = [axis.load for axis in list_axes(space) if axis.load]
-    return ", ".join(template.format(p=parameters) for template in templates)
+    axes = [axis for axis in list_axes(space) if axis.load and parameters.says(axis.name)]
+    return ", ".join(axis.load.format(p=parameters) for axis in axes)
 
 
 def describe_mix(parameters: Parameters) -> str:

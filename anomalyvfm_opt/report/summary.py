@@ -8,7 +8,7 @@ from anomalyvfm_opt.evaluation.linter.findings import Finding, is_unsound
 from anomalyvfm_opt.report.overview import describe_usage, name_state, show_noise
 from anomalyvfm_opt.report.setting import describe_mix, describe_setting
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.references import FROZEN
+from anomalyvfm_opt.spec.references import FROZEN, HEADS
 from anomalyvfm_opt.store.budget import Usage, count_usage
 from anomalyvfm_opt.store.division import count_locked_scenes, count_roles
 from anomalyvfm_opt.store.outcomes import list_failures
@@ -231,6 +231,7 @@ class ResultRow:
 
     category: str
     frozen: str
+    heads: str | None  # None where the spec has no such reference
     v1_1: str
     v1_2: str
     best: str
@@ -268,6 +269,7 @@ def _to_row(summary: StudySummary) -> ResultRow:
     return ResultRow(
         category=summary.record.category,
         frozen=show(FROZEN),
+        heads=show(HEADS) if HEADS in summary.references else None,
         v1_1=show("v1.1"),
         v1_2=show("v1.2"),
         best=f"{best.value:.4f}" if best else "-",

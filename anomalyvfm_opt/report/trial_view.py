@@ -191,6 +191,8 @@ def _describe_parameters(p: Parameters | None) -> Iterator[tuple[str, str]]:
     if p is None:
         return
     for name, value in p.to_json().items():
+        if not p.says(name):
+            continue
         yield name, f"{value:.6g}" if isinstance(value, float) else str(value)
         if name == "alpha_ratio":
             yield "alpha", f"{p.alpha:.6g}"

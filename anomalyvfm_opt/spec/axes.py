@@ -28,6 +28,7 @@ class Axis:
             not shown there.
         heading: of that part; empty where the part says itself what it is.
         load: template of its part of what did not fit into memory, likewise.
+        is_of_adapter: whether it says nothing of a trial without an adapter.
         name: of the field that carries it, which `read_axes` fills in.
     """
 
@@ -36,6 +37,7 @@ class Axis:
     setting: str = ""
     heading: str = ""
     load: str = ""
+    is_of_adapter: bool = False
     name: str = ""
 
 

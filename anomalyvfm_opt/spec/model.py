@@ -15,7 +15,7 @@ from anomalyvfm_opt.spec.references import reference_parameters
 from anomalyvfm_opt.spec.space import LARGEST_IMAGE_PX, Section, Space
 from anomalyvfm_opt.spec.study_name import StudyName
 
-ReferenceName = Literal["frozen", "v1.1", "v1.2"]
+ReferenceName = Literal["frozen", "heads", "v1.1", "v1.2"]
 ScorerName = Literal["predictor", "decoder", "mahalanobis", "patch_knn", "ensemble"]
 NO_NUL = r"^[^\x00]*$"  # which neither PostgreSQL nor a file's name can hold
 SpecName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
@@ -204,7 +204,8 @@ class Spec(Section):
     scoring: ScoringSection = Field(ScoringSection(), description="how a trial's value comes from its scores")
     references: tuple[ReferenceName, ...] = Field(
         ("frozen", "v1.1", "v1.2"),
-        description="what is run first, for comparison; frozen has no adapter; they count against the budget",
+        description="what is run first, for comparison: frozen has neither adapter nor heads, heads are trained"
+        " without an adapter; they count against the budget",
     )
     search: SearchSection = Field(description="how many trials, chosen by what, from which space")
     verdict: VerdictSection = Field(
@@ -228,7 +229,7 @@ class Spec(Section):
         """The reference that a verdict compares with."""
         if self.verdict.baseline is not None:
             return self.verdict.baseline
-        by_rank: tuple[ReferenceName, ...] = ("v1.1", "v1.2", "frozen")
+        by_rank: tuple[ReferenceName, ...] = ("v1.1", "v1.2", "heads", "frozen")
         return next((name for name in by_rank if name in self.references), "v1.1")
 
     @property

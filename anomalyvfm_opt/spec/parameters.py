@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, Valid
 from anomalyvfm_opt.spec.axes import IMPLIED, ONE_HOT, Axis, linear, log, log2, log2_or_all, read_axes
 from anomalyvfm_opt.spec.mix import break_stick, join_stick
 from anomalyvfm_opt.spec.shown import describe_first, show_value
-from anomalyvfm_opt.spec.space import SHARES_TOLERANCE, AdaptedBlocks
+from anomalyvfm_opt.spec.space import NO_ADAPTER, SHARES_TOLERANCE, AdaptedBlocks
 
 _ABOVE_0 = Field(gt=0, allow_inf_nan=False)
 _SHARE = Field(ge=-SHARES_TOLERANCE, le=1 + SHARES_TOLERANCE)
@@ -32,16 +32,21 @@ class Parameters:
 
     adapter: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.adapter}")]
     rank: Annotated[
-        int, _ABOVE_0, Axis(coordinate=log2, setting="R{p.rank}", heading="rank", load="rank {p.rank}")
+        int,
+        _ABOVE_0,
+        Axis(coordinate=log2, setting="R{p.rank}", heading="rank", load="rank {p.rank}", is_of_adapter=True),
     ]
-    alpha_ratio: Annotated[float, _ABOVE_0, Axis(coordinate=log, setting="A{p.alpha:.3g}", heading="alpha")]
-    targets: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.targets}")]
+    alpha_ratio: Annotated[
+        float, _ABOVE_0, Axis(coordinate=log, setting="A{p.alpha:.3g}", heading="alpha", is_of_adapter=True)
+    ]
+    targets: Annotated[str, Axis(coordinate=ONE_HOT, load="{p.targets}", is_of_adapter=True)]
     adapted_blocks: Annotated[
-        AdaptedBlocks, Axis(coordinate=log2_or_all, load="adapted blocks {p.adapted_blocks}")
+        AdaptedBlocks,
+        Axis(coordinate=log2_or_all, load="adapted blocks {p.adapted_blocks}", is_of_adapter=True),
     ]
-    dropout: Annotated[float, _SHARE, Axis(coordinate=linear)] = 0.0
+    dropout: Annotated[float, _SHARE, Axis(coordinate=linear, is_of_adapter=True)] = 0.0
     epochs: Annotated[int, _ABOVE_0, Axis(coordinate=log, setting="{p.epochs}", heading="epochs")]
-    learning_rate: Annotated[float, _ABOVE_0, Axis(coordinate=log)]
+    learning_rate: Annotated[float, _ABOVE_0, Axis(coordinate=log, is_of_adapter=True)]
     texture: Annotated[float, _SHARE, Axis(coordinate=linear, searched_in="synthesis_mix")]
     structural: Annotated[float, _SHARE, Axis(coordinate=linear, searched_in="synthesis_mix")]
     contextual: Annotated[float, _SHARE, Axis(coordinate=IMPLIED, searched_in="synthesis_mix")]
@@ -50,6 +55,15 @@ class Parameters:
     image_size_px: Annotated[
         int, _ABOVE_0, Axis(coordinate=log, setting="{p.image_size_px} px", load="{p.image_size_px} px")
     ]
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether the network is adapted, and not only the heads trained."""
+        return self.adapter != NO_ADAPTER
+
+    def says(self, name: str) -> bool:
+        """Return whether a parameter means anything: without an adapter, its rank does not."""
+        return self.has_adapter or name not in _OF_ADAPTER
 
     @property
     def alpha(self) -> float:
@@ -116,5 +130,6 @@ def _read_stored(value: Any, info: ValidationInfo) -> Parameters | None:
 
 
 AXES = read_axes(Parameters)
+_OF_ADAPTER = frozenset(axis.name for axis in AXES if axis.is_of_adapter)
 # What a stored plan has for an arm, None for the frozen network. Its reader's context is the spec's image size.
 StoredParameters = Annotated[Parameters | None, BeforeValidator(_read_stored)]

@@ -1,8 +1,12 @@
 """What every study runs for comparison, as the first experiment defined it (AnomalyVFM v1.1 and v1.2)."""
 
+from dataclasses import replace
+
 from anomalyvfm_opt.spec.parameters import Parameters
+from anomalyvfm_opt.spec.space import NO_ADAPTER
 
 FROZEN = "frozen"
+HEADS = "heads"
 
 # category -> (rank, alpha, epochs, learning rate, (texture, structural, contextual) counts, noise of 255)
 _MEDIUM = (16, 32, 10, 1e-4, (30, 30, 30), 30)
@@ -21,7 +25,8 @@ def reference_parameters(name: str, category: str, image_size_px: int) -> Parame
     """Return the parameters of a reference, for `Spec.reference`; None for `frozen`, which has no adapter.
 
     Args:
-        name: `frozen`, `v1.1` (one setting for all) or `v1.2` (a rule by category; unknown ones are medium).
+        name: `frozen`, `heads` (those of v1.1, trained on the frozen network), `v1.1` (one setting for all) or
+            `v1.2` (a rule by category; unknown ones are medium).
         category: the name of the product, as its folder is called.
         image_size_px: that it is run at: the spec's own.
 
@@ -30,6 +35,9 @@ def reference_parameters(name: str, category: str, image_size_px: int) -> Parame
     """
     if name == FROZEN:
         return None
+    if name == HEADS:
+        adapted = reference_parameters("v1.1", category, image_size_px)
+        return None if adapted is None else replace(adapted, adapter=NO_ADAPTER)
     settings = {"v1.1": _MEDIUM, "v1.2": _V1_2_RULE.get(category, _MEDIUM)}[name]
     rank, alpha, epochs, lr, counts, noise = settings
     texture, structural, contextual = (count / sum(counts) for count in counts)

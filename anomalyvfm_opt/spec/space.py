@@ -19,7 +19,8 @@ def _check_intensity(value: float) -> float:
     return value
 
 
-Adapter = Literal["lora", "rslora", "dora", "adalora"]
+Adapter = Literal["lora", "rslora", "dora", "adalora", "none"]
+NO_ADAPTER: Adapter = "none"  # heads alone, on the frozen network
 Targets = Literal["attention", "attention_mlp"]
 AdaptedBlocks = Annotated[int, Field(ge=1)] | Literal["all"]
 ImageSizePx = Annotated[int, Field(ge=32, le=LARGEST_IMAGE_PX)]
@@ -97,7 +98,8 @@ class Space(Section):
         ("lora", "rslora", "dora", "adalora"),
         min_length=1,
         description="choices: rslora scales the update by alpha / sqrt(rank), the others by alpha / rank;"
-        " adalora moves ranks between layers",
+        " adalora moves ranks between layers; none trains the heads alone, and rank, alpha_ratio, targets,"
+        " adapted_blocks, dropout and learning_rate then mean nothing",
     )
     rank: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (2, 4, 8, 16, 32, 64),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import optuna
 
 from anomalyvfm_opt.spec.parameters import Parameters
-from anomalyvfm_opt.spec.space import Space
+from anomalyvfm_opt.spec.space import NO_ADAPTER, Space
 from anomalyvfm_opt.trial.space import list_distributions
 
 _DRAWS = 400
@@ -36,7 +36,7 @@ class PartCosts:
         step: of one optimiser step of plain LoRA on attention in all blocks.
         adapters, targets, blocks: how much longer or shorter a step takes with each choice.
         scored_blocks: how much longer or shorter scoring takes with each choice of adapted blocks, since what lies
-            below them was computed before.
+            below them was computed before; `none` without an adapter.
         scoring: of an epoch's end: all images through the detector and the scorers.
         frozen: of a trial without an adapter.
         fixed: of a trial beside steps and scoring: adapter in and out, metrics, database, and with
@@ -65,16 +65,13 @@ class PartCosts:
             return self.frozen
         p = parameters
         size = self.sizes[p.image_size_px]
-        step = (
-            self.step
-            * size.step
-            * self.adapters[p.adapter]
-            * self.targets[p.targets]
-            * self.blocks[p.adapted_blocks]
-        )
+        step = self.step * size.step * self.adapters[p.adapter]
+        if p.has_adapter:
+            step *= self.targets[p.targets] * self.blocks[p.adapted_blocks]
         scorings = math.ceil(p.epochs / every_epochs)
         scored = self.fixed + scorings * self.scoring
-        return size.scoring * self.scored_blocks[p.adapted_blocks] * scored + p.epochs * steps_per_epoch * step
+        blocks = self.scored_blocks[p.adapted_blocks if p.has_adapter else NO_ADAPTER]
+        return size.scoring * blocks * scored + p.epochs * steps_per_epoch * step
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Encoding:
 
     Two choices without an order are as far from each other as the ends of a range; all else is measured on the
     scale that the table of axes gives it. A parameter that all trials share has no coordinate: they cannot tell
-    what it does.
+    what it does. A trial without an adapter lies in the middle of what says nothing of it, such as ranks.
 
     Args:
         known: the parameters of the trials, at least one.
@@ -37,7 +37,7 @@ class Encoding:
         self._places: dict[str, Callable[[Any], float]] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
         for axis in AXES:
-            values = [getattr(p, axis.name) for p in known]
+            values = [getattr(p, axis.name) for p in known if p.says(axis.name)]
             if axis.coordinate == ONE_HOT:
                 self._add_choices(axis.name, values)
             elif axis.coordinate != IMPLIED:
@@ -57,18 +57,19 @@ class Encoding:
 
     def _add_scale(self, name: str, place: Callable[[Any], float], values: Sequence[Any]) -> None:
         places = [place(value) for value in values]
-        if max(places) - min(places) > _LEAST_RANGE:
+        if places and max(places) - min(places) > _LEAST_RANGE:
             self._places[name] = place
             self._ranges[name] = min(places), max(places)
 
     def _encode(self, parameters: Parameters) -> list[float]:
+        says = parameters.says
         chosen = [
-            math.sqrt(0.5) * (getattr(parameters, name) == choice)
+            math.sqrt(0.5) * (getattr(parameters, name) == choice if says(name) else 1 / len(choices))
             for name, choices in self._choices.items()
             for choice in choices
         ]
         measured = [
-            (self._places[name](getattr(parameters, name)) - low) / (high - low)
+            (self._places[name](getattr(parameters, name)) - low) / (high - low) if says(name) else 0.5
             for name, (low, high) in self._ranges.items()
         ]
         return chosen + measured

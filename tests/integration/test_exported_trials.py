@@ -21,6 +21,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "rslora": {"data": TILED},
     "dora": {"backbone": VIT, "data": TILED},
     "adalora": {"training": {"steps_per_epoch": 4}},
+    "none": {"backbone": VIT},
 }
 
 

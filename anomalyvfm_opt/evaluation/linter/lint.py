@@ -88,7 +88,7 @@ class Linter:
         adapter = trial.detector.adapter
         if losses is not None:
             found += check_loss(losses)
-        if adapter is not None:
+        if adapter is not None and adapter.settings.changes_network:
             bare = [replace(batch, heads=None) for batch in features]
             bare += self._extract(trial.detector, rest, with_heads=False)
             found += self._check_adapter(trial.detector, adapter, bare)

@@ -13,6 +13,7 @@ from anomalyvfm_opt import load_detector
 from anomalyvfm_opt.errors import UsageError
 from anomalyvfm_opt.inference.selftest import check_detector, measure_difference
 from anomalyvfm_opt.model.backbone import Backbone
+from anomalyvfm_opt.spec.space import NO_ADAPTER
 from tests.unit.inference.folders import FAMILIES, export
 from tests.unit.training.detectors import KINDS
 
@@ -54,7 +55,7 @@ def test_heads_run_where_a_score_reads_them(tmp_path: Path, scorer: str, runs: i
     assert measure_difference(made.scores.image[scorer][:1], np.array([said.score])).max() < 1e-5
 
 
-@pytest.mark.parametrize(("family", "kind"), [case for case in CASES if case[1]])
+@pytest.mark.parametrize(("family", "kind"), [case for case in CASES if case[1] not in (None, NO_ADAPTER)])
 def test_peft_loads_the_adapter_into_the_timm_network(tmp_path: Path, family: str, kind: str) -> None:
     made = export(tmp_path / "detector", family, kind)
     images = torch.from_numpy(made.pixels)
@@ -68,6 +69,15 @@ def test_peft_loads_the_adapter_into_the_timm_network(tmp_path: Path, family: st
         loaded = backbone.features(backbone.normalise(images)).patches
     assert not torch.allclose(frozen, own, atol=1e-4)
     torch.testing.assert_close(loaded, own, rtol=1e-5, atol=1e-5)
+
+
+def test_heads_without_an_adapter_stand_alone(tmp_path: Path) -> None:
+    made = export(tmp_path / "detector", "vit", NO_ADAPTER)
+    assert not (made.folder / "adapter").exists()
+    guide = (made.folder / "README.md").read_text()
+    assert "with trained heads and no adapter" in guide
+    assert "`adapter/`" not in guide.partition("heads.safetensors")[0]
+    assert (made.folder / "heads.safetensors").exists()
 
 
 def test_the_weights_may_lie_in_the_folder(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from typing import get_args
 
 from anomalyvfm_opt.model.adapter_kinds import ADAPTER_KINDS, AdapterSettings
 from anomalyvfm_opt.spec.references import reference_parameters
-from anomalyvfm_opt.spec.space import Adapter
+from anomalyvfm_opt.spec.space import NO_ADAPTER, Adapter
 
 
 def test_a_spec_may_name_every_kind_and_no_other() -> None:
-    assert tuple(ADAPTER_KINDS) == get_args(Adapter)
+    assert (*ADAPTER_KINDS, NO_ADAPTER) == get_args(Adapter)
 
 
 def test_settings_are_those_of_a_trials_parameters() -> None:

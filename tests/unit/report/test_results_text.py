@@ -143,3 +143,13 @@ def test_findings_are_listed_and_only_broken_ones_make_a_trial_unsound(printed: 
     assert found["trial 4 flat_loss"] == "doubtful: flat"
     assert found["unsound"].startswith("trial 2, 7: ")
     assert "unsound" not in printed.study(findings=[(4, DOUBTFUL)])
+
+
+def test_heads_have_a_column_where_a_spec_has_them(printed: Printed) -> None:
+    lines, _ = printed.results(make_summary())
+    assert "heads" not in lines[1].split()
+    references = {**make_summary().references, "heads": make_trial(3, 0.77, reference="heads")}
+    lines, _ = printed.results(make_summary(references=references), make_summary())
+    assert lines[1].split()[:4] == ["category", "frozen", "heads", "v1.1"]
+    assert lines[3].split()[:4] == ["tile", "0.7000", "0.7700", "0.8000"]
+    assert lines[4].split()[:4] == ["tile", "0.7000", "-", "0.8000"]

@@ -29,3 +29,10 @@ def test_a_mix_is_in_percent() -> None:
 
 def test_the_heading_names_what_does_not_say_itself_what_it_is() -> None:
     assert SETTING_HEADING == "rank / alpha / epochs"
+
+
+def test_what_only_an_adapter_has_is_not_shown_of_heads_alone() -> None:
+    heads = reference_parameters("heads", "walnuts", 64)
+    assert heads is not None
+    assert describe_setting(heads, SIZED) == "- / - / 10 / 64 px"
+    assert describe_load(heads, SIZED) == "none, 64 px"

@@ -49,11 +49,11 @@ ALL_OF_SEVERAL = """\
 7:12: training.batch_size: should be a multiple of 2, not 15
 10:3: search.trials: 2 cannot hold the 3 references, which count against the budget
 11:3: search.sampler: should be 'tpe' or 'random', not 'tpr'; did you mean 'tpe'?
-13:15: search.space.adapter.0: should be 'lora', 'rslora', 'dora' or 'adalora', not 'loro'; did you mean 'lora'?
+13:15: search.space.adapter.0: should be 'lora', 'rslora', 'dora', 'adalora' or 'none', not 'loro'; did you mean 'lora'?
 14:18: search.space.rank.2: 4 is listed twice
 15:5: search.space.epochs: low 9 is above high 3
 16:44: search.space.learning_rate.log: should be true or false, not 'maybe'
-"""
+"""  # noqa: E501
 
 
 def complain_about(folder: Path, text: str) -> list[str]:

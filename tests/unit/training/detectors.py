@@ -13,7 +13,7 @@ from anomalyvfm_opt.training.finetune import Schedule, TrainingSet, finetune
 
 CNN = ("tf_efficientnet_lite0", "offline", (1, 2), (2, 3), 64)
 VIT = ("test_vit.r160_in1k", "random", (0, 1), None, 64)
-KINDS = ("lora", "rslora", "dora", "adalora")
+KINDS = ("lora", "rslora", "dora", "adalora", "none")
 
 
 def make_frames(pixels: np.ndarray) -> Frames:

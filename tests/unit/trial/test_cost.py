@@ -8,10 +8,10 @@ from anomalyvfm_opt.trial.cost import PartCosts, Range, SizeFactors, draw_parame
 
 COSTS = PartCosts(
     step=0.1,
-    adapters={"lora": 1.0, "rslora": 1.0, "dora": 2.0, "adalora": 1.5},
+    adapters={"lora": 1.0, "rslora": 1.0, "dora": 2.0, "adalora": 1.5, "none": 0.2},
     targets={"attention": 1.0, "attention_mlp": 1.5},
     blocks={"all": 1.0, 2: 0.5, 4: 0.7, 6: 0.8},
-    scored_blocks={"all": 1.0, 2: 1.0, 4: 1.0, 6: 1.0},
+    scored_blocks={"all": 1.0, 2: 1.0, 4: 1.0, 6: 1.0, "none": 0.5},
     scoring=3.0,
     frozen=4.0,
     fixed=1.0,
@@ -78,3 +78,8 @@ def test_draws_are_the_same_each_time_and_inside_the_space() -> None:
 
 def test_ranges_add_up() -> None:
     assert Range(1, 2, 3) + Range(4, 5, 6) == Range(5, 7, 9)
+
+
+def test_heads_alone_cost_what_was_measured_of_them_whatever_blocks_were_drawn() -> None:
+    heads = replace(V1_1, adapter="none", targets="attention_mlp", adapted_blocks=2)
+    assert COSTS.count_seconds(heads, 8) == pytest.approx(0.5 * (1 + 10 * 3) + 10 * 8 * 0.1 * 0.2)

@@ -87,3 +87,14 @@ def test_coordinates_and_their_order_are_those_that_stored_studies_were_judged_b
     assert encoding.columns == columns
     rows = [np.concatenate([np.atleast_1d(places[i]) for places in expected.values()]) for i in range(3)]
     assert encoding.encode([one, other, third]) == pytest.approx(np.array(rows), abs=1e-14)
+
+
+def test_heads_alone_lie_in_the_middle_of_what_only_an_adapter_has() -> None:
+    sets = [replace(ONE, rank=rank, targets=t) for rank, t in ((4, "attention"), (64, "attention_mlp"))]
+    alone = [replace(one, adapter="none") for one in sets]
+    encoding = Encoding([*sets, *alone])
+    found = dict(zip(encoding.columns, encoding.encode(alone).T, strict=False))
+    assert found["rank"] == pytest.approx([0.5, 0.5])
+    assert distance([*sets, *alone], *alone) == 0  # the same heads, whatever rank was drawn for them
+    assert {round(distance([*sets, *alone], one, alone[0]), 6) for one in sets} == {1.224745}
+    assert "rank" not in Encoding([sets[0], *alone]).columns  # of one rank alone nothing can be said
