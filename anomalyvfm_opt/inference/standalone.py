@@ -198,7 +198,9 @@ class StandaloneDetector:
 
 def _to_list(images: Iterable[Source] | Source) -> Iterable[Source]:
     """Return several images as they are, and one as a list of one."""
-    is_one = isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim != 4)
+    is_one = isinstance(images, str | bytes | Path | Image.Image) or (
+        isinstance(images, np.ndarray) and images.ndim != 4
+    )
     if is_one:
         return [images]  # type: ignore[list-item]
     if not isinstance(images, Iterable):

@@ -12,6 +12,7 @@ from anomalyvfm_opt.trial.pulse import StopRequest
 _SAME_S = 1.0
 _NOTICE = b"stopping: a trial that runs is given back at its next step; once more ends at once\n"
 _AT_ONCE = b"stopping\n"
+_CLEAR_LINE = b"\r\x1b[K"  # on a terminal, how far the trial is stands there
 
 
 def heed_signals(stop: StopRequest) -> None:
@@ -22,6 +23,7 @@ def heed_signals(stop: StopRequest) -> None:
     `worker launch` passes its own on.
     """
     asked_at: list[float] = []
+    before = _CLEAR_LINE if os.isatty(2) else b""
 
     def ask(number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -31,10 +33,11 @@ def heed_signals(stop: StopRequest) -> None:
         if not asked_at:
             asked_at.append(now)
             stop.give_back(EXIT_CODES[signal.Signals(number)])
+            is_heard_at_once = stop.is_heard_at_once
             with suppress(OSError):  # nobody may read it any more
                 # not print: a handler may come in the middle of another one
-                os.write(2, _AT_ONCE if stop.is_heard_at_once else _NOTICE)
-            if stop.is_heard_at_once:
+                os.write(2, before + (_AT_ONCE if is_heard_at_once else _NOTICE))
+            if is_heard_at_once:
                 stop.check()
 
     hear(ask)

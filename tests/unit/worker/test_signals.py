@@ -1,6 +1,7 @@
 """Signals that end a worker, in a process of their own: once, twice at once, twice, and with nobody to tell."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -86,6 +87,16 @@ def test_a_signal_ends_at_once_what_no_trial_waits_for() -> None:
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout, stderr) == (0, "asked 130\n", "stopping\n")
+
+
+def test_on_a_terminal_it_takes_the_place_of_how_far_the_trial_is() -> None:
+    leader, terminal = pty.openpty()
+    process = start(terminal)
+    os.close(terminal)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert os.read(leader, 1000).startswith(b"\r\x1b[Kstopping: a trial that runs is given back")
+    os.close(leader)
 
 
 def test_a_second_signal_after_a_while_ends_at_once() -> None:
